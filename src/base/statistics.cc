@@ -1,0 +1,37 @@
+#include "base/statistics.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <stdexcept>
+#include <vector>
+
+namespace kvpareto {
+
+double mean(std::span<const double> values) {
+  if (values.empty()) throw std::invalid_argument("mean of no values");
+  double sum = 0;
+  for (const double v : values) sum += v;
+  return sum / static_cast<double>(values.size());
+}
+
+Estimate estimate(std::span<const double> values) {
+  const double center = mean(values);
+  const auto n = static_cast<double>(values.size());
+  if (values.size() == 1) return {center, std::numeric_limits<double>::quiet_NaN(), 1};
+  double squares = 0;
+  for (const double v : values) squares += (v - center) * (v - center);
+  return {center, std::sqrt(squares / (n - 1) / n), static_cast<int64_t>(values.size())};
+}
+
+double quantile(std::span<const double> values, double q) {
+  if (values.empty()) throw std::invalid_argument("quantile of no values");
+  std::vector<double> sorted(values.begin(), values.end());
+  std::sort(sorted.begin(), sorted.end());
+  const double place = std::clamp(q, 0.0, 1.0) * static_cast<double>(sorted.size() - 1);
+  const auto below = static_cast<size_t>(place);
+  const size_t above = std::min(below + 1, sorted.size() - 1);
+  return sorted[below] + (place - static_cast<double>(below)) * (sorted[above] - sorted[below]);
+}
+
+}  // namespace kvpareto

@@ -1,0 +1,24 @@
+#pragma once
+// Small things said to people: sizes, durations, the nearest valid choice.
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace kvpareto {
+
+// "269.1 MiB": three or four significant digits, binary units.
+std::string human_bytes(double bytes);
+
+// "3:07" or "1:02:03".
+std::string human_seconds(double seconds);
+
+// The choice with the fewest edits to `word` (Levenshtein); empty if there are no choices.
+std::string nearest(std::string_view word, std::span<const std::string> choices);
+
+std::vector<std::string> split(std::string_view text, char separator);
+std::string join(std::span<const std::string> parts, std::string_view separator);
+
+}  // namespace kvpareto

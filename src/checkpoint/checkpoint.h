@@ -1,0 +1,69 @@
+#pragma once
+// A model file on disk as named tensors and metadata, whatever the format. Read-only; tensors are converted a range of
+// rows at a time, so that a large file never stands in memory twice.
+//
+// To add a format: one file in formats/ with an `open_` function, one line in the list of checkpoint.cc. Names of tensors
+// and metadata follow GGUF ("blk.0.attn_q.weight", "block_count"): a format that has others translates them.
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "tensor/tensor.h"
+
+namespace kvpareto {
+
+struct TensorInfo {
+  std::string name;
+  std::string storage;         // type in the file: "F32", "Q4_1", ...
+  std::vector<int64_t> shape;  // slowest first: [rows, columns] of a matrix, [n] of a vector
+  uint64_t bytes = 0;          // in the file
+  int64_t rows() const { return shape.size() > 1 ? shape[0] : 1; }
+  int64_t columns() const { return shape.back(); }
+};
+
+// What a tokenizer needs of a file; empty vectors where the file has none.
+struct VocabularyData {
+  std::string model;          // "gpt2" is byte-level BPE
+  std::string pre_tokenizer;  // "smollm", "qwen2", "llama-bpe", ...
+  std::vector<std::string> tokens;
+  std::vector<std::string> merges;  // "left right", best first
+  std::vector<int32_t> token_types;  // 1 normal, 2 unknown, 3 control, 4 user defined, 5 unused, 6 byte
+  std::optional<int32_t> beginning, end, padding, unknown;
+  bool add_beginning = false;
+  std::string chat_template;  // Jinja source; empty if none
+};
+
+class Checkpoint {
+ public:
+  virtual ~Checkpoint() = default;
+  virtual std::string format() const = 0;  // "GGUF v3"
+  virtual const std::string& path() const = 0;
+  virtual uint64_t file_bytes() const = 0;
+  virtual uint64_t fingerprint() const = 0;  // of header and sampled tensor bytes: the same file, the same number
+
+  virtual std::string architecture() const = 0;  // "llama", "qwen2", ...
+  // Metadata of the architecture, without its prefix: number("block_count"), number("attention.head_count_kv"),
+  // number("rope.freq_base"). Empty if the file does not say or the value is no scalar number / string.
+  virtual std::optional<double> number(std::string_view key) const = 0;
+  virtual std::optional<std::string> text(std::string_view key) const = 0;
+  virtual VocabularyData vocabulary() const = 0;
+
+  virtual std::span<const TensorInfo> tensors() const = 0;
+  // Null if there is none of this name.
+  virtual const TensorInfo* find(std::string_view name) const = 0;
+  // Rows [begin, begin + count) as f32, row-major, to `out` [count, columns]. Safe to call from several threads.
+  virtual void read(const TensorInfo& info, int64_t begin, int64_t count, float* out) const = 0;
+  // The rows just read are not needed again: their pages may leave memory.
+  virtual void release(const TensorInfo& info) const = 0;
+};
+
+// Opens a file by its contents. Throws Error (kFailure), one line: missing, a directory, no known format, truncated,
+// corrupt, or with tensor types this program cannot read.
+std::unique_ptr<Checkpoint> open_checkpoint(const std::string& path);
+
+}  // namespace kvpareto

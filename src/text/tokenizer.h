@@ -1,0 +1,62 @@
+#pragma once
+// Tokens from text and back.
+//
+// To add a pre-tokenizer: one row in the table of pre_tokenizers.cc (its name and its regular expression).
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace kvpareto {
+
+// What a byte-level BPE tokenizer is made of. Same fields as a model file has them.
+struct Vocabulary {
+  std::string model;                 // "gpt2": byte-level BPE; others are refused with a reason
+  std::string pre_tokenizer;         // "smollm", "qwen2", "llama-bpe"
+  std::vector<std::string> tokens;   // byte-level alphabet of GPT-2
+  std::vector<std::string> merges;   // "left right", best first
+  std::vector<int32_t> token_types;  // 1 normal, 2 unknown, 3 control, 4 user defined, 5 unused, 6 byte
+  std::optional<int32_t> beginning, end;
+  bool add_beginning = false;
+};
+
+class Tokenizer {
+ public:
+  // Throws Error (kFailure) if the vocabulary is inconsistent (a merge of unknown tokens, ids out of range) or of a kind
+  // that this program does not know; the message lists the known kinds.
+  explicit Tokenizer(Vocabulary vocabulary);
+  ~Tokenizer();
+  Tokenizer(Tokenizer&&) noexcept;
+  Tokenizer& operator=(Tokenizer&&) noexcept;
+
+  // `parse_special`: control tokens written in the text ("<|im_end|>") become their ids; otherwise they are plain text.
+  // `add_beginning`: the beginning-of-text token comes first if the model wants one. Any bytes are accepted.
+  std::vector<int32_t> encode(std::string_view text, bool parse_special, bool add_beginning) const;
+  // The bytes of the tokens; control tokens give their text only if `show_special`. Ids out of range throw Error.
+  std::string decode(std::span<const int32_t> tokens, bool show_special = false) const;
+
+  int32_t size() const;
+  std::optional<int32_t> find(std::string_view token) const;  // by its text in the vocabulary
+  // Whether generation ends at this token (end of text, end of turn).
+  bool is_end(int32_t token) const;
+
+ private:
+  struct Parts;
+  std::unique_ptr<Parts> parts_;
+};
+
+struct Message {
+  std::string role;  // "system", "user", "assistant"
+  std::string content;
+};
+
+// The conversation as the model was trained to see it, ending where the assistant's answer begins. `chat_template` is the
+// Jinja source of the model file; the templates of the supported families are recognised and rendered natively, another one
+// throws Error naming what is missing. An empty template gives the contents one after another.
+std::string render_chat(std::string_view chat_template, std::span<const Message> messages);
+
+}  // namespace kvpareto
