@@ -1,0 +1,92 @@
+#pragma once
+// The operations a decoder needs, declared once. reference/ is the specification (plain loops, sums in double); every other
+// backend is tested against it on the same cases (backend/contract_test.cc).
+//
+// To add a backend: a folder, a line in the list of backends.cc.
+// All tensors are row-major; x is f32 unless said otherwise; "activation" is the type that linear() takes, see activation().
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "backend/packed_side.h"
+#include "tensor/tensor.h"
+
+namespace kvpareto {
+
+// What bytes are for; the parts of the memory report.
+enum class Purpose { kWeights, kKv, kScratch, kLogits };
+inline constexpr int kPurposes = 4;
+
+// A weight matrix [rows, columns] in whatever form the backend multiplies by, with an optional bias [rows].
+class Linear {
+ public:
+  virtual ~Linear() = default;
+  virtual int64_t rows() const = 0;
+  virtual int64_t columns() const = 0;
+  virtual size_t bytes() const = 0;  // as allocated, bias included
+};
+
+// Writes rows [begin, begin + count) of a matrix as f32 [count, columns]; called from several threads.
+using RowReader = std::function<void(int64_t begin, int64_t count, float* out)>;
+
+class Backend {
+ public:
+  virtual ~Backend() = default;
+  virtual std::string name() const = 0;  // "cpu/avx512_bf16", "reference"
+  virtual DType activation() const = 0;
+
+  // --- memory: counted by purpose, zeroed, 64-byte aligned; sizes are rounded up to 64 bytes, as predicted by padded().
+  // Throws Error (kNoMemory) naming purpose and bytes.
+  Buffer allocate(size_t bytes, Purpose purpose);
+  size_t allocated(Purpose purpose) const { return allocated_[static_cast<size_t>(purpose)]; }
+  static constexpr size_t padded(size_t bytes) { return (bytes + 63) / 64 * 64; }
+
+  // --- weights
+  virtual std::unique_ptr<Linear> make_linear(int64_t rows, int64_t columns, const RowReader& weight,
+                                              std::span<const float> bias) = 0;
+  virtual size_t linear_bytes(int64_t rows, int64_t columns, bool bias) const = 0;
+  // Scratch that linear() needs for up to `tokens` rows of x.
+  virtual size_t linear_scratch_bytes(int64_t tokens, int64_t rows, int64_t columns) const = 0;
+
+  // --- operations
+  // out f32 [tokens, columns]: rows of the table.
+  virtual void embed(const Linear& table, std::span<const int32_t> tokens, Tensor out) = 0;
+  // out [tokens, n] (f32 or activation) = x / sqrt(mean(x^2) + epsilon) * weight (arXiv 1910.07467).
+  virtual void rms_norm(Tensor x, const float* weight, float epsilon, Tensor out) = 0;
+  // out f32 [tokens, rows] = x [tokens, columns] W^T + bias; `accumulate` adds to what out holds.
+  virtual void linear(const Linear& weight, Tensor x, Tensor out, bool accumulate, Tensor scratch) = 0;
+  // Rotates x f32 [tokens, heads, head_dim] in place, half-split pairs (c, c + head_dim/2) (arXiv 2104.09864); `turns` f32
+  // [tokens, head_dim/2, 2] holds cosine and sine.
+  virtual void rope(Tensor x, const float* turns) = 0;
+  // out (activation) [tokens, n] = silu(gate) * up with gate_up f32 [tokens, 2n], gate first (arXiv 2002.05202).
+  virtual void swiglu(Tensor gate_up, Tensor out) = 0;
+  // Encodes x f32 [tokens, kv_heads, head_dim] as tokens [first, first + tokens) of the side.
+  virtual void pack(Tensor x, int64_t first, const PackedSide& side) = 0;
+  // out [tokens, heads, head_dim] (f32 or activation) = softmax(q k^T / sqrt(head_dim)) v over packed tokens 0 .. of each
+  // query's position; queries f32 are positions [first, first + tokens). heads is a multiple of kv_heads, neighbours share.
+  virtual void attend(Tensor queries, int64_t first, const PackedSide& keys, const PackedSide& values, int kv_heads,
+                      Tensor out, Tensor scratch) = 0;
+  // Scratch of attend() for up to `tokens` queries against up to `context` keys: tiles, never tokens * context.
+  virtual size_t attend_scratch_bytes(int64_t tokens, int64_t context, int heads, int kv_heads, int head_dim) const = 0;
+
+ protected:
+  virtual void* obtain(size_t bytes) = 0;  // zeroed; null if there is none
+  virtual void give_up(void* data, size_t bytes) = 0;
+
+ private:
+  size_t allocated_[kPurposes] = {};
+};
+
+// Names the user can force ("reference", "portable", "avx2", "avx512_bf16"), those that this machine can run, best last.
+std::vector<std::string> backend_names();
+// "auto" or empty is the best one. Throws Error (kUsage) with the nearest valid name.
+std::unique_ptr<Backend> make_backend(const std::string& name);
+// Processor, instruction set and threads, for provenance: "Intel Xeon, avx512_bf16, 2 threads".
+std::string device_text(const Backend& backend);
+
+}  // namespace kvpareto

@@ -1,0 +1,73 @@
+#pragma once
+// One growing sequence on a model: prefill in chunks, decode, rewind. What it costs in bytes is known before it exists.
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "kv/cache.h"
+#include "model/model.h"
+
+namespace kvpareto {
+
+struct SessionOptions {
+  KvScheme scheme;
+  int context = 4096;   // tokens the cache is allocated for
+  int chunk = 256;      // tokens of one prefill step
+  int logits_rows = 1;  // positions whose logits can be had at once
+};
+
+struct MemoryParts {
+  size_t weights = 0, kv = 0, scratch = 0, logits = 0;
+  size_t total() const { return weights + kv + scratch + logits; }
+  bool operator==(const MemoryParts&) const = default;
+};
+
+// The memory of a session and its model from metadata alone; a test demands that it equals what the backend then holds.
+MemoryParts session_bytes(const ModelShape& shape, const Backend& backend, const SessionOptions& options);
+
+class Session {
+ public:
+  // Allocates everything. Throws Error (kUsage): context beyond the model's, a scheme that does not fit the head size, chunk or
+  // rows below 1; (kNoMemory) if there is none.
+  Session(const Model& model, const SessionOptions& options);
+
+  // Appends tokens chunk by chunk. `progress` is called after each chunk with the tokens done in this call.
+  void prefill(std::span<const int32_t> tokens, const std::function<void(int64_t)>& progress = {});
+
+  // Appends tokens (at most the chunk) and calls `row(i, logits)` for the logits [vocabulary] that follow each of them.
+  // The logits live until the next call.
+  void forward(std::span<const int32_t> tokens, const std::function<void(int64_t, std::span<const float>)>& row);
+  // The same for the last token only: what comes next. The result lives until the next call.
+  std::span<const float> next(std::span<const int32_t> tokens);
+
+  // Appends tokens (at most the chunk) and gives their hidden states after the final norm, f32 [tokens, hidden]. The head
+  // applied to them gives the logits: a reference distribution in hidden * 4 bytes instead of vocabulary * 4.
+  std::vector<float> hidden(std::span<const int32_t> tokens);
+  // Calls `row(i, logits)` with the logits of hidden states f32 [n, hidden] as hidden() gave them.
+  void logits_of(std::span<const float> hidden, const std::function<void(int64_t, std::span<const float>)>& row);
+
+  KvCache::Mark mark() const { return cache_.mark(); }
+  void rewind(const KvCache::Mark& mark) { cache_.rewind(mark); }
+  int64_t tokens() const { return cache_.tokens(); }
+  MemoryParts bytes() const;  // as allocated
+  const KvCache& cache() const { return cache_; }
+  const Model& model() const { return model_; }
+  const SessionOptions& options() const { return options_; }
+
+ private:
+  const Model& model_;
+  SessionOptions options_;
+  KvCache cache_;
+  Buffer scratch_, logits_;
+  Workspace workspace_;
+};
+
+// Peak resident bytes of this process (VmHWM), and a restart of its counting; 0 where the system does not tell.
+size_t process_peak_bytes();
+void reset_process_peak();
+
+}  // namespace kvpareto

@@ -1,0 +1,72 @@
+#pragma once
+// The decoder: numbers and weights of one architecture on one backend; immutable once loaded.
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "backend/backend.h"
+#include "kv/cache.h"
+#include "model/shape.h"
+#include "text/tokenizer.h"
+
+namespace kvpareto {
+
+struct LayerWeights {
+  Buffer attention_norm, feed_forward_norm;  // f32 [hidden]
+  std::unique_ptr<Linear> qkv;               // [qkv_rows, hidden]: queries, keys, values one after another
+  std::unique_ptr<Linear> output;            // [hidden, heads * head_dim]
+  std::unique_ptr<Linear> gate_up;           // [2 * feed_forward, hidden]: gate first
+  std::unique_ptr<Linear> down;              // [hidden, feed_forward]
+};
+
+struct Model {
+  Backend* backend = nullptr;
+  ModelShape shape;
+  std::string file;        // name without folders
+  std::string stored_as;   // "Q4_1, Q8_0, F32": what the file held
+  uint64_t fingerprint = 0;
+  std::unique_ptr<Linear> embedding;  // [vocabulary, hidden]
+  std::unique_ptr<Linear> head;       // [vocabulary, hidden]; null if tied
+  Buffer final_norm;                  // f32 [hidden]
+  std::vector<LayerWeights> layers;
+
+  const Linear& output_head() const { return head ? *head : *embedding; }
+};
+
+// Called with the fraction loaded, 0 to 1.
+using LoadProgress = std::function<void(double)>;
+
+// Weights become what the backend multiplies by (bf16 on the CPU); the file's pages are released as they are read.
+Model load_model(const Checkpoint& checkpoint, Backend& backend, const LoadProgress& progress = {});
+// Bytes load_model will allocate, from metadata alone.
+size_t weights_bytes(const ModelShape& shape, const Backend& backend);
+
+Tokenizer load_tokenizer(const Checkpoint& checkpoint);
+
+// Working memory of one step. Views into one scratch buffer; made by plan_workspace.
+struct Workspace {
+  Tensor residual;  // f32 [tokens, hidden]
+  Tensor normed;    // activation [tokens, hidden]
+  Tensor qkv;       // f32 [tokens, qkv_rows]
+  Tensor attended;  // activation [tokens, heads * head_dim]
+  Tensor gate_up;   // f32 [tokens, 2 * feed_forward]; shares its bytes with qkv, which is done by then
+  Tensor gated;     // activation [tokens, feed_forward]; shares its bytes with attended
+  Tensor turns;     // f32 [tokens, head_dim / 2, 2]
+  Tensor scratch;   // bytes of linear() and attend()
+};
+size_t workspace_bytes(const ModelShape& shape, const Backend& backend, int tokens, int context);
+Workspace plan_workspace(const ModelShape& shape, const Backend& backend, int tokens, int context, void* bytes);
+
+// One step of the decoder over `tokens`, which are appended to the cache. Leaves the residual stream, before the final norm,
+// in workspace.residual.
+void decode_step(const Model& model, std::span<const int32_t> tokens, KvCache& cache, const Workspace& workspace);
+
+// logits f32 [rows, vocabulary] of rows [begin, begin + rows) of workspace.residual.
+void compute_logits(const Model& model, const Workspace& workspace, int64_t begin, Tensor logits);
+// The same from hidden states after the final norm, activation [rows, hidden], as final_hidden() gave them.
+void final_hidden(const Model& model, const Workspace& workspace, int64_t begin, Tensor hidden);
+void logits_of_hidden(const Model& model, Tensor hidden, const Workspace& workspace, Tensor logits);
+
+}  // namespace kvpareto

@@ -1,0 +1,35 @@
+#pragma once
+// The sizes and constants of one architecture, read from the file's metadata before any weight is.
+
+#include <cstdint>
+#include <string>
+
+#include "checkpoint/checkpoint.h"
+#include "kv/layout.h"
+
+namespace kvpareto {
+
+struct ModelShape {
+  std::string family;  // "llama", "qwen2"
+  int layers = 0;
+  int hidden = 0;
+  int heads = 0;
+  int kv_heads = 0;
+  int head_dim = 0;      // read from the file: not hidden / heads in several families
+  int feed_forward = 0;  // width of the gated MLP
+  int vocabulary = 0;
+  int context = 0;       // tokens the model was trained for
+  double rope_base = 10000;
+  float norm_epsilon = 1e-5f;
+  bool qkv_bias = false;
+  bool tied = false;  // the output head is the embedding
+
+  int qkv_rows() const { return (heads + 2 * kv_heads) * head_dim; }
+  CacheShape cache_shape(int tokens) const { return {layers, kv_heads, head_dim, tokens}; }
+};
+
+// Throws Error (kFailure): unknown architecture (the known ones listed), missing or absurd sizes, tensors whose shape
+// contradicts the metadata.
+ModelShape read_shape(const Checkpoint& checkpoint);
+
+}  // namespace kvpareto
