@@ -59,9 +59,16 @@ struct Workspace {
 size_t workspace_bytes(const ModelShape& shape, const Backend& backend, int tokens, int context);
 Workspace plan_workspace(const ModelShape& shape, const Backend& backend, int tokens, int context, void* bytes);
 
-// One step of the decoder over `tokens`, which are appended to the cache. Leaves the residual stream, before the final norm,
-// in workspace.residual.
-void decode_step(const Model& model, std::span<const int32_t> tokens, KvCache& cache, const Workspace& workspace);
+// Neighbouring rows of a step that continue one sequence.
+struct Stretch {
+  KvCache* cache;
+  int64_t tokens;
+};
+
+// One step of the decoder over `tokens`, stretch by stretch, which are appended to their caches. Leaves the residual stream,
+// before the final norm, in workspace.residual.
+void decode_step(const Model& model, std::span<const int32_t> tokens, std::span<const Stretch> stretches,
+                 const Workspace& workspace);
 
 // logits f32 [rows, vocabulary] of rows [begin, begin + rows) of workspace.residual.
 void compute_logits(const Model& model, const Workspace& workspace, int64_t begin, Tensor logits);
