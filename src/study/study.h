@@ -21,7 +21,7 @@ class Study {
   void record(const Measurement& measurement);
 
   std::optional<Measurement> find(const Point& point, const Regime& regime) const;
-  std::vector<Measurement> all() const;                    // in order of recording
+  std::vector<Measurement> all() const;  // in order of recording
   std::vector<Measurement> all(const Regime& regime) const;
   const std::string& path() const;
 
