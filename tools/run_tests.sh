@@ -48,12 +48,13 @@ results=$build/test-results
 rm -rf "$results"
 mkdir -p "$results"
 
-# run NAME CTEST-ARGUMENT...: ctest's own verdict is dropped, since the summary below reads the result files.
+# run NAME CTEST-ARGUMENT...: ctest's own verdict is dropped, since the summary below reads the result files and prints
+# what failed.
 run() {
   local name=$1
   shift
-  (cd "$build" && ctest --output-junit "$results/$name.xml" --output-on-failure --no-tests=ignore \
-    --test-output-size-passed 100000 --test-output-size-failed 1000000 "$@") </dev/null || true
+  (cd "$build" && ctest --output-junit "$results/$name.xml" --no-tests=ignore \
+    --test-output-size-passed 100000 --test-output-size-failed 1000000 "$@" 2>&1) </dev/null || true
 }
 
 case $label in

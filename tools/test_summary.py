@@ -18,8 +18,8 @@ def reason_of_skip(case):
     """GoogleTest prints "file:line: Skipped" and the reason after it; another program says it in its last line."""
     output = output_of(case)
     match = re.search(r": Skipped\n(.*?)(\n\s*\n|\n\[|$)", output, re.DOTALL)
-    if match and match[1].strip():
-        return " ".join(match[1].split())
+    if match:
+        return " ".join(match[1].split()) or "no reason given"
     return output.splitlines()[-1] if output else "no reason given"
 
 
@@ -46,7 +46,8 @@ def main(paths):
     for case in failed:
         message = next((e.get("message") for e in case if e.tag in ("failure", "skipped") and e.get("message")), "")
         print(f"\nFAILED {case.get('name')} {message}".rstrip())
-        print("\n".join(f"  {line}" for line in output_of(case).splitlines()[-40:]))
+        lines = output_of(case).splitlines() or [f"no output; ended after {float(case.get('time') or 0):.1f} s"]
+        print("\n".join(f"  {line}" for line in lines[-40:]))
 
     if not passed and not failed:
         print("\nno test ran: " + ("every test was skipped" if skipped else "the build holds no such tests"))
