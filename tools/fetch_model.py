@@ -113,6 +113,8 @@ def reason_of(output):
     if "Errno 28" in output:
         return "no space left on the disk"
     errors = [line for line in lines if line.startswith("ERROR:")]
+    if "CERTIFICATE_VERIFY_FAILED" in output:
+        return "the certificate of the package index is not trusted here (pip's option 'cert' names a bundle)"
     network = [line for line in lines if "connection" in line.lower() or "resolution" in line.lower()]
     if network:
         return "no connection to the package index"
