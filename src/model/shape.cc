@@ -72,6 +72,16 @@ void demand_tensors(const Reader& reader, const ModelShape& shape) {
   }
 }
 
+// A bias that the family does not have: ignoring it would change the model, and weights_bytes() does not count it.
+void refuse_other_biases(const Checkpoint& file, const ModelShape& shape) {
+  for (const TensorInfo& info : file.tensors()) {
+    const std::string_view name = info.name;
+    const bool expected = shape.qkv_bias && (name.ends_with("attn_q.bias") || name.ends_with("attn_k.bias") || name.ends_with("attn_v.bias"));
+    if (!name.ends_with(".bias") || expected) continue;
+    fail("{}: tensor {} is not part of the architecture {} as supported here", file.path(), name, shape.family);
+  }
+}
+
 // Vectors of the kernels; every model of these families keeps to them.
 void demand_multiple(const Checkpoint& file, const char* what, int value, int unit) {
   if (value % unit != 0) fail("{}: {} {} is not a multiple of {}, which this engine needs", file.path(), what, value, unit);
@@ -124,6 +134,7 @@ ModelShape read_shape(const Checkpoint& checkpoint) {
   demand_multiple(checkpoint, "hidden size", shape.hidden, 16);
   demand_multiple(checkpoint, "feed-forward size", shape.feed_forward, 16);
   demand_tensors(reader, shape);
+  refuse_other_biases(checkpoint, shape);
   return shape;
 }
 
