@@ -56,6 +56,9 @@ class Case {
       Matrix x(DType::kF32, first + tokens, columns, 0, normals(random, (first + tokens) * columns));
       reference().pack(x.view(shape.kv_heads), 0, side->side);
     }
+    query_norm_ = largest_norm(queries_, shape.head_dim);
+    key_norm_ = largest_norm(decoded(keys_.side), shape.head_dim);
+    for (const float x : decoded(values_.side)) largest_value_ = std::max<double>(largest_value_, std::abs(x));
   }
 
   // Queries stand among keys and values in the decoder's matrix, so their rows have gaps.
@@ -75,22 +78,17 @@ class Case {
   // A score is a sum of head_dim products, each no larger than |q| |k| together; an error e of every score changes each
   // weight by a factor of at most exp(2e). Weights and weighted values are sums over the keys; exponentials, rescaling
   // of the running sums (once a tile) and decoding of a value (two roundings) come on top.
-  double bound() const {
-    const double keys = static_cast<double>(first_ + tokens_), d = shape_.head_dim;
-    const double score =
-        largest_norm(queries_, shape_.head_dim) * largest_norm(decoded(keys_.side), shape_.head_dim) / std::sqrt(d);
-    const std::vector<float> values = decoded(values_.side);
-    const double largest = std::abs(
-        *std::max_element(values.begin(), values.end(), [](float a, float b) { return std::abs(a) < std::abs(b); }));
-    const double relative =
-        2 * score * (sum_error(d) + 4 * kF32Unit) + 2 * sum_error(keys) + (16 + 2 * keys / kTileKeys) * kF32Unit;
-    return relative * largest;
+  double bound(const Backend& backend) const {
+    const double keys = static_cast<double>(first_ + tokens_), d = shape_.head_dim, factor = factor_error(backend);
+    const double score = query_norm_ * key_norm_ / std::sqrt(d);
+    return largest_value_ * (2 * score * (sum_error(d) + 4 * kF32Unit + factor) + 2 * sum_error(keys) + factor +
+                             (16 + 2 * keys / kBlockTokens) * kF32Unit);
   }
 
   void check() const {
     const std::vector<float> exact = attend(reference(), DType::kF32);
-    const double off = bound();
     for (const auto& backend : tested()) {
+      const double off = bound(*backend);
       for (const DType type : {DType::kF32, backend->activation()}) {
         SCOPED_TRACE(fmt::format("{} heads {}/{}/{}, keys {}g{} values {}g{}, {} tokens from {}", backend->name(),
                                  shape_.heads, shape_.kv_heads, shape_.head_dim, bits_of(keys_.side.codec),
@@ -103,8 +101,6 @@ class Case {
   }
 
  private:
-  static constexpr double kTileKeys = 64;
-
   std::vector<float> decoded(const PackedSide& side) const {
     std::vector<float> out(static_cast<size_t>((first_ + tokens_) * shape_.kv_heads * shape_.head_dim));
     float* row = out.data();
@@ -118,6 +114,7 @@ class Case {
   int64_t first_, tokens_;
   OwnedSide keys_, values_;
   std::vector<float> queries_;
+  double query_norm_ = 0, key_norm_ = 0, largest_value_ = 0;
 };
 
 TEST(AttendContract, EveryPairOfCodecsAndGroups) {

@@ -26,6 +26,10 @@ inline constexpr double kBf16Unit = 0x1.0p-8;
 // The worst case, n, would let a missing term of a long sum pass.
 inline double sum_error(double n) { return 8 * std::sqrt(n) * kF32Unit; }
 
+// Relative error of a product of two f32 factors before it is summed: with AMX a factor is the sum of two bf16 (off by
+// 2^-16 each) and the product of the two low parts (2^-16) is left out.
+inline double factor_error(const Backend& backend) { return backend.name() == "cpu/amx_bf16" ? 3 * 0x1.0p-16 : 0; }
+
 inline Backend& reference() {
   static const std::unique_ptr<Backend> backend = make_backend("reference");
   return *backend;
