@@ -35,7 +35,7 @@ int32_t choose(std::span<const float> logits, const Sampling& sampling, Random& 
     const double wanted = sampling.top_p * mass;
     size_t sorted = 0;
     double reached = 0;
-    for (count = 0; count < order.size() && reached < wanted; ++count) {
+    for (count = 0; count < order.size() && (count == 0 || reached < wanted); ++count) {
       if (count == sorted) {
         sorted = std::min(order.size(), std::max<size_t>(64, 4 * sorted));
         const auto front = static_cast<std::ptrdiff_t>(count);

@@ -14,7 +14,7 @@
 namespace kvpareto {
 
 struct SessionOptions {
-  KvScheme scheme;
+  KvScheme scheme = {};
   int context = 4096;   // tokens the cache is allocated for
   int chunk = 256;      // tokens of one prefill step
   int logits_rows = 1;  // positions whose logits can be had at once

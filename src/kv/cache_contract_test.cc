@@ -13,8 +13,8 @@
 namespace kvpareto {
 namespace {
 
-constexpr const char* kSchemes[] = {"k16v16", "k8v8g32",  "k8v4g64", "k4v2g32",    "k3v3gh",
-                                    "k2v2gh", "k16v3g32", "k2v16",   "k4g32v8g64", "k3g64v2g32"};
+const std::vector<std::string> kSchemes = {"k16v16", "k8v8g32",  "k8v4g64", "k4v2g32",    "k3v3gh",
+                                           "k2v2gh", "k16v3g32", "k2v16",   "k4g32v8g64", "k3g64v2g32"};
 constexpr CacheShape kShape{.layers = 2, .kv_heads = 2, .head_dim = 64, .context = 150};
 constexpr int64_t kColumns = kShape.kv_heads * kShape.head_dim;
 constexpr int kHeads = 6;

@@ -202,7 +202,7 @@ TEST(ReadShape, UnexpectedBiasIsRefused) {
 TEST(ReadShape, SizesThatDoNotFitTogether) {
   EXPECT_THAT(refusal_with("attention.head_count_kv", 3), HasSubstr("4 heads do not share 3 key heads evenly"));
   EXPECT_THAT(refusal_with("attention.head_count_kv", 8), HasSubstr("4 heads do not share 8 key heads evenly"));
-  EXPECT_THAT(refusal_with("attention.key_length", 48), HasSubstr("different head sizes"));
+  EXPECT_THAT(refusal_with("attention.key_length", 48), HasSubstr("head size 48 is not a multiple of 32"));
   EXPECT_THAT(refusal_with("attention.value_length", 64), HasSubstr("different head sizes"));
   EXPECT_THAT(refusal_with("rope.dimension_count", 16), HasSubstr("rotation of a part"));
   EXPECT_THAT(refusal_with("attention.head_count", 8), HasSubstr("head size 16 is not a multiple of 32"));

@@ -1,0 +1,273 @@
+#include "engine/session.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/random.h"
+#include "base/testing.h"
+#include "model/testing.h"
+
+namespace kvpareto {
+
+void PrintTo(const MemoryParts& parts, std::ostream* out) {
+  *out << parts.weights << " + " << parts.kv << " + " << parts.scratch << " + " << parts.logits;
+}
+
+namespace {
+
+using Rows = std::vector<std::vector<float>>;
+
+std::vector<int32_t> some_tokens(size_t n, uint64_t seed = 1) {
+  Random random(seed);
+  std::vector<int32_t> tokens(n);
+  for (int32_t& token : tokens) token = static_cast<int32_t>(random.below(290));
+  return tokens;
+}
+
+// Logits after each token, fed in steps of `step`.
+Rows all_logits(Session& session, std::span<const int32_t> tokens, size_t step) {
+  Rows rows;
+  for (size_t begin = 0; begin < tokens.size(); begin += step) {
+    session.forward(tokens.subspan(begin, std::min(step, tokens.size() - begin)),
+                    [&](int64_t, std::span<const float> logits) { rows.emplace_back(logits.begin(), logits.end()); });
+  }
+  return rows;
+}
+
+std::vector<double> probabilities(const std::vector<float>& logits) {
+  const double highest = *std::max_element(logits.begin(), logits.end());
+  std::vector<double> p;
+  double mass = 0;
+  for (const float x : logits) mass += p.emplace_back(std::exp(x - highest));
+  for (double& x : p) x /= mass;
+  return p;
+}
+
+// Kullback-Leibler divergence in nats, mean over rows.
+double divergence(const Rows& a, const Rows& b) {
+  double sum = 0;
+  for (size_t i = 0; i < a.size(); ++i) {
+    const std::vector<double> p = probabilities(a[i]), q = probabilities(b[i]);
+    for (size_t v = 0; v < p.size(); ++v) sum += p[v] > 0 ? p[v] * std::log(p[v] / q[v]) : 0;
+  }
+  return sum / static_cast<double>(a.size());
+}
+
+MemoryParts held(const Backend& backend) {
+  return {backend.allocated(Purpose::kWeights), backend.allocated(Purpose::kKv), backend.allocated(Purpose::kScratch),
+          backend.allocated(Purpose::kLogits)};
+}
+
+class SessionOnBackend : public testing::TestWithParam<std::string> {
+ protected:
+  std::unique_ptr<Backend> backend_ = make_backend(GetParam());
+};
+INSTANTIATE_TEST_SUITE_P(All, SessionOnBackend, testing::ValuesIn(backend_names()),
+                         [](const auto& i) { return i.param; });
+
+TEST_P(SessionOnBackend, HoldsThePredictedBytesUntilItEnds) {
+  for (const char* name : kTinyModels) {
+    const Model model = load_tiny(name, *backend_);
+    const size_t weights = backend_->allocated(Purpose::kWeights);
+    for (const char* scheme : {"k16v16", "k8v4g32", "k2v3gh"}) {
+      for (const int context : {1, 64, 200}) {
+        for (const int chunk : {1, 7, 40, 500}) {
+          const SessionOptions options{
+              .scheme = parse_scheme(scheme), .context = context, .chunk = chunk, .logits_rows = 1 + chunk % 3};
+          const MemoryParts predicted = session_bytes(model.shape, *backend_, options);
+          Session session(model, options);
+          ASSERT_EQ(held(*backend_), predicted) << name << " " << scheme << " " << context << " " << chunk;
+          ASSERT_EQ(session.bytes(), predicted);
+          if (scheme[1] != '8') continue;  // one scheme is enough for use
+          session.prefill(some_tokens(static_cast<size_t>(std::min(context, 50)) - 1));
+          session.next(some_tokens(1));
+          ASSERT_EQ(held(*backend_), predicted) << "after use";
+        }
+      }
+    }
+    EXPECT_EQ(held(*backend_), (MemoryParts{weights, 0, 0, 0}));
+  }
+  EXPECT_EQ(held(*backend_), MemoryParts{});
+}
+
+TEST_P(SessionOnBackend, NextIsTheLastRowOfForward) {
+  const Model model = load_tiny("tiny-llama", *backend_);
+  const SessionOptions options{.scheme = parse_scheme("k8v8g32"), .context = 64, .chunk = 32};
+  Session a(model, options), b(model, options);
+  for (const size_t step : {9u, 1u, 20u, 2u}) {
+    const std::vector<int32_t> tokens = some_tokens(step, step);
+    const std::vector<float> wanted = all_logits(a, tokens, step).back();
+    const std::span<const float> found = b.next(tokens);
+    EXPECT_TRUE(std::ranges::equal(found, wanted)) << "step of " << step;
+  }
+}
+
+// Rows of logits at once take other kernels, with sums in another order; the hidden states are the same.
+TEST_P(SessionOnBackend, LogitsDoNotDependOnHowManyAreHadAtOnce) {
+  const Model model = load_tiny("tiny-llama-hd64", *backend_);
+  const std::vector<int32_t> tokens = some_tokens(40);
+  Session one(model, {.context = 64, .chunk = 40, .logits_rows = 1}),
+      many(model, {.context = 64, .chunk = 40, .logits_rows = 33});
+  const Rows a = all_logits(one, tokens, 40), b = all_logits(many, tokens, 40);
+  for (size_t i = 0; i < a.size(); ++i) {
+    for (size_t v = 0; v < a[i].size(); ++v) ASSERT_NEAR(a[i][v], b[i][v], 1e-4);  // sums of 128 terms of size 1
+  }
+}
+
+TEST_P(SessionOnBackend, HiddenStatesGiveTheLogitsOfForwardExactly) {
+  for (const char* name : {"tiny-llama", "tiny-qwen2"}) {
+    const Model model = load_tiny(name, *backend_);
+    const SessionOptions options{.scheme = parse_scheme("k8v4g32"), .context = 64, .chunk = 24, .logits_rows = 5};
+    Session a(model, options), b(model, options);
+    for (const size_t step : {24u, 3u}) {
+      const std::vector<int32_t> tokens = some_tokens(step, step);
+      const Rows wanted = all_logits(a, tokens, step);
+      const std::vector<float> hidden = b.hidden(tokens);
+      ASSERT_EQ(hidden.size(), step * 128);
+      Rows found;
+      b.logits_of(hidden, [&](int64_t row, std::span<const float> logits) {
+        EXPECT_EQ(row, static_cast<int64_t>(found.size()));
+        found.emplace_back(logits.begin(), logits.end());
+      });
+      EXPECT_EQ(found, wanted) << name;
+    }
+  }
+}
+
+// Chunks differ in which kernels multiply and attend, so in rounding alone: products take bf16 and the cache holds
+// bf16, 2^-8 of relative rounding that flips now and then. Golden logits differ by 2e-4 nats for the same reason.
+TEST_P(SessionOnBackend, ChunksOfPrefillChangeRoundingAlone) {
+  const Model model = load_tiny("tiny-llama", *backend_);
+  const std::vector<int32_t> tokens = some_tokens(96);
+  Rows wanted;
+  for (const int chunk : {96, 1, 7, 16, 50}) {
+    Session session(model, {.context = 96, .chunk = chunk});
+    const Rows found = all_logits(session, tokens, static_cast<size_t>(chunk));
+    if (wanted.empty()) wanted = found;
+    EXPECT_LT(divergence(wanted, found), 5e-4) << "chunk " << chunk;
+  }
+}
+
+TEST_P(SessionOnBackend, RewindGivesTheSameLogitsAgain) {
+  for (const char* scheme : {"k16v16", "k4v2g32"}) {
+    const Model model = load_tiny("tiny-qwen2", *backend_);
+    Session session(model, {.scheme = parse_scheme(scheme), .context = 100, .chunk = 32});
+    session.prefill(some_tokens(61));
+    const KvCache::Mark mark = session.mark();
+    const std::vector<int32_t> tokens = some_tokens(20, 2);
+    const Rows first = all_logits(session, tokens, 20);
+    session.rewind(mark);
+    all_logits(session, some_tokens(30, 3), 30);
+    session.rewind(mark);
+    EXPECT_EQ(session.tokens(), 61);
+    EXPECT_EQ(all_logits(session, tokens, 20), first) << scheme;
+  }
+}
+
+TEST_P(SessionOnBackend, StretchesOfDifferentLengthsAreAsTwoSequences) {
+  const Model model = load_tiny("tiny-llama", *backend_);
+  const std::vector<int32_t> a = some_tokens(12, 4), b = some_tokens(30, 5), step = some_tokens(8, 6);
+  const auto fill = [&](KvCache& cache, std::span<const int32_t> tokens, const Workspace& work) {
+    const Stretch stretch{&cache, static_cast<int64_t>(tokens.size())};
+    decode_step(model, tokens, {&stretch, 1}, work);
+  };
+  const Buffer scratch = backend_->allocate(workspace_bytes(model.shape, *backend_, 32, 64), Purpose::kScratch);
+  const Workspace work = plan_workspace(model.shape, *backend_, 32, 64, scratch.data());
+  const CacheShape shape = model.shape.cache_shape(64);
+  KvCache together_a(*backend_, KvScheme(), shape), together_b(*backend_, KvScheme(), shape);
+  KvCache alone_a(*backend_, KvScheme(), shape), alone_b(*backend_, KvScheme(), shape);
+  for (KvCache* cache : {&together_a, &alone_a}) fill(*cache, a, work);
+  for (KvCache* cache : {&together_b, &alone_b}) fill(*cache, b, work);
+
+  const auto residual = [&](int64_t row, int64_t rows) {
+    const float* from = work.residual.row<float>(row);
+    return std::vector<float>(from, from + rows * model.shape.hidden);
+  };
+  // 3 tokens of one sequence at position 12 and 5 of the other at position 30; all steps below 16 rows take the same
+  // kernels, so the results are the same to the last bit.
+  const Stretch stretches[] = {{&together_a, 3}, {&together_b, 5}};
+  decode_step(model, step, stretches, work);
+  const std::vector<float> both_a = residual(0, 3), both_b = residual(3, 5);
+  fill(alone_a, std::span(step).first(3), work);
+  EXPECT_EQ(residual(0, 3), both_a);
+  fill(alone_b, std::span(step).last(5), work);
+  EXPECT_EQ(residual(0, 5), both_b);
+  EXPECT_EQ(together_b.decoded(2, true), alone_b.decoded(2, true));
+  EXPECT_EQ(together_a.tokens(), 15);
+  EXPECT_EQ(together_b.tokens(), 35);
+}
+
+std::string refusal(const std::function<void()>& body) {
+  const auto error = error_of(body);
+  if (!error) return "no error";
+  EXPECT_EQ(error->exit(), Exit::kUsage);
+  EXPECT_EQ(std::string(error->what()).find('\n'), std::string::npos);
+  return error->what();
+}
+
+TEST(Session, WrongOptionsAreRefusedBeforeAnythingIsAllocated) {
+  const auto backend = make_backend("auto");
+  const Model model = load_tiny("tiny-llama", *backend);
+  const auto expect = [&](const SessionOptions& options, const std::string& message) {
+    EXPECT_THAT(refusal([&] { Session(model, options); }), testing::HasSubstr(message));
+    EXPECT_THAT(refusal([&] { session_bytes(model.shape, *backend, options); }), testing::HasSubstr(message));
+    EXPECT_EQ(
+        backend->allocated(Purpose::kKv) + backend->allocated(Purpose::kScratch) + backend->allocated(Purpose::kLogits),
+        0u);
+  };
+  expect({.context = 513}, "context 513 is outside what the model was trained for: 1 to 512 tokens");
+  expect({.context = 0}, "context 0 is outside");
+  expect({.context = -5}, "context -5 is outside");
+  expect({.context = 64, .chunk = 0}, "prefill chunk 0 is outside 1 to 65536 tokens");
+  expect({.context = 64, .chunk = 1 << 20}, "prefill chunk 1048576 is outside");
+  expect({.context = 64, .logits_rows = 0}, "logits of 0 positions: wanted at least 1");
+  expect({.scheme = parse_scheme("k4v4g64"), .context = 64},
+         "KV scheme k4v4g64: a group of 64 channels does not divide the head size 32; the nearest that does is 32");
+}
+
+TEST(Session, WrongTokensAreRefusedAndChangeNothing) {
+  const auto backend = make_backend("auto");
+  const Model model = load_tiny("tiny-llama", *backend);
+  Session session(model, {.context = 40, .chunk = 32});
+  session.prefill(some_tokens(30));
+  const auto expect = [&](const std::vector<int32_t>& tokens, const std::string& message) {
+    EXPECT_THAT(refusal([&] { session.next(tokens); }), testing::HasSubstr(message));
+    EXPECT_EQ(session.tokens(), 30);
+  };
+  expect({291}, "token 291 is outside the vocabulary: 0 to 290");
+  expect({5, -1}, "token -1 is outside the vocabulary");
+  expect({}, "a step of 0 tokens: wanted 1 to 32");
+  expect(std::vector<int32_t>(33, 1), "a step of 33 tokens: wanted 1 to 32");
+  expect(std::vector<int32_t>(11, 1), "the sequence would grow to 41 tokens, but the context is 40");
+  const std::vector<int32_t> tail = some_tokens(10, 7);
+  Session other(model, {.context = 40, .chunk = 32});
+  other.prefill(some_tokens(30));
+  EXPECT_TRUE(std::ranges::equal(session.next(tail), other.next(tail)));
+  EXPECT_THAT(refusal([&] { session.next(some_tokens(1)); }), testing::HasSubstr("would grow to 41"));
+}
+
+TEST(Session, PrefillTellsItsProgress) {
+  const auto backend = make_backend("auto");
+  const Model model = load_tiny("tiny-llama", *backend);
+  Session session(model, {.context = 64, .chunk = 20});
+  std::vector<int64_t> done;
+  session.prefill(some_tokens(45), [&](int64_t tokens) { done.push_back(tokens); });
+  EXPECT_EQ(done, (std::vector<int64_t>{20, 40, 45}));
+  session.prefill({});
+  EXPECT_EQ(session.tokens(), 45);
+}
+
+TEST(Session, ProcessPeakIsMeasured) {
+  reset_process_peak();
+  const size_t before = process_peak_bytes();
+  if (before == 0) GTEST_SKIP() << "the system does not tell";
+  std::vector<char> large(64 << 20, 1);
+  EXPECT_GT(process_peak_bytes(), before + (60u << 20));
+  EXPECT_EQ(large.back(), 1);
+}
+
+}  // namespace
+}  // namespace kvpareto
