@@ -13,6 +13,8 @@
 namespace kvpareto {
 namespace {
 
+constexpr const char* kUsualGroup = "g64";  // of a scheme's text without any, see the grammar of kv schemes
+
 // Reads digits from the front of `text`; 0 if there are none.
 int take_number(std::string_view& text) {
   int number = 0;
@@ -86,10 +88,16 @@ std::optional<SchemeBits> scheme_bits(std::string_view kv) {
   bits.k = take_number(kv);
   const size_t values = kv.find('v');
   if (values == std::string_view::npos) return std::nullopt;
-  bits.variant = kv.substr(0, values);
+  std::string keys(kv.substr(0, values));
   kv.remove_prefix(values + 1);
   bits.v = take_number(kv);
-  bits.variant += kv;
+  std::string rest(kv);
+  if (bits.k == 16 && bits.v == 16 && keys.empty() && rest.empty()) return bits;
+  // What canonical text leaves out: a side without a group has the other side's, or the usual one.
+  if (keys.empty() && rest.empty()) rest = kUsualGroup;
+  if (keys.empty()) keys = rest;
+  if (rest.empty()) rest = keys;
+  bits.variant = keys == rest ? keys : fmt::format("keys {}, values {}", keys, rest);
   if (bits.k < 1 || bits.k > 32 || bits.v < 1 || bits.v > 32) return std::nullopt;
   return bits;
 }

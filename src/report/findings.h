@@ -14,9 +14,10 @@ namespace kvpareto {
 // Bits and the rest of a scheme's text as the charts need them; the grammar itself is known to the kv folder alone.
 struct SchemeBits {
   int k = 16, v = 16;
-  std::string variant;  // what is left of the text: "g64"; empty for a scheme without groups
+  std::string variant;  // how they are grouped: "g64", "keys g32, values g64"; empty for 16 bits on both sides
 };
-// None for text that does not begin as schemes do ("k8v4g64"); such a point is in the table and on the front alone.
+// None for text that does not begin as schemes do ("k8v4", "k8v4g32"); such a point is in the table and on the front
+// alone.
 std::optional<SchemeBits> scheme_bits(std::string_view kv);
 
 struct Findings {
@@ -38,7 +39,7 @@ struct Findings {
   size_t count_complete() const;
   size_t count_broken() const;
   bool several_chunks() const;
-  // "k8v4g64", with "·128" for a chunk other than the usual one: short enough for a chart.
+  // "k8v4g32", with "·128" for a chunk other than the usual one: short enough for a chart.
   std::string label(size_t i) const;
 };
 

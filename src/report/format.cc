@@ -79,11 +79,16 @@ std::string percent_change(double value, double baseline) {
   return fmt::format("{}{} %", change < 0 ? "−" : "+", digits);
 }
 
-std::optional<Interval> interval95(const Estimate& estimate) {
+std::optional<Interval> error_bar(const Estimate& estimate) {
   if (!std::isfinite(estimate.value) || !has_error(estimate) || estimate.samples < 2) return std::nullopt;
   const int64_t freedom = estimate.samples - 1;
-  const double factor = freedom <= 30 ? kStudent[freedom - 1] : kNormal;
+  const double factor = freedom == 1 ? 1 : freedom <= 30 ? kStudent[freedom - 1] : kNormal;
   return Interval{estimate.value - factor * estimate.standard_error, estimate.value + factor * estimate.standard_error};
+}
+
+std::string error_bar_name(const Estimate& estimate) {
+  if (!error_bar(estimate)) return {};
+  return estimate.samples == 2 ? "range of the two texts" : "95 % interval";
 }
 
 std::optional<Interval> share_interval95(const Estimate& estimate) {

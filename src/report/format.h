@@ -30,9 +30,13 @@ std::string percent_change(double value, double baseline);
 struct Interval {
   double low, high;
 };
-// The 95 % interval of a mean by Student's t with samples - 1 degrees of freedom: with few texts the normal factor of
-// 1.96 would promise too much. None for exact figures and for single samples.
-std::optional<Interval> interval95(const Estimate& estimate);
+// What an error bar spans. From three samples on the 95 % interval of the mean by Student's t with samples - 1 degrees
+// of freedom: with few texts the normal factor of 1.96 would promise too much. Two samples allow no such claim (t
+// is 12.7); there it is one standard error either way, which is from the one to the other. None for exact figures and
+// for single samples.
+std::optional<Interval> error_bar(const Estimate& estimate);
+// What that is in words: "95 % interval", "range of the two texts"; empty where there is none.
+std::string error_bar_name(const Estimate& estimate);
 // The 95 % interval of a share of successes (Wilson 1927), which stays inside [0, 1] and has a width at 0 and 1.
 std::optional<Interval> share_interval95(const Estimate& estimate);
 

@@ -60,7 +60,7 @@ class Frontier {
       cheapest = std::min(cheapest, findings_.cost(i));
       dearest = std::max(dearest, findings_.cost(i));
       if (in_strip(i)) continue;
-      const auto interval = interval95(findings_.points[i].values.at("kld_mean"));
+      const auto interval = error_bar(findings_.points[i].values.at("kld_mean"));
       low = std::min(low, findings_.loss(i));
       high = std::max(high, interval ? interval->high : findings_.loss(i));
     }
@@ -162,7 +162,7 @@ class Frontier {
               fmt::format("data-p=\"{}\" data-front=\"{}\" data-chunk=\"{}\"", i, front ? 1 : 0,
                           findings_.points[i].point.chunk),
               tooltip(findings_, i));
-    error_bar(i, cx, cy);
+    whiskers(i, cx, cy);
     if (i == findings_.baseline) {
       svg_.diamond(cx, cy, 7, "dot baseline");
     } else if (i == findings_.recommended) {
@@ -176,8 +176,8 @@ class Frontier {
     taken_.push_back({cx - r, cy - r, cx + r, cy + r});
   }
 
-  void error_bar(size_t i, double cx, double cy) {
-    const auto interval = interval95(findings_.points[i].values.at("kld_mean"));
+  void whiskers(size_t i, double cx, double cy) {
+    const auto interval = error_bar(findings_.points[i].values.at("kld_mean"));
     if (!interval || in_strip(i)) return;
     const double top = y(interval->high);
     const double bottom = interval->low > y_.low() ? y(interval->low) : plot_.bottom;
@@ -234,6 +234,14 @@ class Frontier {
 
 std::string draw_at(const Findings& findings, Width width) { return Frontier(findings, width).draw(); }
 
+std::string bar_legend(const Findings& findings) {
+  for (const size_t i : findings.front.members) {
+    const std::string name = error_bar_name(findings.points[i].values.at("kld_mean"));
+    if (!name.empty()) return legend_entry("k-bar", name);
+  }
+  return {};
+}
+
 std::string filters(const Findings& findings) {
   std::vector<int> chunks;
   for (const Measurement& m : findings.points) chunks.push_back(m.point.chunk);
@@ -270,11 +278,10 @@ Drawing draw_frontier(const Findings& findings) {
                                 cause.empty() ? "" : ": " + escape_html(cause));
   }
   drawing.figure = filters(findings) + by_width(findings, draw_at);
-  drawing.figure += "<p class=\"legend\">" + legend_entry("k-front", "on the front") +
-                    legend_entry("k-grey", "dominated") +
-                    (broken > 0 ? legend_entry("k-broken", "on the front, yet broken") : "") +
-                    (findings.baseline ? legend_entry("k-base", "16-bit baseline") : "") +
-                    legend_entry("k-bar", "95 % interval") + "</p>";
+  drawing.figure +=
+      "<p class=\"legend\">" + legend_entry("k-front", "on the front") + legend_entry("k-grey", "dominated") +
+      (broken > 0 ? legend_entry("k-broken", "on the front, yet broken") : "") +
+      (findings.baseline ? legend_entry("k-base", "16-bit baseline") : "") + bar_legend(findings) + "</p>";
   drawing.note =
       "The memory axis does not begin at zero. The strip below the axis holds divergences of zero (the baseline "
       "against itself) and below 0.00001.";
