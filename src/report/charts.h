@@ -29,6 +29,9 @@ Drawing draw_memory_parts(const Findings& findings);
 Drawing draw_chunk(const Findings& findings);
 Drawing draw_needle(const Findings& findings);
 
+// Below this a divergence is rounding noise of the arithmetic; logarithmic axes treat it as zero. [nats/token]
+constexpr double kLeastShown = 1e-5;
+
 // Small multiples: drawings of this width, three abreast on a desktop, one on a telephone, never scaled.
 constexpr double kPanelWidth = 336;
 std::string panels(std::span<const std::string> drawings);

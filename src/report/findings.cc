@@ -40,7 +40,7 @@ bool sixteen_bit(const Measurement& m) {
 std::optional<size_t> find_baseline(const Findings& findings) {
   std::optional<size_t> best;
   for (size_t i = 0; i < findings.points.size(); ++i) {
-    if (!findings.complete(i) || !sixteen_bit(findings.points[i])) continue;
+    if (!findings.complete(i) || !sixteen_bit(findings.points[i]) || !(findings.cost(i) > 0)) continue;
     const auto rank = [&](size_t j) {
       const Point& point = findings.points[j].point;
       return 2 * (point.weights == "w16") + (point.chunk == findings.chunk);
@@ -75,6 +75,19 @@ int broken_up_to(const Findings& findings, Bits bits) {
     limit = number;
   }
   return limit;
+}
+
+// The key bits below those of point i that were measured with the same values, groups and chunk; 0 if there are none.
+int next_fewer(const Findings& findings, size_t i) {
+  const auto from = scheme_bits(findings.points[i].point.kv);
+  int most = 0;
+  for (size_t j = 0; j < findings.points.size(); ++j) {
+    const auto to = scheme_bits(findings.points[j].point.kv);
+    if (!findings.complete(j) || !to || to->v != from->v || to->variant != from->variant) continue;
+    if (findings.points[i].point.chunk != findings.points[j].point.chunk || to->k >= from->k) continue;
+    most = std::max(most, to->k);
+  }
+  return most;
 }
 
 std::string bits_or_fewer(int bits) { return fmt::format("{} bits{}", bits, bits > 2 ? " or fewer" : ""); }
@@ -197,7 +210,7 @@ std::string cliff(const Findings& findings) {
     for (size_t j = 0; j < findings.points.size(); ++j) {
       const auto to = scheme_bits(findings.points[j].point.kv);
       if (!findings.broken(j) || !to || to->v != from->v || to->k >= from->k || to->variant != from->variant) continue;
-      if (findings.points[i].point.chunk != findings.points[j].point.chunk || to->k * 2 < from->k) continue;
+      if (findings.points[i].point.chunk != findings.points[j].point.chunk || to->k < next_fewer(findings, i)) continue;
       const double ratio = findings.loss(j) / findings.loss(i);
       if (ratio <= steepest) continue;
       steepest = ratio;

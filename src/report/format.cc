@@ -45,6 +45,14 @@ std::string significant(double value, int digits) {
   return plain(value, last_place(value, digits));
 }
 
+std::string trimmed(double value, int digits) {
+  std::string text = significant(value, digits);
+  if (text.find('.') == std::string::npos || text.find('e') != std::string::npos) return text;
+  text.erase(text.find_last_not_of('0') + 1);
+  if (text.back() == '.') text.pop_back();
+  return text;
+}
+
 std::string with_error(const Estimate& estimate) {
   if (!std::isfinite(estimate.value)) return "-";
   if (!has_error(estimate)) return significant(estimate.value, 3);
@@ -83,7 +91,9 @@ std::optional<Interval> error_bar(const Estimate& estimate) {
   if (!std::isfinite(estimate.value) || !has_error(estimate) || estimate.samples < 2) return std::nullopt;
   const int64_t freedom = estimate.samples - 1;
   const double factor = freedom == 1 ? 1 : freedom <= 30 ? kStudent[freedom - 1] : kNormal;
-  return Interval{estimate.value - factor * estimate.standard_error, estimate.value + factor * estimate.standard_error};
+  const double half = factor * estimate.standard_error;
+  if (!std::isfinite(estimate.value - half) || !std::isfinite(estimate.value + half)) return std::nullopt;
+  return Interval{estimate.value - half, estimate.value + half};
 }
 
 std::string error_bar_name(const Estimate& estimate) {

@@ -13,6 +13,9 @@ namespace kvpareto {
 // "-" for NaN and infinity.
 std::string significant(double value, int digits);
 
+// The same without trailing zeros, for numbers that are exact by nature (ticks, limits): "0.1", "380".
+std::string trimmed(double value, int digits);
+
 // Value and standard error with the error at one significant digit (two if it leads with 1): "0.0053 ± 0.0004". Without
 // an error (exact, or unknown because there was one sample) the value alone, at three digits.
 std::string with_error(const Estimate& estimate);

@@ -46,7 +46,7 @@ std::string no_answer(const Findings& findings) {
     return fmt::format("None of the {} configurations could be measured.", count);
   }
   return fmt::format("<span class=\"bad\">No measured configuration</span> stays below {} nats/token of divergence.",
-                     significant(findings.max_loss, 2));
+                     trimmed(findings.max_loss, 2));
 }
 
 // The one sentence of the page.
@@ -76,9 +76,9 @@ std::string below_answer(const Findings& findings) {
   const Measurement& best = findings.points[*findings.recommended];
   const bool knee = *findings.recommended == findings.front.knee;
   std::string text =
-      knee ? "It is the knee of the front: beyond it, each further byte saved costs more quality than before."
+      knee ? "It is the knee of the front: beyond it, memory is saved at a steeper price in divergence."
            : fmt::format("The knee of the front is broken; this is the smallest configuration below {} nats/token.",
-                         significant(findings.max_loss, 2));
+                         trimmed(findings.max_loss, 2));
   text += fmt::format(" Total peak memory at a context of {} tokens, prefill chunk {}", best.regime.context,
                       best.point.chunk);
   if (findings.baseline && findings.points[*findings.baseline].point.chunk != best.point.chunk) {

@@ -117,7 +117,7 @@ std::string caveats(const Findings& findings) {
       fmt::format("Divergence ranks configurations much as tasks do, but it is no task score. The limit of {} "
                   "nats/token for “broken” is a convention; "
                   "settle close calls on your own task.",
-                  significant(findings.max_loss, 2)));
+                  trimmed(findings.max_loss, 2)));
   const size_t best = findings.recommended.value_or(0);
   const double process = findings.points[best].value("process_peak_bytes"), peak = findings.cost(best);
   if (std::isfinite(process) && std::isfinite(peak)) {

@@ -34,9 +34,13 @@ std::string figure_cell(const Findings& findings, size_t i, const char* name) {
   const std::string_view column = name;
   const bool over = column == "kld_mean" && findings.broken(i);
   Estimate shown = found->second;
-  // Speeds and tails are read at a glance; their errors are in the tooltips.
-  if (column == "prefill_ts" || column == "decode_ts" || column == "kld_p999") shown.standard_error = 0;
-  return cell(in_words(*find_figure(name), shown), found->second.value, over ? "over" : "");
+  // Only the objective carries its error here, or the table is wider than a page; the others' are in the tooltips.
+  if (column != "kld_mean") shown.standard_error = 0;
+  const bool loss = column == "kld_p999" || column == "delta_nll";
+  std::string text = loss ? significant(shown.value, 2) : in_words(*find_figure(name), shown);
+  const size_t sign = text.find(" ± ");
+  if (sign != std::string::npos) text = text.substr(0, sign) + "<span class=\"pm\">" + text.substr(sign) + "</span>";
+  return cell(text, found->second.value, over ? "over" : "");
 }
 
 std::string row_style(const Findings& findings, size_t i) {
@@ -107,7 +111,9 @@ std::string point_table(const Findings& findings) {
       if (present(findings, column)) columns.push_back(column);
     }
     markup += "<p class=\"lead\">Baseline first, then from least to most memory. Rows in full ink are on the front.";
-    markup += " ± is one standard error of the mean.</p>";
+    markup +=
+        " ± is one standard error of the mean; the errors of the other figures are in the tooltips of the charts and "
+        "in the CSV.</p>";
     markup += "<div class=\"scroll\"><table class=\"sortable\"><thead><tr>" + header("Scheme", "");
     if (with_weights) markup += header("Weights", "");
     markup += header("Chunk", "tokens") + header("Peak", "");

@@ -46,6 +46,13 @@ TEST(Format, SignificantDigits) {
   EXPECT_EQ(significant(std::numeric_limits<double>::infinity(), 2), "-");
 }
 
+TEST(Format, TrimsWhatIsExact) {
+  EXPECT_EQ(trimmed(0.1, 3), "0.1");
+  EXPECT_EQ(trimmed(380, 5), "380");
+  EXPECT_EQ(trimmed(12.5, 4), "12.5");
+  EXPECT_EQ(trimmed(0, 4), "0");
+}
+
 TEST(Format, ErrorBarsWidenForFewSamples) {
   const auto eight = error_bar({1, 0.1, 8});
   ASSERT_TRUE(eight);
@@ -86,7 +93,7 @@ TEST(Scale, MapsEndsAndWidensNothing) {
   EXPECT_DOUBLE_EQ(linear(15), 50);
   const Scale log = Scale::logarithmic(0.01, 1, 0, 100);
   EXPECT_NEAR(log(0.1), 50, 1e-9);
-  EXPECT_DOUBLE_EQ(Scale::linear(7, 7, 0, 100)(7), 50);
+  EXPECT_NEAR(Scale::linear(7, 7, 0, 100)(7), 50, 1e-9);
   EXPECT_TRUE(std::isfinite(Scale::linear(0, 0, 0, 1)(0)));
 }
 

@@ -27,7 +27,7 @@ p{margin:0 0 12px}figure{margin:0}
 .text,.lead{max-width:68ch}
 .eyebrow{margin:0 0 20px;color:var(--soft);font-size:14px}
 .eyebrow b{color:var(--ink);font-weight:600}
-h1{margin:0 0 12px;max-width:25em;font-size:34px;line-height:1.2;font-weight:650;letter-spacing:-.021em;text-wrap:balance}
+h1{margin:0 0 12px;max-width:27em;font-size:34px;line-height:1.2;font-weight:650;letter-spacing:-.021em;text-wrap:balance}
 h1 em{font-style:normal;color:var(--blue)}
 h1 .bad{color:var(--broken)}
 h1 .pm{color:var(--soft);font-weight:450}
@@ -106,7 +106,7 @@ svg .panel-note{fill:var(--soft)}
 .x0{fill:var(--x0)}.x1{fill:var(--x1)}.x2{fill:var(--x2)}.x3{fill:var(--x3)}
 .cell.none{fill:none;stroke:var(--rule);stroke-dasharray:2 3}
 .hatch{stroke:var(--hatch);stroke-width:2.4}
-svg .cell-text{font-size:12.5px;fill:var(--on-light)}
+svg .cell-text{font-size:12px;fill:var(--on-light)}
 svg .th5,svg .tx3{fill:var(--on-dark)}
 svg .cell-text.absent{fill:var(--faint)}
 .cell-best{fill:none;stroke:var(--ink);stroke-width:2.5}
@@ -125,7 +125,8 @@ svg .row-name{fill:var(--soft)}svg .value-at{fill:var(--soft)}
 .broken .share-dot{fill:var(--paper);stroke:var(--broken);stroke-width:2}
 .scroll{overflow-x:auto;margin:16px 0 0}
 table{border-collapse:collapse;width:100%;font-size:13px;line-height:1.35}
-th,td{padding:6px 10px;text-align:right;white-space:nowrap;vertical-align:baseline}
+td .pm{color:var(--faint);font-size:11.5px}
+th,td{padding:6px 8px;text-align:right;white-space:nowrap;vertical-align:baseline}
 th:first-child,td:first-child{text-align:left;padding-left:6px;position:sticky;left:0;background:var(--paper)}
 thead th{color:var(--soft);font-weight:500;border-bottom:1px solid var(--rule);vertical-align:bottom}
 thead small{display:block;color:var(--faint);font-size:11px;font-weight:400;min-height:1.35em}
@@ -143,6 +144,7 @@ td i{display:inline-block;width:8px;height:8px;border-radius:50%;margin-right:9p
 td small{margin-left:7px;color:var(--soft);font-weight:400}
 tr.front td i{background:var(--blue)}tr.front.broken td i{background:none;box-shadow:inset 0 0 0 2px var(--broken)}
 tr.base td i{background:var(--ink);border-radius:0;transform:rotate(45deg) scale(.9)}
+table.failures td:first-child{width:1%;padding-right:24px;white-space:nowrap}
 table.failures td{text-align:left;white-space:normal;color:var(--ink)}
 .facts{display:grid;grid-template-columns:max-content 1fr;gap:6px 28px;margin:20px 0 0;font-size:14px}
 .facts dt{color:var(--soft)}.facts dd{margin:0;overflow-wrap:anywhere}

@@ -135,7 +135,8 @@ Scale::Scale(bool log, double low, double high, double pixel_low, double pixel_h
 
 Scale Scale::linear(double low, double high, double pixel_low, double pixel_high) {
   if (!(high > low)) {
-    const double room = low == 0 ? 1 : std::abs(low) * 0.05;
+    // The least numbers have no twentieth.
+    const double room = std::abs(low) < 1e-300 ? 1 : std::abs(low) * 0.05;
     low -= room;
     high = low + 2 * room;
   }

@@ -95,7 +95,7 @@ class Panel {
 
  private:
   double value(size_t i) const { return findings_.points[i].value(axis_.figure); }
-  bool shown(size_t i) const { return std::isfinite(value(i)) && (!axis_.log || value(i) > 0); }
+  bool shown(size_t i) const { return std::isfinite(value(i)) && (!axis_.log || value(i) >= kLeastShown); }
 
   bool set_scales() {
     double low = 1e300, high = -1e300;
@@ -130,7 +130,7 @@ class Panel {
     svg_.text(0, 30, bytes ? unit.name : figure->unit, "axis-unit");
     for (const double tick : ticks) {
       svg_.line(kPlot.left, y_(tick), kPlot.right, y_(tick), "grid");
-      svg_.text(kPlot.left - 8, y_(tick) + 4, significant(tick / unit.size, axis_.log ? 1 : 4), "axis", Anchor::kEnd);
+      svg_.text(kPlot.left - 8, y_(tick) + 4, trimmed(tick / unit.size, axis_.log ? 1 : 5), "axis", Anchor::kEnd);
     }
     svg_.line(kPlot.left, kPlot.bottom, kPlot.right, kPlot.bottom, "tick");
     double last = -100;
@@ -198,7 +198,9 @@ Drawing draw_chunk(const Findings& findings) {
       "back from the packed "
       "cache, so the chunk should leave the divergence alone.";
   drawing.figure = panels(drawings);
-  drawing.note = "Schemes that were measured with several chunks. The memory axis does not begin at zero.";
+  drawing.note =
+      "Schemes that were measured with several chunks. The memory axis does not begin at zero; the divergence axis, "
+      "being logarithmic, has no place for one of zero.";
   return drawing;
 }
 

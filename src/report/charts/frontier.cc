@@ -14,9 +14,6 @@
 namespace kvpareto {
 namespace {
 
-// Below this a divergence is rounding noise of the arithmetic; such points share the strip under the axis with zero.
-constexpr double kLeastShown = 1e-5;
-
 class Frontier {
  public:
   Frontier(const Findings& findings, Width width)
@@ -77,9 +74,8 @@ class Frontier {
     svg_.line(plot_.left, limit, plot_.right, limit, "limit");
     const double size = 15;
     double line = plot_.top + 20;
-    svg_.text(plot_.right - 10, line,
-              fmt::format("Broken: more than {} nats/token", significant(findings_.max_loss, 2)), "zone-name",
-              Anchor::kEnd);
+    svg_.text(plot_.right - 10, line, fmt::format("Broken: more than {} nats/token", trimmed(findings_.max_loss, 2)),
+              "zone-name", Anchor::kEnd);
     const size_t broken = findings_.count_broken();
     svg_.text(plot_.right - 10, line += size + 2,
               fmt::format("{} of {} configurations", broken, findings_.count_complete()), "zone-text", Anchor::kEnd);
@@ -109,7 +105,7 @@ class Frontier {
     for (const double tick : byte_ticks(x_.low(), x_.high(), narrow_ ? 4 : 9)) {
       svg_.line(x_(tick), plot_.top, x_(tick), plot_.bottom, "grid");
       svg_.line(x_(tick), bottom, x_(tick), bottom + 5, "tick");
-      svg_.text(x_(tick), bottom + 19, significant(tick / unit.size, 4), "axis", Anchor::kMiddle);
+      svg_.text(x_(tick), bottom + 19, trimmed(tick / unit.size, 5), "axis", Anchor::kMiddle);
     }
     svg_.line(plot_.left, bottom, plot_.right, bottom, "tick");
     svg_.text(plot_.right, bottom + 40, fmt::format("Peak memory, {}", unit.name), "axis-name", Anchor::kEnd);
@@ -120,7 +116,7 @@ class Frontier {
     for (const double tick : round_ticks(100 * x_.low() / whole, 100 * x_.high() / whole, narrow_ ? 4 : 9)) {
       const double place = x_(tick * whole / 100);
       svg_.line(place, plot_.top - 4, place, plot_.top, "tick");
-      svg_.text(place, plot_.top - 8, significant(tick, 3) + " %", "axis faint", Anchor::kMiddle);
+      svg_.text(place, plot_.top - 8, trimmed(tick, 4) + " %", "axis faint", Anchor::kMiddle);
     }
     svg_.text(plot_.right, 34, narrow_ ? "of baseline" : "share of the baseline's memory", "axis-unit", Anchor::kEnd);
   }
@@ -244,7 +240,9 @@ std::string bar_legend(const Findings& findings) {
 
 std::string filters(const Findings& findings) {
   std::vector<int> chunks;
-  for (const Measurement& m : findings.points) chunks.push_back(m.point.chunk);
+  for (size_t i = 0; i < findings.points.size(); ++i) {
+    if (findings.complete(i)) chunks.push_back(findings.points[i].point.chunk);
+  }
   std::sort(chunks.begin(), chunks.end());
   chunks.erase(std::unique(chunks.begin(), chunks.end()), chunks.end());
   std::string markup = "<div class=\"filters script\"><span>Show</span>";

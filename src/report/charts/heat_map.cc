@@ -15,7 +15,7 @@
 namespace kvpareto {
 namespace {
 
-constexpr double kLeft = 52, kTop = 66, kCellHeight = 40;
+constexpr double kLeft = 36, kTop = 66, kCellHeight = 40;
 constexpr int kSoundSteps = 6, kBrokenSteps = 4;  // colours of style.cc: h0 to h5, x0 to x3
 
 struct Map {
@@ -74,6 +74,11 @@ Colours colours_of(const Findings& findings) {
   return colours;
 }
 
+// At most seven characters, so that it fits a cell.
+std::string cell_number(double loss) {
+  return loss > 0 && loss < 1e-4 ? fmt::format("{:.0e}", loss) : significant(loss, 2);
+}
+
 void cell(Svg& svg, const Findings& findings, const Colours& colours, const Box& box, std::optional<size_t> i,
           const std::string& hatch) {
   if (!i) {
@@ -94,7 +99,7 @@ void cell(Svg& svg, const Findings& findings, const Colours& colours, const Box&
   if (i == findings.recommended) {
     svg.rect({box.left + 1.5, box.top + 1.5, box.right - 1.5, box.bottom - 1.5}, "cell-best");
   }
-  svg.text(middle, line, significant(findings.loss(*i), 2), "cell-text t" + step, Anchor::kMiddle);
+  svg.text(middle, line, cell_number(findings.loss(*i)), "cell-text t" + step, Anchor::kMiddle);
   if (findings.on_front[*i]) svg.circle(box.right - 7, box.top + 7, 2.5, "cell-front t" + step);
   svg.close();
 }
@@ -148,7 +153,7 @@ std::string ramp(const Colours& colours) {
     if (s == kSoundSteps) svg.line(left, -2, left, 18, "limit-mark");
   }
   svg.text(0, 30, "≤ " + significant(colours.low, 1), "axis");
-  svg.text(kSoundSteps * width, 30, significant(colours.limit, 2), "axis strong", Anchor::kMiddle);
+  svg.text(kSoundSteps * width, 30, trimmed(colours.limit, 2), "axis strong", Anchor::kMiddle);
   svg.text(left, 30, significant(colours.high, 2), "axis", Anchor::kEnd);
   svg.text(left + 8, 11, "nats/token", "axis-unit");
   return svg.str();
@@ -169,7 +174,7 @@ Drawing draw_heat_map(const Findings& findings) {
   drawing.figure = panels(drawings) + "<div class=\"ramp\">" + ramp(colours) + "</div>";
   drawing.note =
       fmt::format("Chunk {}. Hatched: above the limit of {} nats/token. A small dot marks cells on the front",
-                  findings.chunk, significant(findings.max_loss, 2));
+                  findings.chunk, trimmed(findings.max_loss, 2));
   drawing.note += findings.recommended && findings.points[*findings.recommended].point.chunk == findings.chunk
                       ? ", the frame the recommended one."
                       : ".";

@@ -16,7 +16,7 @@ namespace {
 
 constexpr size_t kMostPanels = 6;
 constexpr double kHeight = 268;
-constexpr Box kPlot{46, 34, kPanelWidth - 20, kHeight - 46};
+constexpr Box kPlot{46, 44, kPanelWidth - 20, kHeight - 46};
 
 struct Part {
   const char* style;
@@ -92,9 +92,9 @@ class Panel {
     const ByteUnit unit = byte_unit(y_.high());
     for (const double tick : byte_ticks(0, y_.high(), 4)) {
       svg_.line(kPlot.left, y_(tick), kPlot.right, y_(tick), "grid");
-      svg_.text(kPlot.left - 8, y_(tick) + 4, significant(tick / unit.size, 4), "axis", Anchor::kEnd);
+      svg_.text(kPlot.left - 8, y_(tick) + 4, trimmed(tick / unit.size, 5), "axis", Anchor::kEnd);
     }
-    svg_.text(kPlot.left - 8, kPlot.top - 6, unit.name, "axis-unit", Anchor::kEnd);
+    svg_.text(0, 30, unit.name, "axis-unit");
   }
 
   void areas() {
@@ -125,12 +125,9 @@ class Panel {
         d += fmt::format("{}{} {}", c == 0 ? "M" : "L", px(x_(reference_.contexts[c])), px(y_(total(reference_, c))));
       }
       svg_.path(d, "ceiling");
-      const std::string saved = percent_change(end, total(reference_, last));
-      svg_.text(kPlot.right - 4, y_(end) - 20, human_bytes(end), "value", Anchor::kEnd);
-      svg_.text(kPlot.right - 4, y_(end) - 7, saved, "value best", Anchor::kEnd);
-      return;
+      svg_.text(kPlot.right, 30, percent_change(end, total(reference_, last)), "value best", Anchor::kEnd);
     }
-    svg_.text(kPlot.right - 4, y_(end) - 7, human_bytes(end), "value", Anchor::kEnd);
+    svg_.text(kPlot.right, 14, human_bytes(end), "value", Anchor::kEnd);
   }
 
   void studied_context() {
@@ -174,17 +171,20 @@ Drawing draw_memory_parts(const Findings& findings) {
   if (curves.empty() || highest <= 0) return {};
   std::vector<std::string> drawings;
   for (const MemoryCurve& curve : curves) {
-    drawings.push_back(Panel(findings, curve, highest * 1.12, curves.front()).draw());
+    drawings.push_back(Panel(findings, curve, highest * 1.02, curves.front()).draw());
   }
   Drawing drawing;
-  drawing.lead =
-      "The weights stay as they are; the KV cache grows with every token. The dashed line is the first panel's total.";
+  drawing.lead = fmt::format(
+      "The weights stay as they are; the KV cache grows with every token. The figure at the top right of a panel is "
+      "the total at {} tokens; "
+      "the dashed line is the total of {}.",
+      curves.front().contexts.back(), escape_html(curves.front().kv));
   drawing.figure = "<p class=\"legend\">";
   for (const Part& part : kParts) drawing.figure += legend_entry(part.style, part.name);
   drawing.figure += "</p>" + panels(drawings);
   drawing.note =
-      "Computed from the model's metadata by the same layout the cache allocates by. The thin mark is the "
-      "context of this study; totals are those of the longest context.";
+      "Computed from the model's metadata by the same layout the cache allocates by. The thin mark is "
+      "the context of this study.";
   return drawing;
 }
 
