@@ -35,7 +35,7 @@ std::string divergence_with_error(const Estimate& estimate) {
 }
 
 std::string loss_in_words(const Measurement& m) {
-  return fmt::format("<span class=\"nb\">{} nats/token</span>", divergence_with_error(m.values.at("kld_mean")));
+  return fmt::format("<span class=\"nb\">{}</span> nats/token", divergence_with_error(m.values.at("kld_mean")));
 }
 
 std::string no_answer(const Findings& findings) {
@@ -139,6 +139,31 @@ std::string tiles(const Findings& findings) {
   return "<dl class=\"numbers\">" + list + "</dl>";
 }
 
+// For readers with another limit in mind than the knee's: the smallest configuration below each of a few.
+std::string choices(const Findings& findings) {
+  if (!findings.recommended || !findings.baseline) return {};
+  const double whole = findings.cost(*findings.baseline);
+  std::string rows;
+  std::optional<size_t> previous;
+  for (const double limit : {0.001, 0.01, findings.max_loss}) {
+    if (limit > findings.max_loss) continue;
+    const auto& members = findings.front.members;  // cheapest first
+    const auto found =
+        std::find_if(members.begin(), members.end(), [&](size_t i) { return findings.loss(i) <= limit; });
+    if (found == members.end() || findings.cost(*found) >= whole || *found == previous) continue;
+    previous = *found;
+    const Measurement& m = findings.points[*found];
+    rows += fmt::format("<tr{}><td>below {}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
+                        previous == findings.recommended ? " class=\"best\"" : "", trimmed(limit, 3),
+                        escape_html(findings.label(*found)), human_bytes(findings.cost(*found)),
+                        percent_change(findings.cost(*found), whole), divergence_with_error(m.values.at("kld_mean")));
+  }
+  if (rows.empty()) return {};
+  return "<table class=\"choices\"><caption>The smallest configuration for a given loss, in "
+         "nats/token</caption><tbody>" +
+         rows + "</tbody></table>";
+}
+
 std::string command(const Findings& findings) {
   if (!findings.recommended) return {};
   const Measurement& m = findings.points[*findings.recommended];
@@ -163,8 +188,9 @@ std::string headline(const Findings& findings) {
                            findings.points.size());
   }
   const std::string below = below_answer(findings);
-  return fmt::format("<header><p class=\"eyebrow\">{}</p><h1>{}</h1>{}{}{}</header>\n", eyebrow, answer(findings),
-                     below.empty() ? "" : "<p class=\"sub\">" + below + "</p>", tiles(findings), command(findings));
+  return fmt::format("<header><p class=\"eyebrow\">{}</p><h1>{}</h1>{}{}{}{}</header>\n", eyebrow, answer(findings),
+                     below.empty() ? "" : "<p class=\"sub\">" + below + "</p>", tiles(findings), command(findings),
+                     choices(findings));
 }
 
 }  // namespace kvpareto

@@ -219,6 +219,15 @@ TEST(Page, AnswerNamesSavingAndError) {
   EXPECT_THAT(page, HasSubstr("kvpareto run -m SmolLM2-135M-Instruct.Q4_1.gguf -c 4608 --kv k8v4 -ub 256"));
 }
 
+TEST(Page, ChoicesAreTheCheapestBelowEachLimit) {
+  const std::string page = html_report(
+      study_of({synthetic_point("k16v16", 256, 400 * kMiB, 0), synthetic_point("k8v8", 256, 350 * kMiB, 0.0004),
+                synthetic_point("k8v4", 256, 320 * kMiB, 0.006), synthetic_point("k4v4", 256, 300 * kMiB, 0.05)}));
+  EXPECT_THAT(page, HasSubstr("<td>below 0.001</td><td>k8v8</td>"));
+  EXPECT_THAT(page, HasSubstr("<td>below 0.01</td><td>k8v4</td>"));
+  EXPECT_THAT(page, HasSubstr("<td>below 0.1</td><td>k4v4</td>"));
+}
+
 TEST(Page, BrokenPointsAreNeverRecommended) {
   const std::string page = html_report(
       study_of({synthetic_point("k4v4", 256, 300 * kMiB, 1.2), synthetic_point("k2v2", 256, 280 * kMiB, 3)}));
@@ -233,6 +242,16 @@ TEST(Page, CliffIsTold) {
   EXPECT_THAT(page, HasSubstr("going from 8- to 4-bit keys"));
   EXPECT_THAT(page, HasSubstr("with keys of 4 bits or fewer"));
   EXPECT_THAT(draw(input, "bits"), HasSubstr("hatched"));
+}
+
+TEST(Page, TwoTextsPromiseNoInterval) {
+  const ReportInput input =
+      study_of({synthetic_point("k16v16", 256, 400 * kMiB, 0, 2), synthetic_point("k8v8", 256, 350 * kMiB, 0.0004, 2),
+                synthetic_point("k8v4", 256, 330 * kMiB, 0.005, 2)});
+  const std::string page = html_report(input);
+  EXPECT_THAT(page, HasSubstr("range of the two texts"));
+  EXPECT_THAT(page, HasSubstr("only two texts"));
+  EXPECT_THAT(page, Not(HasSubstr("95 % interval")));
 }
 
 TEST(Page, OtherRegimesAreLeftOutAndTold) {

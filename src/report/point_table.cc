@@ -56,8 +56,9 @@ std::string row(const Findings& findings, size_t i, const std::vector<const char
   const char* remark = i == findings.recommended ? (i == findings.front.knee ? "knee" : "recommended")
                        : i == findings.baseline  ? "baseline"
                                                  : "";
-  std::string markup = fmt::format("<tr class=\"{}\" data-p=\"{}\" data-front=\"{}\" data-chunk=\"{}\">",
-                                   row_style(findings, i), i, findings.on_front[i] ? 1 : 0, m.point.chunk);
+  std::string markup =
+      fmt::format("<tr class=\"{}\" data-p=\"{}\" data-front=\"{}\" data-chunk=\"{}\"{}>", row_style(findings, i), i,
+                  findings.on_front[i] ? 1 : 0, m.point.chunk, *remark == 0 ? "" : " data-keep=\"\"");
   const std::string scheme = escape_html(m.point.kv);
   markup += fmt::format("<td data-v=\"{}\"><i></i>{}{}</td>", scheme, scheme,
                         *remark == 0 ? "" : fmt::format("<small>{}</small>", remark));

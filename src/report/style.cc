@@ -15,7 +15,7 @@ const char* const kStyle = R"css(
 --paper:#121518;--raised:#1b1f24;--ink:#e9ecef;--soft:#a9b3bd;--faint:#7f8a95;--rule:#353c44;--grid:#22272d;
 --blue:#62b1ee;--blue-wash:#172938;--dot:#5d6873;--broken:#f48a55;--wash:#241913;--strip:#1a1e23;
 --h0:#17212a;--h1:#1a2f41;--h2:#1d405b;--h3:#205377;--h4:#256a98;--h5:#3585bc;
---x0:#5a2f1a;--x1:#8a451f;--x2:#bd5c25;--x3:#ee7d3f;--on-light:#e9ecef;--on-dark:#fff;--hatch:rgba(255,225,205,.2);
+--x0:#4d2c1c;--x1:#733c1d;--x2:#9e4a1b;--x3:#c9591a;--on-light:#e9ecef;--on-dark:#fff;--hatch:rgba(255,225,205,.2);
 --weights:#4a545e;--kv:#3f90cb;--scratch:#c9973a;--logits:#4aa186}}
 *{box-sizing:border-box}
 html{-webkit-text-size-adjust:100%}
@@ -54,6 +54,10 @@ button{font:inherit;font-size:13px;color:var(--soft);background:none;border:1px 
 button:hover{color:var(--ink);border-color:var(--faint)}
 button[aria-pressed=true]{color:var(--blue);border-color:var(--blue);background:var(--blue-wash)}
 button:focus-visible,th button:focus-visible{outline:2px solid var(--blue);outline-offset:2px}
+.choices{margin:28px 0 0;width:auto;font-size:14px}
+.choices caption{text-align:left;color:var(--soft);font-size:13px;padding-bottom:6px}
+table.choices td{color:var(--ink);padding:5px 28px 5px 0}table.choices td:nth-child(2){text-align:left;font-weight:600}
+table.choices td:first-child{padding-left:0;color:var(--soft)}table.choices tr.best td{background:none}table.choices tr.best td:nth-child(2){color:var(--blue)}
 .script{display:none}
 .js .script{display:flex}
 .filters{flex-wrap:wrap;align-items:center;gap:6px;margin:4px 0 20px;font-size:13px;color:var(--soft)}
@@ -82,7 +86,7 @@ svg .axis-name{font-size:13px;font-weight:600}
 svg .axis-unit{fill:var(--faint)}
 .grid{stroke:var(--grid);stroke-width:1}.tick{stroke:var(--faint);stroke-width:1}.tick.minor{opacity:.6}
 .zone{fill:var(--wash)}.limit{stroke:var(--broken);stroke-width:1;stroke-dasharray:5 4;opacity:.8}
-svg .zone-name{fill:var(--broken);font-size:13px;font-weight:600}svg .zone-text{fill:var(--broken)}
+svg .zone-name,svg .zone-text{paint-order:stroke;stroke:var(--wash);stroke-width:4px;stroke-linejoin:round}svg .zone-name{fill:var(--broken);font-size:13px;font-weight:600}svg .zone-text{fill:var(--broken)}
 .strip{fill:var(--strip)}
 .staircase{fill:none;stroke:var(--blue);stroke-width:1.5;stroke-linejoin:round;opacity:.75}
 .dot{fill:var(--dot)}
@@ -107,6 +111,7 @@ svg .panel-note{fill:var(--soft)}
 .cell.none{fill:none;stroke:var(--rule);stroke-dasharray:2 3}
 .hatch{stroke:var(--hatch);stroke-width:2.4}
 svg .cell-text{font-size:12px;fill:var(--on-light)}
+.cell-front{fill:var(--on-light)}
 svg .th5,svg .tx3{fill:var(--on-dark)}
 svg .cell-text.absent{fill:var(--faint)}
 .cell-best{fill:none;stroke:var(--ink);stroke-width:2.5}
@@ -124,22 +129,23 @@ svg .row-name{fill:var(--soft)}svg .value-at{fill:var(--soft)}
 .whisker{stroke:var(--dot);stroke-width:2}.share-dot{fill:var(--faint)}.share-dot.best{fill:var(--blue)}.share-dot.base{fill:var(--ink)}
 .broken .share-dot{fill:var(--paper);stroke:var(--broken);stroke-width:2}
 .scroll{overflow-x:auto;margin:16px 0 0}
-table{border-collapse:collapse;width:100%;font-size:13px;line-height:1.35}
+table{border-collapse:collapse;width:100%;font-size:12.5px;line-height:1.35}
 td .pm{color:var(--faint);font-size:11.5px}
-th,td{padding:6px 8px;text-align:right;white-space:nowrap;vertical-align:baseline}
+th,td{padding:6px;text-align:right;white-space:nowrap;vertical-align:baseline}
 th:first-child,td:first-child{text-align:left;padding-left:6px;position:sticky;left:0;background:var(--paper)}
-thead th{color:var(--soft);font-weight:500;border-bottom:1px solid var(--rule);vertical-align:bottom}
+thead th{white-space:normal;min-width:50px;line-height:1.25;color:var(--soft);font-weight:500;border-bottom:1px solid var(--rule);vertical-align:bottom}
 thead small{display:block;color:var(--faint);font-size:11px;font-weight:400;min-height:1.35em}
 th button{border:0;padding:0;color:inherit;font-weight:inherit;text-align:inherit;border-radius:2px}
 th[aria-sort] button{color:var(--blue)}
 th[aria-sort=ascending] button::after{content:" ↑"}th[aria-sort=descending] button::after{content:" ↓"}
+thead th:nth-child(n+4){max-width:84px}
 tbody td{border-bottom:1px solid var(--grid);color:var(--faint)}
 tbody tr.front td{color:var(--ink)}
 tbody tr.front td:first-child{font-weight:600}
 tbody tr.base td{color:var(--ink)}
 tbody tr.best td{background:var(--blue-wash)}
 tbody tr.hot td{background:var(--raised)}
-tbody td.over{color:var(--broken)}
+tbody tr td.over{color:var(--broken)}
 td i{display:inline-block;width:8px;height:8px;border-radius:50%;margin-right:9px;vertical-align:.5px}
 td small{margin-left:7px;color:var(--soft);font-weight:400}
 tr.front td i{background:var(--blue)}tr.front.broken td i{background:none;box-shadow:inset 0 0 0 2px var(--broken)}
@@ -163,7 +169,7 @@ border-radius:8px;box-shadow:0 6px 24px rgba(0,0,0,.16);padding:10px 13px;font-s
 @media (max-width:1135px){.wide{display:none}.medium{display:block}main{padding:44px 32px 80px}h1{font-size:30px}}
 @media (max-width:639px){.medium{display:none}.narrow{display:block;max-width:480px}main{padding:28px 20px 64px}
 h1{font-size:25px}section{margin-top:56px}.glossary{columns:1}.numbers{grid-template-columns:1fr 1fr;gap:20px 16px}
-.numbers .big{font-size:21px}.facts{grid-template-columns:1fr;gap:0}.facts dd{margin-bottom:10px}.command{flex-direction:column}}
+.numbers .big{font-size:21px}table.choices td{padding-right:12px;font-size:13px}.facts{grid-template-columns:1fr;gap:0}.facts dd{margin-bottom:10px}.command{flex-direction:column}}
 @media print{:root{color-scheme:light;--paper:#fff;--raised:#f6f7f8;--ink:#000;--soft:#444;--faint:#666;--rule:#ccc;--grid:#eee;
 --blue:#0063ab;--blue-wash:#e4eff8;--dot:#b3bbc3;--broken:#c2480a;--wash:#fdf2ec;--strip:#f3f4f6;
 --h0:#f1f6fa;--h1:#dceaf5;--h2:#bfd9ec;--h3:#98c2e0;--h4:#69a5d0;--h5:#3a84bb;--x0:#f9c9ae;--x1:#ee9b70;--x2:#d96a35;--x3:#a93d0c;
@@ -171,7 +177,7 @@ h1{font-size:25px}section{margin-top:56px}.glossary{columns:1}.numbers{grid-temp
 body{font-size:11pt;-webkit-print-color-adjust:exact;print-color-adjust:exact}
 main{max-width:none;padding:0}section{margin-top:36px}.wide,.narrow,.js .script{display:none}.medium{display:block}
 svg,.numbers,.command,tr,.glossary div{break-inside:avoid}h2,h3{break-after:avoid}
-.scroll{overflow:visible}table{font-size:7.5pt}th,td{padding:3px 4px}#tip{display:none}}
+.scroll{overflow:visible}th:first-child,td:first-child{position:static}.medium svg{max-height:430px}table{font-size:7.5pt}th,td{padding:3px 4px}#tip{display:none}}
 )css";
 
 // Everything is in the page already; the script moves the browser's own tooltips into one that can be read at leisure,
@@ -231,7 +237,7 @@ const char* const kScript = R"js(
         o.setAttribute('aria-pressed', String(o.getAttribute('data-value') === wanted[f]));
       });
       all('[data-front]').forEach(function (n) {
-        var off = Object.keys(wanted).some(function (k) { return wanted[k] !== '' && n.getAttribute('data-' + k) !== wanted[k]; });
+        var off = !n.hasAttribute('data-keep') && Object.keys(wanted).some(function (k) { return wanted[k] !== '' && n.getAttribute('data-' + k) !== wanted[k]; });
         n.classList.toggle('off', off);
       });
     });

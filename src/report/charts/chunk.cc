@@ -193,10 +193,11 @@ Drawing draw_chunk(const Findings& findings) {
   }
   if (drawings.empty()) return {};
   Drawing drawing;
-  drawing.lead =
-      "Larger chunks read the prompt faster and need more scratch memory. With pack-then-attend every token is read "
-      "back from the packed "
-      "cache, so the chunk should leave the divergence alone.";
+  drawing.lead = "What a larger chunk costs in memory and brings in speed.";
+  if (findings.points.front().regime.order == "pack-then-attend") {
+    drawing.lead +=
+        " Every token is read back from the packed cache whatever the chunk, so the divergence should stay the same.";
+  }
   drawing.figure = panels(drawings);
   drawing.note =
       "Schemes that were measured with several chunks. The memory axis does not begin at zero; the divergence axis, "

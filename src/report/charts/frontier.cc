@@ -155,8 +155,8 @@ class Frontier {
     const std::string style = fmt::format("mark{}{}", front ? " front" : "", findings_.broken(i) ? " broken" : "");
     const auto scheme = scheme_bits(findings_.points[i].point.kv);
     svg_.open(style,
-              fmt::format("data-p=\"{}\" data-front=\"{}\" data-chunk=\"{}\"", i, front ? 1 : 0,
-                          findings_.points[i].point.chunk),
+              fmt::format("data-p=\"{}\" data-front=\"{}\" data-chunk=\"{}\"{}", i, front ? 1 : 0,
+                          findings_.points[i].point.chunk, rank(i) == 2 ? " data-keep=\"\"" : ""),
               tooltip(findings_, i));
     whiskers(i, cx, cy);
     if (i == findings_.baseline) {

@@ -76,7 +76,10 @@ Colours colours_of(const Findings& findings) {
 
 // At most seven characters, so that it fits a cell.
 std::string cell_number(double loss) {
-  return loss > 0 && loss < 1e-4 ? fmt::format("{:.0e}", loss) : significant(loss, 2);
+  if (!(loss > 0 && loss < 1e-4)) return significant(loss, 2);
+  std::string text = fmt::format("{:.0e}", loss);
+  const size_t zero = text.find("e-0");
+  return zero == std::string::npos ? text : text.erase(zero + 2, 1);
 }
 
 void cell(Svg& svg, const Findings& findings, const Colours& colours, const Box& box, std::optional<size_t> i,
