@@ -169,7 +169,7 @@ border-radius:8px;box-shadow:0 6px 24px rgba(0,0,0,.16);padding:10px 13px;font-s
 @media (max-width:1135px){.wide{display:none}.medium{display:block}main{padding:44px 32px 80px}h1{font-size:30px}}
 @media (max-width:639px){.medium{display:none}.narrow{display:block;max-width:480px}main{padding:28px 20px 64px}
 h1{font-size:25px}section{margin-top:56px}.glossary{columns:1}.numbers{grid-template-columns:1fr 1fr;gap:20px 16px}
-.numbers .big{font-size:21px}table.choices td{padding-right:12px;font-size:13px}.facts{grid-template-columns:1fr;gap:0}.facts dd{margin-bottom:10px}.command{flex-direction:column}}
+.numbers .big{font-size:21px}table.choices td{padding-right:10px;font-size:13px}table.choices td:nth-child(3){display:none}.facts{grid-template-columns:1fr;gap:0}.facts dd{margin-bottom:10px}.command{flex-direction:column}}
 @media print{:root{color-scheme:light;--paper:#fff;--raised:#f6f7f8;--ink:#000;--soft:#444;--faint:#666;--rule:#ccc;--grid:#eee;
 --blue:#0063ab;--blue-wash:#e4eff8;--dot:#b3bbc3;--broken:#c2480a;--wash:#fdf2ec;--strip:#f3f4f6;
 --h0:#f1f6fa;--h1:#dceaf5;--h2:#bfd9ec;--h3:#98c2e0;--h4:#69a5d0;--h5:#3a84bb;--x0:#f9c9ae;--x1:#ee9b70;--x2:#d96a35;--x3:#a93d0c;
@@ -177,7 +177,7 @@ h1{font-size:25px}section{margin-top:56px}.glossary{columns:1}.numbers{grid-temp
 body{font-size:11pt;-webkit-print-color-adjust:exact;print-color-adjust:exact}
 main{max-width:none;padding:0}section{margin-top:36px}.wide,.narrow,.js .script{display:none}.medium{display:block}
 svg,.numbers,.command,tr,.glossary div{break-inside:avoid}h2,h3{break-after:avoid}
-.scroll{overflow:visible}th:first-child,td:first-child{position:static}.medium svg{max-height:430px}table{font-size:7.5pt}th,td{padding:3px 4px}#tip{display:none}}
+thead{display:table-row-group}.scroll{overflow:visible}th:first-child,td:first-child{position:static}.medium svg{max-height:430px}table{font-size:7.5pt}th,td{padding:3px 4px}#tip{display:none}}
 )css";
 
 // Everything is in the page already; the script moves the browser's own tooltips into one that can be read at leisure,

@@ -36,6 +36,7 @@ class Frontier {
   std::string draw() {
     zone();
     axes();
+    zone_words();
     staircase();
     for (int pass = 0; pass < 3; ++pass) points(pass);
     labels();
@@ -72,6 +73,9 @@ class Frontier {
     const double limit = y(findings_.max_loss);
     svg_.rect({plot_.left, plot_.top, plot_.right, limit}, "zone");
     svg_.line(plot_.left, limit, plot_.right, limit, "limit");
+  }
+
+  void zone_words() {
     const double size = 15;
     double line = plot_.top + 20;
     svg_.text(plot_.right - 10, line, fmt::format("Broken: more than {} nats/token", trimmed(findings_.max_loss, 2)),
