@@ -129,8 +129,8 @@ void check_roles(Conversation messages) {
   static const std::vector<std::string> kRoles = {"system", "user", "assistant"};
   for (const Message& message : messages) {
     if (std::find(kRoles.begin(), kRoles.end(), message.role) != kRoles.end()) continue;
-    fail("a chat message has the role '{}'; known are {} (nearest: {})", message.role, join(kRoles, ", "),
-         nearest(message.role, kRoles));
+    fail("a chat message has the role '{}'; known are {} (nearest: {})", shown(message.role), join(kRoles, ", "),
+         nearest(std::string_view(message.role).substr(0, 100), kRoles));
   }
 }
 

@@ -14,15 +14,13 @@ namespace kvpareto {
 namespace {
 
 constexpr size_t kSamples = 64, kSampleBytes = 4096;  // of tensor data, for the fingerprint
+constexpr size_t kMaxArchitecture = 64;               // characters of its name; the longest known has about 20
 
 class GgufCheckpoint : public Checkpoint {
  public:
   GgufCheckpoint(std::span<const uint8_t> bytes, std::string path, std::optional<MappedFile> file)
       : file_(std::move(file)), bytes_(bytes), path_(std::move(path)), contents_(parse_gguf(bytes_, path_)) {
-    const GgufValue* architecture = find_value(contents_.metadata, "general.architecture");
-    const std::optional<std::string> name = architecture != nullptr ? as_text(*architecture) : std::nullopt;
-    if (!name || name->empty()) fail("{}: metadata general.architecture is missing or no string", path_);
-    architecture_ = *name;
+    read_architecture();
     refuse_parts();
     for (const GgufTensor& tensor : contents_.tensors) infos_.push_back(tensor.info);
     for (size_t i = 0; i < infos_.size(); ++i) index_.emplace(infos_[i].name, i);
@@ -38,7 +36,7 @@ class GgufCheckpoint : public Checkpoint {
     if (data.size() <= kSamples * kSampleBytes) return hash_bytes(data.data(), data.size(), header);
     uint64_t hash = header;
     for (size_t i = 0; i < kSamples; ++i) {
-      const size_t begin = (data.size() - kSampleBytes) / (kSamples - 1) * i;
+      const size_t begin = (data.size() - kSampleBytes) * i / (kSamples - 1);
       hash = hash_bytes(data.data() + begin, kSampleBytes, hash);
     }
     return hash;
@@ -79,6 +77,17 @@ class GgufCheckpoint : public Checkpoint {
     const auto found = index_.find(info.name);
     assert(found != index_.end());
     return contents_.tensors[found->second];
+  }
+
+  void read_architecture() {
+    const GgufValue* value = find_value(contents_.metadata, "general.architecture");
+    const std::optional<std::string> name = value != nullptr ? as_text(*value) : std::nullopt;
+    if (!name || name->empty()) fail("{}: metadata general.architecture is missing or no string", path_);
+    // It is part of every other key and of messages, so it has to be a word.
+    const bool word = std::ranges::all_of(*name, [](char c) { return c > ' ' && c < 0x7f; });
+    if (!word || name->size() > kMaxArchitecture)
+      fail("{}: metadata general.architecture is no word: {}", path_, quoted_name(*name));
+    architecture_ = *name;
   }
 
   void refuse_parts() const {

@@ -180,7 +180,7 @@ VocabularyData read_vocabulary(std::span<const GgufValue> values, const std::str
   return data;
 }
 
-std::string quoted(std::string_view text) {
+std::string quoted_name(std::string_view text) {
   constexpr size_t kLongest = 80;
   std::string result = "\"";
   for (const char c : text.substr(0, kLongest)) {

@@ -57,6 +57,6 @@ const GgufValue* find_value(std::span<const GgufValue> values, std::string_view 
 VocabularyData read_vocabulary(std::span<const GgufValue> values, const std::string& path);
 
 // What a file says of itself, made fit for one line of a message: quoted, short, control characters replaced.
-std::string quoted(std::string_view text);
+std::string quoted_name(std::string_view text);
 
 }  // namespace kvpareto

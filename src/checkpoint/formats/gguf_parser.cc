@@ -107,7 +107,7 @@ class Parser {
   GgufValue read_value() {
     GgufValue value;
     value.key = cursor_.name("a metadata key");
-    const std::string wanted = "metadata " + quoted(value.key);
+    const std::string wanted = "metadata " + quoted_name(value.key);
     value.type = read_type(wanted);
     value.is_array = value.type == GgufType::kArray;
     if (value.is_array) {
@@ -149,7 +149,8 @@ class Parser {
   void sort_metadata() {
     std::ranges::sort(contents_.metadata, {}, &GgufValue::key);
     const auto twin = std::ranges::adjacent_find(contents_.metadata, {}, &GgufValue::key);
-    if (twin != contents_.metadata.end()) fail("{}: metadata {} appears twice: corrupt file", path_, quoted(twin->key));
+    if (twin != contents_.metadata.end())
+      fail("{}: metadata {} appears twice: corrupt file", path_, quoted_name(twin->key));
   }
 
   void read_alignment() {
@@ -167,7 +168,7 @@ class Parser {
     GgufTensor tensor;
     TensorInfo& info = tensor.info;
     info.name = cursor_.name("a tensor's name");
-    const std::string wanted = "tensor " + quoted(info.name);
+    const std::string wanted = "tensor " + quoted_name(info.name);
     read_shape(info, wanted);
     const uint32_t type = cursor_.number<uint32_t>(wanted);
     tensor.format = find_gguf_block_format(type);
@@ -227,7 +228,7 @@ class Parser {
                             __builtin_add_overflow(begin, tensor.info.bytes, &end);
       if (overflow || end > size) {
         fail("{}: tensor {} needs {} bytes from byte {} but the file ends at {}: truncated download?", path_,
-             quoted(tensor.info.name), tensor.info.bytes, begin, size);
+             quoted_name(tensor.info.name), tensor.info.bytes, begin, size);
       }
       tensor.offset = begin;
     }
@@ -238,7 +239,7 @@ class Parser {
     for (const GgufTensor& tensor : contents_.tensors) names.push_back(tensor.info.name);
     std::ranges::sort(names);
     const auto twin = std::ranges::adjacent_find(names);
-    if (twin != names.end()) fail("{}: tensor {} appears twice: corrupt file", path_, quoted(*twin));
+    if (twin != names.end()) fail("{}: tensor {} appears twice: corrupt file", path_, quoted_name(*twin));
   }
 
   void check_overlaps() const {
@@ -248,8 +249,8 @@ class Parser {
     for (size_t i = 1; i < order.size(); ++i) {
       const GgufTensor &before = *order[i - 1], &after = *order[i];
       if (before.offset + before.info.bytes <= after.offset) continue;
-      fail("{}: tensors {} and {} overlap at byte {}: corrupt file", path_, quoted(before.info.name),
-           quoted(after.info.name), after.offset);
+      fail("{}: tensors {} and {} overlap at byte {}: corrupt file", path_, quoted_name(before.info.name),
+           quoted_name(after.info.name), after.offset);
     }
   }
 
