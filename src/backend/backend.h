@@ -87,6 +87,9 @@ class Backend {
 std::vector<std::string> backend_names();
 // "auto" or empty is the best one. Throws Error (kUsage) with the nearest valid name.
 std::unique_ptr<Backend> make_backend(const std::string& name);
+// Keeps the libraries beneath to what a forced backend may use. Holds for the whole process, so a program that was told
+// --backend calls it once, first; tests that run every backend in one process do not.
+void confine_libraries(const std::string& name);
 // Processor, instruction set and threads, for provenance: "Intel Xeon, avx512_bf16, 2 threads".
 std::string device_text(const Backend& backend);
 

@@ -3,6 +3,7 @@
 
 #include "backend/backend.h"
 #include "backend/cpu/cpu_backend.h"
+#include "backend/cpu/dense.h"
 #include "backend/reference/reference_backend.h"
 #include "base/error.h"
 #include "base/parallel.h"
@@ -26,6 +27,8 @@ std::unique_ptr<Backend> make_backend(const std::string& name) {
   }
   return make_cpu_backend(chosen);
 }
+
+void confine_libraries(const std::string& name) { confine_dense(name); }
 
 std::string device_text(const Backend& backend) {
   std::string processor = "unknown processor";

@@ -19,11 +19,12 @@ constexpr const char* kQwen25 =
 constexpr const char* kChatml =
     "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>' + '\n' }}{% endfor %}";
 constexpr const char* kLlama3 =
-    "{{ '<|start_header_id|>' + m['role'] + '<|end_header_id|>\n\n' + m['content'] | trim + '<|eot_id|>' }}";
+    "{% set c = '<|start_header_id|>' + m['role'] + '<|end_header_id|>\n\n' + m['content'] | trim + '<|eot_id|>' %}"
+    "{% if first %}{% set content = bos_token + content %}{% endif %}{{ content }}";
 constexpr const char* kLlama31 =
-    "{%- if strftime_now %}{%- set date_string = strftime_now(\"%d\") %}{% else %}{%- set date_string = \"1 May 2020\" "
-    "%}"
-    "<|start_header_id|>{{- \"Cutting Knowledge Date: December 2023\\n\" }}<|eot_id|>{{ m | trim }} tools";
+    "{{- bos_token }}{%- set date_string = strftime_now(\"%d\") %}{% else %}{%- set date_string = \"1 May 2020\" %}"
+    "{{- \"<|start_header_id|>system<|end_header_id|>\\n\\n\" }}{{- \"Cutting Knowledge Date: December 2023\\n\" }}"
+    "{{- '<|start_header_id|>' + m.role + '<|end_header_id|>\\n\\n'+ m.content | trim + '<|eot_id|>' }} tools";
 
 const std::vector<Message> kQuestion = {{"user", " Why? "}};
 const std::vector<Message> kTalk = {{"system", "Think."}, {"user", "Why?"}, {"assistant", "So."}, {"user", "Oh."}};
@@ -71,7 +72,8 @@ TEST(Chat, Llama31DatesItsSystemMessage) {
 TEST(Chat, WithoutATemplateJoinsTheContents) { EXPECT_EQ(render_chat("", kTalk), "Think.Why?So.Oh."); }
 
 TEST(Chat, NamesTheKnownFamiliesForAnUnknownTemplate) {
-  for (const std::string source : {"{{ x }}", "[INST] {{ x }} [/INST]", "<|im_start|><|im_end|><think>"}) {
+  for (const std::string source : {"{{ x }}", "[INST] {{ x }} [/INST]", "<|im_start|><|im_end|><think>",
+                                   "<|start_header_id|>' + r + '<|end_header_id|>\n' + c | trim + '<|eot_id|>'"}) {
     try {
       render_chat(source, kQuestion);
       FAIL() << source;

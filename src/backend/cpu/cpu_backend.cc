@@ -36,7 +36,7 @@ class CpuBackend : public Backend {
  public:
   explicit CpuBackend(const std::string& set)
       : set_(set), kernels_(cpu_kernels(set)), activation_(set == "avx512_bf16" ? DType::kBf16 : DType::kF32),
-        dense_(activation_, set) {}
+        dense_(activation_) {}
 
   std::string name() const override { return "cpu/" + set_; }
   DType activation() const override { return activation_; }

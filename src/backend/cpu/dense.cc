@@ -50,10 +50,12 @@ struct Dense::Parts {
   }
 };
 
-Dense::Dense(DType type, const std::string& instruction_set) : parts_(std::make_unique<Parts>()) {
-  // Refused (and harmless) once a primitive exists.
+void confine_dense(const std::string& instruction_set) {
   if (instruction_set == "avx2") dnnl::set_max_cpu_isa(dnnl::cpu_isa::avx2);
   if (instruction_set == "portable") dnnl::set_max_cpu_isa(dnnl::cpu_isa::sse41);
+}
+
+Dense::Dense(DType type) : parts_(std::make_unique<Parts>()) {
   parts_->type = type == DType::kBf16 ? memory::data_type::bf16 : memory::data_type::f32;
 }
 Dense::~Dense() = default;

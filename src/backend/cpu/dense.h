@@ -10,10 +10,12 @@
 
 namespace kvpareto {
 
+// Keeps oneDNN to one of cpu_instruction_sets() for the rest of the process; of use only before its first product.
+void confine_dense(const std::string& instruction_set);
+
 class Dense {
  public:
-  // `type` of both factors; sums are f32. `instruction_set` bounds what oneDNN may use, if it has not run before.
-  Dense(DType type, const std::string& instruction_set);
+  explicit Dense(DType type);  // of both factors; sums are f32
   ~Dense();
 
   // out f32 [tokens, rows] (+)= x [tokens, columns] weight [rows, columns]^T + bias (f32 [rows] or null), all contiguous
