@@ -1,10 +1,7 @@
-#include <algorithm>
-#include <filesystem>
-#include <nlohmann/json.hpp>
+#include <fmt/format.h>
 
-#include "base/error.h"
-#include "base/file.h"
-#include "base/hash.h"
+#include <algorithm>
+
 #include "base/random.h"
 #include "engine/batch.h"
 #include "eval/texts.h"
@@ -40,22 +37,6 @@ std::vector<int32_t> textless_tokens(const Tokenizer& tokenizer, int vocabulary)
   return banned;
 }
 
-std::string origin_of(const TextSize& size) { return fmt::format("self-sampled, seed {}", size.seed); }
-
-// What an earlier run kept; empty if there is nothing that is whole and of this size.
-std::vector<Text> read_kept(const std::string& path, const TextSize& size, int vocabulary) {
-  std::vector<Text> texts;
-  try {
-    texts = texts_of_token_file(path, vocabulary);
-  } catch (const Error&) {
-    return {};
-  }
-  const auto whole = [&](const Text& text) { return text.tokens.size() == static_cast<size_t>(size.tokens); };
-  if (texts.size() != static_cast<size_t>(size.texts) || !std::all_of(texts.begin(), texts.end(), whole)) return {};
-  for (Text& text : texts) text.origin = origin_of(size);
-  return texts;
-}
-
 }  // namespace
 
 std::vector<Text> sample_texts(const Model& model, const Tokenizer& tokenizer, const TextSize& size,
@@ -74,7 +55,7 @@ std::vector<Text> sample_texts(const Model& model, const Tokenizer& tokenizer, c
   const Sampling sampling{.temperature = 1, .top_p = 0.95, .top_k = 64};
 
   std::vector<Text> texts(static_cast<size_t>(size.texts));
-  for (Text& text : texts) text.origin = origin_of(size);
+  for (Text& text : texts) text.origin = fmt::format("self-sampled, seed {}", size.seed);
   const int total = size.texts * passages;
   for (int done = 0; done < total; done += kPassagesAtOnce) {
     const int count = std::min(kPassagesAtOnce, total - done);
@@ -92,27 +73,6 @@ std::vector<Text> sample_texts(const Model& model, const Tokenizer& tokenizer, c
     }
   }
   for (Text& text : texts) text.tokens.resize(static_cast<size_t>(size.tokens));
-  return texts;
-}
-
-std::vector<Text> kept_sample_texts(const std::string& folder, const Model& model, const Tokenizer& tokenizer,
-                                    const TextSize& size, const std::function<void(double)>& progress) {
-  if (folder.empty()) return sample_texts(model, tokenizer, size, progress);
-  const std::string name =
-      fmt::format("{}-{}x{}-seed{}.json", fingerprint(model.fingerprint), size.texts, size.tokens, size.seed);
-  const std::string path = (std::filesystem::path(folder) / name).string();
-  std::vector<Text> texts = read_kept(path, size, model.shape.vocabulary);
-  if (!texts.empty()) return texts;
-  texts = sample_texts(model, tokenizer, size, progress);
-  nlohmann::json kept = nlohmann::json::array();
-  for (const Text& text : texts) kept.push_back(text.tokens);
-  std::error_code ignored;
-  std::filesystem::create_directories(folder, ignored);
-  try {
-    write_file(path, kept.dump());
-  } catch (const Error&) {
-    // Only time is lost: the next run samples again.
-  }
   return texts;
 }
 

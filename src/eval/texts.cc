@@ -94,15 +94,16 @@ std::vector<Text> texts_of_token_file(const std::string& path, int vocabulary) {
   return texts;
 }
 
-std::vector<Text> default_texts(const Model& model, const Tokenizer& tokenizer, const TextChoice& choice,
-                                const TextSize& size, const std::function<void(double)>& progress) {
-  if (!choice.file.empty()) return texts_of_file(choice.file, tokenizer, size);
-  const auto wikitext = std::filesystem::path(choice.data_folder) / "wikitext2_raw" / "wiki.test.raw";
+std::vector<Text> default_texts(const Model& model, const Tokenizer& tokenizer, const std::string& file,
+                                const std::string& data_folder, const TextSize& size,
+                                const std::function<void(double)>& progress) {
+  if (!file.empty()) return texts_of_file(file, tokenizer, size);
+  const auto wikitext = std::filesystem::path(data_folder) / "wikitext2_raw" / "wiki.test.raw";
   std::error_code ignored;
-  if (!choice.data_folder.empty() && std::filesystem::is_regular_file(wikitext, ignored)) {
+  if (!data_folder.empty() && std::filesystem::is_regular_file(wikitext, ignored)) {
     return texts_of_file(wikitext.string(), tokenizer, size);
   }
-  return kept_sample_texts(choice.cache_folder, model, tokenizer, size, progress);
+  return sample_texts(model, tokenizer, size, progress);
 }
 
 }  // namespace kvpareto

@@ -36,20 +36,10 @@ std::vector<Text> texts_of_file(const std::string& path, const Tokenizer& tokeni
 // JSON: an array of arrays of token ids, used exactly as they are. Throws Error: not that, ids outside the vocabulary.
 std::vector<Text> texts_of_token_file(const std::string& path, int vocabulary);
 
-// The same, kept in `folder` (made if need be): sampling takes a minute, and another processor would draw other tokens,
-// which nothing measured before could be compared with. A file there that cannot be read or is of another model is made
-// anew; one that cannot be written is done without. An empty folder keeps nothing.
-std::vector<Text> kept_sample_texts(const std::string& folder, const Model& model, const Tokenizer& tokenizer,
-                                    const TextSize& size, const std::function<void(double)>& progress = {});
-
-struct TextChoice {
-  std::string file;          // the user's text
-  std::string data_folder;   // the value of KVPARETO_DATA
-  std::string cache_folder;  // for kept_sample_texts
-};
-// `file` if it is not empty, else wikitext2_raw/wiki.test.raw of the data folder if it is there, else text that the
-// model samples.
-std::vector<Text> default_texts(const Model& model, const Tokenizer& tokenizer, const TextChoice& choice,
-                                const TextSize& size, const std::function<void(double)>& progress = {});
+// What a user who names no text gets: `file` if it is not empty, else wikitext2_raw/wiki.test.raw of `data_folder` (the
+// value of KVPARETO_DATA, which may be empty) if it is there, else text that the model samples.
+std::vector<Text> default_texts(const Model& model, const Tokenizer& tokenizer, const std::string& file,
+                                const std::string& data_folder, const TextSize& size,
+                                const std::function<void(double)>& progress = {});
 
 }  // namespace kvpareto

@@ -161,40 +161,13 @@ TEST(SampledTexts, ControlTokensOnlyStartPassages) {
   EXPECT_LT(starts, 40);
 }
 
-TEST(KeptTexts, AreReadBackOrMadeAnew) {
-  const TemporaryFolder folder;
-  const std::string kept = folder / "deep/texts";
-  const TextSize size{2, 80, 1};
-  int sampled = 0;
-  const auto texts = [&](const std::string& place) {
-    bool fresh = false;
-    auto made = kept_sample_texts(place, tiny().model, tiny().tokenizer, size, [&](double) { fresh = true; });
-    sampled += fresh;
-    return made;
-  };
-  const auto first = texts(kept), second = texts(kept);
-  EXPECT_EQ(sampled, 1);
-  EXPECT_EQ(first[1].tokens, second[1].tokens);
-  EXPECT_EQ(first[1].origin, second[1].origin);
-  const std::string path = std::filesystem::directory_iterator(kept)->path().string();
-  for (const char* broken : {"", "[[1,", "{}", "[[1, 2]]", "[[1, 2], \"x\"]"}) {
-    std::filesystem::remove(path);
-    if (*broken != 0) write_file(path, broken);
-    EXPECT_EQ(texts(kept)[1].tokens, first[1].tokens) << broken;
-  }
-  EXPECT_EQ(sampled, 6);
-  write_file(folder / "file", "in the way");
-  EXPECT_EQ(texts(folder / "file/texts")[1].tokens, first[1].tokens);
-  EXPECT_EQ(sampled, 7);
-}
-
 TEST(DefaultTexts, FileThenDataFolderThenTheModelItself) {
   const TemporaryFolder folder;
   std::filesystem::create_directory(folder / "wikitext2_raw");
   write_file(folder / "wikitext2_raw/wiki.test.raw", prose(500));
   write_file(folder / "mine.txt", prose(500));
   const auto origin = [&](const std::string& file, const std::string& data) {
-    return default_texts(tiny().model, tiny().tokenizer, {file, data, ""}, {1, 64, 3})[0].origin;
+    return default_texts(tiny().model, tiny().tokenizer, file, data, {1, 64, 3})[0].origin;
   };
   EXPECT_EQ(origin(folder / "mine.txt", folder.path()), "mine.txt, seed 3");
   EXPECT_EQ(origin("", folder.path()), "wiki.test.raw, seed 3");
