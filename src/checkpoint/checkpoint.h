@@ -2,8 +2,8 @@
 // A model file on disk as named tensors and metadata, whatever the format. Read-only; tensors are converted a range of
 // rows at a time, so that a large file never stands in memory twice.
 //
-// To add a format: one file in formats/ with an `open_` function, one line in the list of checkpoint.cc. Names of tensors
-// and metadata follow GGUF ("blk.0.attn_q.weight", "block_count"): a format that has others translates them.
+// To add a format: one file in formats/ with an `open_` function, one line in the list of checkpoint.cc. Names of
+// tensors and metadata follow GGUF ("blk.0.attn_q.weight", "block_count"): a format that has others translates them.
 
 #include <cstdint>
 #include <memory>
@@ -22,8 +22,13 @@ struct TensorInfo {
   std::string storage;         // type in the file: "F32", "Q4_1", ...
   std::vector<int64_t> shape;  // slowest first: [rows, columns] of a matrix, [n] of a vector
   uint64_t bytes = 0;          // in the file
-  int64_t rows() const { return shape.size() > 1 ? shape[0] : 1; }
   int64_t columns() const { return shape.back(); }
+  // All but the last dimension together.
+  int64_t rows() const {
+    int64_t product = 1;
+    for (size_t i = 0; i + 1 < shape.size(); ++i) product *= shape[i];
+    return product;
+  }
 };
 
 // What a tokenizer needs of a file; empty vectors where the file has none.
@@ -31,7 +36,7 @@ struct VocabularyData {
   std::string model;          // "gpt2" is byte-level BPE
   std::string pre_tokenizer;  // "smollm", "qwen2", "llama-bpe", ...
   std::vector<std::string> tokens;
-  std::vector<std::string> merges;  // "left right", best first
+  std::vector<std::string> merges;   // "left right", best first
   std::vector<int32_t> token_types;  // 1 normal, 2 unknown, 3 control, 4 user defined, 5 unused, 6 byte
   std::optional<int32_t> beginning, end, padding, unknown;
   bool add_beginning = false;
@@ -48,7 +53,7 @@ class Checkpoint {
 
   virtual std::string architecture() const = 0;  // "llama", "qwen2", ...
   // Metadata of the architecture, without its prefix: number("block_count"), number("attention.head_count_kv"),
-  // number("rope.freq_base"). Empty if the file does not say or the value is no scalar number / string.
+  // number("rope.freq_base"). Empty if the file does not say or the value is no finite scalar number / string.
   virtual std::optional<double> number(std::string_view key) const = 0;
   virtual std::optional<std::string> text(std::string_view key) const = 0;
   virtual VocabularyData vocabulary() const = 0;

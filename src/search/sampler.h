@@ -1,6 +1,6 @@
 #pragma once
-// Proposes the points to measure next. To add one: a file in samplers/ and a line in the list of samplers.cc; the contract
-// test (valid points, repeatable under a seed, nothing proposed twice) finds it there.
+// Proposes the points to measure next. To add one: a file in samplers/ and a line in the list of samplers.cc; the
+// contract test (valid points, repeatable under a seed, nothing proposed twice) finds it there.
 
 #include <cstdint>
 #include <memory>
@@ -13,7 +13,8 @@
 
 namespace kvpareto {
 
-// The choices along each axis. Schemes are made by the caller (which knows the KV grammar), already valid for the model.
+// The choices along each axis. Schemes are made by the caller (which knows the KV grammar), already valid for the
+// model.
 struct Space {
   std::vector<std::string> weights = {"w16"};
   std::vector<std::string> kv;

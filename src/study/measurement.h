@@ -18,8 +18,8 @@ enum class Better { kLess, kMore, kNeither };
 // One measurable quantity. The list of figures.cc is the only place that names them: columns, JSON, CSV and the report
 // follow from it. Names are llama-bench's where the meaning is the same.
 struct Figure {
-  std::string name;   // "kld_mean"
-  std::string unit;   // "nats/token", "bytes", "tokens/s", "fraction", ""
+  std::string name;  // "kld_mean"
+  std::string unit;  // "nats/token", "bytes", "tokens/s", "fraction", ""
   Better better;
   std::string label;  // "Divergence"
   std::string description;
@@ -32,15 +32,15 @@ enum class State { kDone, kFailed };
 
 // Under which circumstances a figure was measured. Two measurements can be compared if their regimes are equal.
 struct Regime {
-  std::string model;         // file name
-  std::string model_hash;    // fingerprint of the checkpoint
-  int context = 0;           // tokens the session is sized for
-  int prefill = 0;           // tokens before the scored ones, per text
-  int scored = 0;            // tokens scored per text
-  int step = 0;              // tokens of one teacher-forced step
+  std::string model;       // file name
+  std::string model_hash;  // fingerprint of the checkpoint
+  int context = 0;         // tokens the session is sized for
+  int prefill = 0;         // tokens before the scored ones, per text
+  int scored = 0;          // tokens scored per text
+  int step = 0;            // tokens of one teacher-forced step
   int texts = 0;
-  std::string text_hash;     // fingerprint of the token ids
-  std::string text_origin;   // "self-sampled, seed 1", or a file name
+  std::string text_hash;    // fingerprint of the token ids
+  std::string text_origin;  // "self-sampled, seed 1", or a file name
   std::string order = "pack-then-attend";
   uint64_t seed = 0;
   bool operator==(const Regime&) const = default;
@@ -57,7 +57,7 @@ struct Measurement {
   Point point;
   Regime regime;
   State state = State::kDone;
-  std::string reason;  // of a failure, one line
+  std::string reason;                                // of a failure, one line
   std::map<std::string, Estimate> values;            // by figure name
   std::map<std::string, std::vector<double>> texts;  // per text or sample, by figure name: pairing, bootstrap
   Provenance provenance;

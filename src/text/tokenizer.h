@@ -26,15 +26,18 @@ struct Vocabulary {
 
 class Tokenizer {
  public:
-  // Throws Error (kFailure) if the vocabulary is inconsistent (a merge of unknown tokens, ids out of range) or of a kind
-  // that this program does not know; the message lists the known kinds.
+  // Throws Error (kFailure) if the vocabulary is inconsistent (a merge of unknown tokens, ids out of range) or of a
+  // kind that this program does not know; the message lists the known kinds.
   explicit Tokenizer(Vocabulary vocabulary);
   ~Tokenizer();
   Tokenizer(Tokenizer&&) noexcept;
   Tokenizer& operator=(Tokenizer&&) noexcept;
 
   // `parse_special`: control tokens written in the text ("<|im_end|>") become their ids; otherwise they are plain text.
-  // `add_beginning`: the beginning-of-text token comes first if the model wants one. Any bytes are accepted.
+  // `add_beginning`: the beginning-of-text token comes first if the model wants one. Any bytes are accepted, and
+  // decode() gives them back, except that qwen2 composes characters (normalization form C) and that a byte for which
+  // the vocabulary has no token is dropped, as Hugging Face's tokenizers do (SmolLM2 lacks 21 that hardly occur in
+  // text, such as 0x04).
   std::vector<int32_t> encode(std::string_view text, bool parse_special, bool add_beginning) const;
   // The bytes of the tokens; control tokens give their text only if `show_special`. Ids out of range throw Error.
   std::string decode(std::span<const int32_t> tokens, bool show_special = false) const;
@@ -54,9 +57,9 @@ struct Message {
   std::string content;
 };
 
-// The conversation as the model was trained to see it, ending where the assistant's answer begins. `chat_template` is the
-// Jinja source of the model file; the templates of the supported families are recognised and rendered natively, another one
-// throws Error naming what is missing. An empty template gives the contents one after another.
+// The conversation as the model was trained to see it, ending where the assistant's answer begins. `chat_template` is
+// the Jinja source of the model file; the templates of the supported families are recognised and rendered natively,
+// another one throws Error naming what is missing. An empty template gives the contents one after another.
 std::string render_chat(std::string_view chat_template, std::span<const Message> messages);
 
 }  // namespace kvpareto

@@ -1,0 +1,43 @@
+#include <algorithm>
+
+#include "study/measurement.h"
+
+namespace kvpareto {
+
+// The one list of what can be measured, in the order of columns. To add a figure: a line here; whoever measures it puts
+// it into Measurement::values under the same name.
+std::span<const Figure> figures() {
+  using enum Better;
+  static const std::vector<Figure> list = {
+      {"weights_bytes", "bytes", kLess, "Weights", "Model weights as held in memory."},
+      {"kv_bytes", "bytes", kLess, "KV cache", "Packed keys and values with their scales, offsets and exact tail."},
+      {"scratch_bytes", "bytes", kLess, "Scratch", "Working memory of one step: activations, attention tiles."},
+      {"logits_bytes", "bytes", kLess, "Logits", "Scores over the vocabulary of one step."},
+      {"peak_bytes", "bytes", kLess, "Peak memory", "Weights + KV cache + scratch + logits, as allocated."},
+      {"predicted_peak_bytes", "bytes", kLess, "Predicted peak", "The same sum from the model's metadata alone."},
+      {"process_peak_bytes", "bytes", kLess, "Process peak", "Largest resident set of the whole process (VmHWM)."},
+      {"effective_bits", "bits/value", kLess, "Bits",
+       "Bits of one cached value, its share of scales and offsets included."},
+      {"kld_mean", "nats/token", kLess, "Divergence",
+       "Mean Kullback-Leibler divergence of the next-token distribution from the 16-bit baseline, through the cache."},
+      {"kld_p999", "nats/token", kLess, "Divergence 99.9 %", "The divergence that one token in a thousand exceeds."},
+      {"same_top", "fraction", kMore, "Same top token", "Tokens at which the likeliest next token is the baseline's."},
+      {"delta_nll", "nats/token", kLess, "NLL increase",
+       "Negative log-likelihood of the text's own tokens, minus the baseline's."},
+      {"ppl", "", kLess, "Perplexity", "Exponential of the mean negative log-likelihood of the text's own tokens."},
+      {"needle", "fraction", kMore, "Needle", "Single facts retrieved from a long text."},
+      {"needle_multikey", "fraction", kMore, "Needle, many keys", "Facts retrieved among many of the same form."},
+      {"prefill_ts", "tokens/s", kMore, "Prefill", "Prompt tokens read each second."},
+      {"decode_ts", "tokens/s", kMore, "Decode", "Tokens generated each second, one at a time."},
+      {"avg_seconds", "seconds", kLess, "Time per text", "Seconds that one text took, prefill and scored tokens."},
+  };
+  return list;
+}
+
+const Figure* find_figure(std::string_view name) {
+  const auto list = figures();
+  const auto found = std::find_if(list.begin(), list.end(), [&](const Figure& f) { return f.name == name; });
+  return found == list.end() ? nullptr : &*found;
+}
+
+}  // namespace kvpareto

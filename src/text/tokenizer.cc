@@ -1,0 +1,197 @@
+#include "text/tokenizer.h"
+
+#include <algorithm>
+#include <array>
+#include <limits>
+#include <unordered_map>
+
+#include "base/error.h"
+#include "text/byte_alphabet.h"
+#include "text/merges.h"
+#include "text/pre_tokenizers.h"
+#include "text/special_tokens.h"
+#include "text/unicode.h"
+
+namespace kvpareto {
+
+namespace {
+
+enum TokenType : int32_t { kNormal = 1, kUnknown = 2, kControl = 3, kUserDefined = 4, kByte = 6 };
+
+// Where the families we know end an answer, besides the one end token that a model file names.
+constexpr std::string_view kEndNames[] = {"<|im_end|>", "<|endoftext|>", "<|eot_id|>", "<|eom_id|>", "<|end_of_text|>"};
+
+using TokenIds = std::unordered_map<std::string_view, int32_t>;
+
+// Before anything is built from them: sizes and ids that later code relies on.
+void check(const Vocabulary& vocabulary) {
+  if (vocabulary.model != "gpt2") {
+    fail("tokenizer model '{}' is not supported; known is gpt2 (byte-level BPE)", vocabulary.model);
+  }
+  const size_t count = vocabulary.tokens.size();
+  if (count == 0) fail("the tokenizer has no tokens");
+  if (count > static_cast<size_t>(std::numeric_limits<int32_t>::max()))
+    fail("the tokenizer has {} tokens, more than 2^31", count);
+  if (!vocabulary.token_types.empty() && vocabulary.token_types.size() != count) {
+    fail("the tokenizer has {} token types for {} tokens", vocabulary.token_types.size(), count);
+  }
+  for (size_t i = 0; i < vocabulary.token_types.size(); ++i) {
+    const int32_t type = vocabulary.token_types[i];
+    if (type < kNormal || type > kByte) fail("token {} of the tokenizer has type {}; known are 1 to 6", i, type);
+  }
+  const auto check_id = [count](const char* what, std::optional<int32_t> id) {
+    if (!id || (*id >= 0 && static_cast<size_t>(*id) < count)) return;
+    fail("the {} token of the tokenizer is {}; its ids are 0 to {}", what, *id, count - 1);
+  };
+  check_id("beginning", vocabulary.beginning);
+  check_id("end", vocabulary.end);
+  if (vocabulary.add_beginning && !vocabulary.beginning) fail("the tokenizer adds a beginning token but names none");
+}
+
+TokenIds number(const std::vector<std::string>& tokens) {
+  TokenIds ids;
+  ids.reserve(tokens.size());
+  for (size_t i = 0; i < tokens.size(); ++i) {
+    const auto [at, is_new] = ids.emplace(tokens[i], static_cast<int32_t>(i));
+    if (!is_new) fail("tokens {} and {} of the tokenizer are both '{}'", at->second, i, tokens[i]);
+  }
+  return ids;
+}
+
+Merges read_merges(const std::vector<std::string>& lines, const TokenIds& ids) {
+  if (lines.size() > static_cast<size_t>(std::numeric_limits<int32_t>::max()))
+    fail("the tokenizer has {} merges", lines.size());
+  Merges merges(lines.size());
+  for (size_t rank = 0; rank < lines.size(); ++rank) {
+    const std::string_view line = lines[rank];
+    const size_t space = line.find(' ');
+    if (space == 0 || space >= line.size() - 1 || line.find(' ', space + 1) != line.npos) {
+      fail("merge {} of the tokenizer is '{}'; wanted two tokens and a space between", rank, line);
+    }
+    const auto id_of = [&](std::string_view token) {
+      const auto found = ids.find(token);
+      if (found == ids.end()) fail("merge {} of the tokenizer, '{}', needs '{}', which is no token", rank, line, token);
+      return found->second;
+    };
+    const std::string_view left = line.substr(0, space), right = line.substr(space + 1);
+    merges.add(id_of(left), id_of(right), static_cast<int32_t>(rank), id_of(std::string(left) + std::string(right)));
+  }
+  return merges;
+}
+
+}  // namespace
+
+struct Tokenizer::Parts {
+  Vocabulary vocabulary;
+  const PreTokenizer* pre_tokenizer;
+  TokenIds ids;
+  Merges merges;
+  Splitter splitter;
+  SpecialTokens user_defined, all_special;
+  std::array<int32_t, 256> byte_ids;  // -1: the vocabulary lacks this byte
+  std::vector<bool> ends;             // by token
+
+  explicit Parts(Vocabulary given)
+      : vocabulary((check(given), std::move(given))),
+        pre_tokenizer(&find_pre_tokenizer(vocabulary.pre_tokenizer)),
+        ids(number(vocabulary.tokens)),
+        merges(read_merges(vocabulary.merges, ids)),
+        splitter(*pre_tokenizer),
+        user_defined(written_as_they_are(false)),
+        all_special(written_as_they_are(true)),
+        ends(vocabulary.tokens.size()) {
+    for (int byte = 0; byte < 256; ++byte) {
+      byte_ids[byte] = find(byte_character(static_cast<uint8_t>(byte))).value_or(-1);
+    }
+    if (vocabulary.end) ends[*vocabulary.end] = true;
+    for (std::string_view name : kEndNames) {
+      if (const auto id = find(name); id && is_literal(*id)) ends[*id] = true;
+    }
+  }
+
+  int32_t type(int32_t token) const { return vocabulary.token_types.empty() ? kNormal : vocabulary.token_types[token]; }
+  bool is_control(int32_t token) const { return type(token) == kControl || type(token) == kUnknown; }
+  // Whether the token's text is meant as it stands, not in the byte alphabet.
+  bool is_literal(int32_t token) const { return is_control(token) || type(token) == kUserDefined; }
+
+  std::optional<int32_t> find(std::string_view token) const {
+    const auto found = ids.find(token);
+    return found == ids.end() ? std::nullopt : std::optional(found->second);
+  }
+
+  SpecialTokens written_as_they_are(bool with_control) const {
+    std::vector<std::pair<std::string_view, int32_t>> tokens;
+    for (int32_t i = 0; i < static_cast<int32_t>(vocabulary.tokens.size()); ++i) {
+      if (is_literal(i) && (with_control || !is_control(i))) tokens.emplace_back(vocabulary.tokens[i], i);
+    }
+    return SpecialTokens(std::move(tokens));
+  }
+
+  void encode_word(std::string_view word, std::vector<int32_t>& out) const;
+  void encode_plain(std::string_view text, std::vector<int32_t>& out) const;
+};
+
+void Tokenizer::Parts::encode_word(std::string_view word, std::vector<int32_t>& out) const {
+  if (pre_tokenizer->whole_words) {
+    std::string written;
+    for (char c : word) written += byte_character(static_cast<uint8_t>(c));
+    if (const auto whole = find(written); whole && !is_literal(*whole)) return out.push_back(*whole);
+  }
+  std::vector<int32_t> symbols;
+  symbols.reserve(word.size());
+  for (char c : word) {
+    const int32_t id = byte_ids[static_cast<uint8_t>(c)];
+    if (id >= 0) symbols.push_back(id);
+  }
+  merges.merge(symbols, out);
+}
+
+void Tokenizer::Parts::encode_plain(std::string_view text, std::vector<int32_t>& out) const {
+  const std::string composed = pre_tokenizer->compose ? compose(text) : std::string();
+  if (pre_tokenizer->compose) text = composed;
+  for (std::string_view word : splitter.split(text)) encode_word(word, out);
+}
+
+Tokenizer::Tokenizer(Vocabulary vocabulary) : parts_(std::make_unique<Parts>(std::move(vocabulary))) {}
+Tokenizer::~Tokenizer() = default;
+Tokenizer::Tokenizer(Tokenizer&&) noexcept = default;
+Tokenizer& Tokenizer::operator=(Tokenizer&&) noexcept = default;
+
+std::vector<int32_t> Tokenizer::encode(std::string_view text, bool parse_special, bool add_beginning) const {
+  if (text.size() > std::numeric_limits<int32_t>::max())
+    fail("a text of {} bytes is too long; at most 2 GiB", text.size());
+  std::vector<int32_t> out;
+  if (add_beginning && parts_->vocabulary.add_beginning) out.push_back(*parts_->vocabulary.beginning);
+  const SpecialTokens& special = parse_special ? parts_->all_special : parts_->user_defined;
+  for (size_t done = 0; done < text.size();) {
+    const SpecialTokens::Found found = special.find(text, done);
+    if (found.size == 0) {
+      parts_->encode_plain(text.substr(done), out);
+      break;
+    }
+    parts_->encode_plain(text.substr(done, found.begin - done), out);
+    out.push_back(found.token);
+    done = found.begin + found.size;
+  }
+  return out;
+}
+
+std::string Tokenizer::decode(std::span<const int32_t> tokens, bool show_special) const {
+  std::string text;
+  for (int32_t token : tokens) {
+    if (token < 0 || token >= size())
+      fail("token {} cannot be decoded; the tokenizer's ids are 0 to {}", token, size() - 1);
+    if (parts_->is_control(token) && !show_special) continue;
+    const std::string& written = parts_->vocabulary.tokens[token];
+    text += parts_->is_literal(token) ? written : bytes_of_token(written);
+  }
+  return text;
+}
+
+int32_t Tokenizer::size() const { return static_cast<int32_t>(parts_->vocabulary.tokens.size()); }
+
+std::optional<int32_t> Tokenizer::find(std::string_view token) const { return parts_->find(token); }
+
+bool Tokenizer::is_end(int32_t token) const { return token >= 0 && token < size() && parts_->ends[token]; }
+
+}  // namespace kvpareto

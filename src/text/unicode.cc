@@ -1,0 +1,129 @@
+#include "text/unicode.h"
+
+#include <utf8proc.h>
+
+#include <algorithm>
+#include <vector>
+
+#include "base/error.h"
+
+namespace kvpareto {
+
+namespace {
+
+// Bytes of the valid character at the beginning of `text`, 0 if there is none.
+size_t character_size(std::string_view text) {
+  if (text.empty()) return 0;
+  if (static_cast<uint8_t>(text[0]) < 0x80) return 1;
+  utf8proc_int32_t code_point;
+  const auto* bytes = reinterpret_cast<const utf8proc_uint8_t*>(text.data());
+  const auto size =
+      utf8proc_iterate(bytes, static_cast<utf8proc_ssize_t>(std::min<size_t>(text.size(), 4)), &code_point);
+  return size > 0 ? static_cast<size_t>(size) : 0;
+}
+
+int32_t code_point_at(std::string_view text) {
+  utf8proc_int32_t code_point = -1;
+  utf8proc_iterate(reinterpret_cast<const utf8proc_uint8_t*>(text.data()), static_cast<utf8proc_ssize_t>(text.size()),
+                   &code_point);
+  return code_point;
+}
+
+// Every character below U+0300 (whose UTF-8 begins with 0xCC) is its own composed form.
+bool surely_composed(std::string_view text) {
+  return std::all_of(text.begin(), text.end(), [](char c) { return static_cast<uint8_t>(c) < 0xCC; });
+}
+
+int combining_class(int32_t code_point) { return utf8proc_get_property(code_point)->combining_class; }
+
+std::vector<utf8proc_int32_t> decompose(std::string_view text) {
+  std::vector<utf8proc_int32_t> points;
+  points.reserve(text.size());
+  for (size_t size; !text.empty(); text.remove_prefix(size)) {
+    size = character_size(text);
+    utf8proc_int32_t parts[16];  // the longest canonical decomposition has four
+    int boundary = 0;
+    const auto count =
+        utf8proc_decompose_char(code_point_at(text.substr(0, size)), parts, 16,
+                                static_cast<utf8proc_option_t>(UTF8PROC_STABLE | UTF8PROC_COMPOSE), &boundary);
+    points.insert(points.end(), parts, parts + std::clamp<utf8proc_ssize_t>(count, 0, 16));
+  }
+  return points;
+}
+
+// Canonical order of combining marks. utf8proc_decompose() would do it, by a bubble sort that takes minutes on a
+// megabyte of marks.
+void order_marks(std::vector<utf8proc_int32_t>& points) {
+  const auto is_mark = [](int32_t point) { return combining_class(point) != 0; };
+  for (auto begin = points.begin(); begin != points.end();) {
+    begin = std::find_if(begin, points.end(), is_mark);
+    const auto end = std::find_if_not(begin, points.end(), is_mark);
+    std::stable_sort(begin, end, [](int32_t a, int32_t b) { return combining_class(a) < combining_class(b); });
+    begin = end;
+  }
+}
+
+std::string compose_valid(std::string_view text) {
+  if (surely_composed(text)) return std::string(text);
+  std::vector<utf8proc_int32_t> points = decompose(text);
+  order_marks(points);
+  const auto count = utf8proc_normalize_utf32(points.data(), static_cast<utf8proc_ssize_t>(points.size()),
+                                              static_cast<utf8proc_option_t>(UTF8PROC_STABLE | UTF8PROC_COMPOSE));
+  if (count < 0) fail("text cannot be normalized: {}", utf8proc_errmsg(count));
+  std::string composed;
+  composed.reserve(text.size());
+  for (utf8proc_ssize_t i = 0; i < count; ++i) {
+    utf8proc_uint8_t bytes[4];
+    const auto size = utf8proc_encode_char(points[i], bytes);
+    composed.append(reinterpret_cast<const char*>(bytes), static_cast<size_t>(size));
+  }
+  return composed;
+}
+
+// Python's str.isspace() of one character.
+bool is_space(int32_t code_point) {
+  const auto* property = utf8proc_get_property(code_point);
+  return property->category == UTF8PROC_CATEGORY_ZS || property->bidi_class == UTF8PROC_BIDI_CLASS_WS ||
+         property->bidi_class == UTF8PROC_BIDI_CLASS_B || property->bidi_class == UTF8PROC_BIDI_CLASS_S;
+}
+
+}  // namespace
+
+size_t valid_prefix(std::string_view text) {
+  size_t end = 0;
+  while (const size_t size = character_size(text.substr(end))) end += size;
+  return end;
+}
+
+size_t invalid_prefix(std::string_view text) {
+  size_t end = 0;
+  while (end < text.size() && character_size(text.substr(end)) == 0) ++end;
+  return end;
+}
+
+std::string compose(std::string_view text) {
+  std::string composed;
+  composed.reserve(text.size());
+  while (!text.empty()) {
+    const size_t valid = valid_prefix(text);
+    composed += compose_valid(text.substr(0, valid));
+    text.remove_prefix(valid);
+    const size_t invalid = invalid_prefix(text);
+    composed += text.substr(0, invalid);
+    text.remove_prefix(invalid);
+  }
+  return composed;
+}
+
+std::string_view trim(std::string_view text) {
+  size_t begin = text.size(), end = 0;
+  for (size_t position = 0, size; position < text.size(); position += size) {
+    size = std::max<size_t>(character_size(text.substr(position)), 1);
+    if (is_space(code_point_at(text.substr(position, size)))) continue;
+    begin = std::min(begin, position);
+    end = position + size;
+  }
+  return begin < end ? text.substr(begin, end - begin) : std::string_view();
+}
+
+}  // namespace kvpareto
