@@ -15,17 +15,17 @@
 namespace kvpareto {
 
 struct EvalOptions {
-  int context = 0;    // tokens the cache is allocated for; 0 means prefill + scored
-  int prefill = 4096;  // tokens before the scored ones
-  int scored = 512;    // tokens scored per text
-  int step = 128;      // tokens of one teacher-forced step
-  int needles = 0;     // samples of each retrieval task; 0 skips them
+  int context = 0;           // tokens the cache is allocated for; 0 means prefill + scored
+  int prefill = 4096;        // tokens before the scored ones
+  int scored = 512;          // tokens scored per text
+  int step = 128;            // tokens of one teacher-forced step
+  int needles = 0;           // samples of each retrieval task; 0 skips them
   int needle_tokens = 2048;  // length of a retrieval prompt
   uint64_t seed = 1;
 };
 
-// Holds the model, the texts and the 16-bit reference (hidden states of the scored positions: exact logits at hidden * 4
-// bytes a position, never context * vocabulary); swapping the KV scheme is free.
+// Holds the model, the texts and the 16-bit reference (hidden states of the scored positions: exact logits at hidden *
+// 4 bytes a position, never context * vocabulary); swapping the KV scheme is free.
 class Evaluator {
  public:
   // Progress of one measurement: fraction done, what is under way.
