@@ -241,4 +241,7 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except ModuleNotFoundError as missing:
+        sys.exit(f"make_golden_logits: python package {missing.name} is missing; it needs torch, transformers, tokenizers, gguf")

@@ -19,12 +19,19 @@ status=0
 for target in "${targets[@]}"; do
   corpus=$build/corpus/$target
   mkdir -p "$corpus"
-  # Seeds of a target lie in testdata/fuzz/NAME; a corpus grows in the build folder.
+  # The seeds of gguf_fuzz lie in testdata/gguf_corpus; what it finds grows in the build folder.
   seeds=()
-  [[ ! -d $root/testdata/fuzz/${target%_fuzz} ]] || seeds=("$root/testdata/fuzz/${target%_fuzz}")
+  [[ ! -d $root/testdata/${target%_fuzz}_corpus ]] || seeds=("$root/testdata/${target%_fuzz}_corpus")
   program=$(find "$build" -type f -name "$target" -perm -u+x | head -n 1)
-  echo "$target for $seconds s"
-  "$program" -max_total_time="$seconds" -rss_limit_mb=4096 -print_final_stats=1 -verbosity=0 \
-    -artifact_prefix="$build/corpus/$target." "$corpus" "${seeds[@]}" || { echo "$target FAILED" >&2; status=1; }
+  log=$build/corpus/$target.log
+  echo "$target: $seconds s from ${#seeds[@]} seed folders"
+  if "$program" -max_total_time="$seconds" -max_len=65536 -rss_limit_mb=4096 -timeout=10 -print_final_stats=1 \
+    -artifact_prefix="$build/corpus/$target." "$corpus" "${seeds[@]}" >"$log" 2>&1 </dev/null; then
+    grep -E '^stat::(number_of_executed_units|average_exec_per_sec|new_units_added)' "$log"
+  else
+    tail -n 40 "$log"
+    echo "$target FAILED; all of it is in $log" >&2
+    status=1
+  fi
 done
 exit $status

@@ -44,6 +44,7 @@ if [[ -z ${KVPARETO_DATA:-} && -x $archives/unpack ]]; then
   export KVPARETO_DATA=$data
 fi
 
+build=$(cd "$build" && pwd)
 results=$build/test-results
 rm -rf "$results"
 mkdir -p "$results"
@@ -53,8 +54,12 @@ mkdir -p "$results"
 run() {
   local name=$1
   shift
-  (cd "$build" && ctest --output-junit "$results/$name.xml" --no-tests=ignore \
-    --test-output-size-passed 100000 --test-output-size-failed 1000000 "$@" 2>&1) </dev/null || true
+  ctest --test-dir "$build" --output-junit "$results/$name.xml" --no-tests=ignore --test-output-size-passed 100000 \
+    --test-output-size-failed 1000000 "$@" </dev/null 2>&1 || true
+  if [[ ! -s $results/$name.xml ]]; then
+    echo "run_tests: ctest left no results of the $name tests" >&2
+    exit 1
+  fi
 }
 
 case $label in

@@ -61,7 +61,7 @@ class Backend {
   // out f32 [tokens, rows] = x [tokens, columns] W^T + bias; `accumulate` adds to what out holds.
   virtual void linear(const Linear& weight, Tensor x, Tensor out, bool accumulate, Tensor scratch) = 0;
   // Rotates x f32 [tokens, heads, head_dim] in place, half-split pairs (c, c + head_dim/2) (arXiv 2104.09864); `turns` f32
-  // [tokens, head_dim/2, 2] holds cosine and sine.
+  // [tokens, 2, head_dim/2] holds cosines, then sines.
   virtual void rope(Tensor x, const float* turns) = 0;
   // out (activation) [tokens, n] = silu(gate) * up with gate_up f32 [tokens, 2n], gate first (arXiv 2002.05202).
   virtual void swiglu(Tensor gate_up, Tensor out) = 0;
@@ -79,6 +79,7 @@ class Backend {
   virtual void give_up(void* data, size_t bytes) = 0;
 
  private:
+  void free_counted(void* data, size_t bytes, size_t kind);
   size_t allocated_[kPurposes] = {};
 };
 
@@ -86,6 +87,9 @@ class Backend {
 std::vector<std::string> backend_names();
 // "auto" or empty is the best one. Throws Error (kUsage) with the nearest valid name.
 std::unique_ptr<Backend> make_backend(const std::string& name);
+// Keeps the libraries beneath to what a forced backend may use. Holds for the whole process, so a program that was told
+// --backend calls it once, first; tests that run every backend in one process do not.
+void confine_libraries(const std::string& name);
 // Processor, instruction set and threads, for provenance: "Intel Xeon, avx512_bf16, 2 threads".
 std::string device_text(const Backend& backend);
 

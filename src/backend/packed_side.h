@@ -32,4 +32,8 @@ struct PackedSide {
   KVPARETO_INLINE int groups() const { return head_dim / group; }
 };
 
+// The specification of packing and its inverse, one row (token) of one head: out and values are f32 [head_dim].
+void encode_row(const PackedSide& side, int64_t head, int64_t token, const float* values);
+void decode_row(const PackedSide& side, int64_t head, int64_t token, float* out);
+
 }  // namespace kvpareto

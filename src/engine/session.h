@@ -31,6 +31,9 @@ MemoryParts session_bytes(const ModelShape& shape, const Backend& backend, const
 
 class Session {
  public:
+  // Called with the index of a row and its logits [vocabulary].
+  using RowVisitor = std::function<void(int64_t, std::span<const float>)>;
+
   // Allocates everything. Throws Error (kUsage): context beyond the model's, a scheme that does not fit the head size, chunk or
   // rows below 1; (kNoMemory) if there is none.
   Session(const Model& model, const SessionOptions& options);
@@ -40,7 +43,7 @@ class Session {
 
   // Appends tokens (at most the chunk) and calls `row(i, logits)` for the logits [vocabulary] that follow each of them.
   // The logits live until the next call.
-  void forward(std::span<const int32_t> tokens, const std::function<void(int64_t, std::span<const float>)>& row);
+  void forward(std::span<const int32_t> tokens, const RowVisitor& row);
   // The same for the last token only: what comes next. The result lives until the next call.
   std::span<const float> next(std::span<const int32_t> tokens);
 
@@ -48,7 +51,7 @@ class Session {
   // applied to them gives the logits: a reference distribution in hidden * 4 bytes instead of vocabulary * 4.
   std::vector<float> hidden(std::span<const int32_t> tokens);
   // Calls `row(i, logits)` with the logits of hidden states f32 [n, hidden] as hidden() gave them.
-  void logits_of(std::span<const float> hidden, const std::function<void(int64_t, std::span<const float>)>& row);
+  void logits_of(std::span<const float> hidden, const RowVisitor& row);
 
   KvCache::Mark mark() const { return cache_.mark(); }
   void rewind(const KvCache::Mark& mark) { cache_.rewind(mark); }
@@ -59,6 +62,9 @@ class Session {
   const SessionOptions& options() const { return options_; }
 
  private:
+  void step(std::span<const int32_t> tokens);
+  void each_row(int64_t begin, int64_t end, const RowVisitor& row);
+
   const Model& model_;
   SessionOptions options_;
   KvCache cache_;

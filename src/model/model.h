@@ -53,9 +53,10 @@ struct Workspace {
   Tensor attended;  // activation [tokens, heads * head_dim]
   Tensor gate_up;   // f32 [tokens, 2 * feed_forward]; shares its bytes with qkv, which is done by then
   Tensor gated;     // activation [tokens, feed_forward]; shares its bytes with attended
-  Tensor turns;     // f32 [tokens, head_dim / 2, 2]
+  Tensor turns;     // f32 [tokens, 2, head_dim / 2]: cosines, sines
   Tensor scratch;   // bytes of linear() and attend()
 };
+// For steps of up to `tokens` against up to `context`; linear() and attend() need no more than scratch.
 size_t workspace_bytes(const ModelShape& shape, const Backend& backend, int tokens, int context);
 Workspace plan_workspace(const ModelShape& shape, const Backend& backend, int tokens, int context, void* bytes);
 
@@ -70,10 +71,9 @@ struct Stretch {
 void decode_step(const Model& model, std::span<const int32_t> tokens, std::span<const Stretch> stretches,
                  const Workspace& workspace);
 
-// logits f32 [rows, vocabulary] of rows [begin, begin + rows) of workspace.residual.
-void compute_logits(const Model& model, const Workspace& workspace, int64_t begin, Tensor logits);
-// The same from hidden states after the final norm, activation [rows, hidden], as final_hidden() gave them.
-void final_hidden(const Model& model, const Workspace& workspace, int64_t begin, Tensor hidden);
-void logits_of_hidden(const Model& model, Tensor hidden, const Workspace& workspace, Tensor logits);
+// Rows [begin, begin + rows) of the residual after the final norm: a view of workspace.normed, activation [rows, hidden].
+Tensor final_hidden(const Model& model, const Workspace& workspace, int64_t begin, int64_t rows);
+// logits f32 [rows, vocabulary] of hidden states as final_hidden() gives them.
+void compute_logits(const Model& model, Tensor hidden, const Workspace& workspace, Tensor logits);
 
 }  // namespace kvpareto

@@ -34,6 +34,17 @@ std::string_view literal(std::string_view source, std::string_view before, std::
   return {};
 }
 
+// Some model files keep "\n" of Jinja's strings as two characters, others have had it turned into a line break.
+std::string with_line_breaks(std::string_view source) {
+  std::string text;
+  for (size_t i = 0; i < source.size(); ++i) {
+    const bool is_escape = source.substr(i, 2) == "\\n";
+    text.push_back(is_escape ? '\n' : source[i]);
+    if (is_escape) ++i;
+  }
+  return text;
+}
+
 std::string chatml_turn(std::string_view role, std::string_view content) {
   return fmt::format("<|im_start|>{}\n{}<|im_end|>\n", role, content);
 }
@@ -44,12 +55,10 @@ std::string render_chatml(std::string_view, Conversation messages) {
   return text + "<|im_start|>assistant\n";
 }
 
-// A conversation without a system message gets the template's own. The line break before it is either a real one or
-// "\n" as Jinja writes it.
+// A conversation without a system message gets the template's own.
 std::string render_chatml_with_system(std::string_view source, Conversation messages) {
   if (begins_with_system(messages)) return render_chatml(source, messages);
-  std::string_view system = literal(source, "<|im_start|>system\n", "<|im_end|>", "'\"{}");
-  if (system.empty()) system = literal(source, "<|im_start|>system\\n", "<|im_end|>", "'\"{}");
+  const std::string_view system = literal(source, "<|im_start|>system\n", "<|im_end|>", "'\"{}");
   return chatml_turn("system", system) + render_chatml(source, messages);
 }
 
@@ -87,7 +96,7 @@ std::string render_llama31(std::string_view source, Conversation messages) {
 
 struct ChatFamily {
   const char* name;
-  std::vector<std::string_view> has, lacks;  // parts of the template's source
+  std::vector<std::string_view> has, lacks;  // parts of the template's source, with real line breaks
   std::string (*render)(std::string_view source, Conversation messages);
 };
 
@@ -104,10 +113,15 @@ const std::vector<ChatFamily>& families() {
        render_chatml_with_system},
       {"ChatML", {"<|im_start|>", "<|im_end|>"}, {"system", "<think>", "trim", "tools", "image"}, render_chatml},
       {"Llama-3.1",
-       {"<|start_header_id|>", "<|eot_id|>", "Cutting Knowledge Date: December 2023", "set date_string = \""},
-       {"image"},
+       {"{{- bos_token }}", "{{- \"<|start_header_id|>system<|end_header_id|>\n\n\" }}",
+        "Cutting Knowledge Date: December 2023", "set date_string = \"", "<|end_header_id|>\n\n'",
+        "| trim + '<|eot_id|>'"},
+       {"if system_message", "image"},
        render_llama31},
-      {"Llama-3", {"<|start_header_id|>", "<|eot_id|>", "| trim"}, {"Cutting", "tools", "image"}, render_llama3},
+      {"Llama-3",
+       {"bos_token + content", "<|start_header_id|>", "<|end_header_id|>\n\n'", "| trim + '<|eot_id|>'"},
+       {"Cutting", "tools", "image"},
+       render_llama3},
   };
   return table;
 }
@@ -129,8 +143,8 @@ void check_roles(Conversation messages) {
   static const std::vector<std::string> kRoles = {"system", "user", "assistant"};
   for (const Message& message : messages) {
     if (std::find(kRoles.begin(), kRoles.end(), message.role) != kRoles.end()) continue;
-    fail("a chat message has the role '{}'; known are {} (nearest: {})", message.role, join(kRoles, ", "),
-         nearest(message.role, kRoles));
+    fail("a chat message has the role '{}'; known are {} (nearest: {})", shown(message.role), join(kRoles, ", "),
+         nearest(std::string_view(message.role).substr(0, 100), kRoles));
   }
 }
 
@@ -138,7 +152,10 @@ void check_roles(Conversation messages) {
 
 std::string render_chat(std::string_view chat_template, std::span<const Message> messages) {
   check_roles(messages);
-  if (!chat_template.empty()) return find_family(chat_template).render(chat_template, messages);
+  if (!chat_template.empty()) {
+    const std::string source = with_line_breaks(chat_template);
+    return find_family(source).render(source, messages);
+  }
   std::string text;
   for (const Message& message : messages) text += message.content;
   return text;

@@ -85,7 +85,8 @@ const PreTokenizer& find_pre_tokenizer(std::string_view name) {
   if (found != table.end()) return *found;
   std::vector<std::string> known;
   for (const PreTokenizer& row : table) known.emplace_back(row.name);
-  fail("pre-tokenizer '{}' is not supported; known are {}", name, join(known, ", "));
+  fail("pre-tokenizer '{}' is not supported; known are {} (nearest: {})", shown(name), join(known, ", "),
+       nearest(name.substr(0, 100), known));
 }
 
 struct Splitter::Parts {

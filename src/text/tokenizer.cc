@@ -26,7 +26,7 @@ using TokenIds = std::unordered_map<std::string_view, int32_t>;
 // Before anything is built from them: sizes and ids that later code relies on.
 void check(const Vocabulary& vocabulary) {
   if (vocabulary.model != "gpt2") {
-    fail("tokenizer model '{}' is not supported; known is gpt2 (byte-level BPE)", vocabulary.model);
+    fail("tokenizer model '{}' is not supported; known is gpt2 (byte-level BPE)", shown(vocabulary.model));
   }
   const size_t count = vocabulary.tokens.size();
   if (count == 0) fail("the tokenizer has no tokens");
@@ -53,7 +53,7 @@ TokenIds number(const std::vector<std::string>& tokens) {
   ids.reserve(tokens.size());
   for (size_t i = 0; i < tokens.size(); ++i) {
     const auto [at, is_new] = ids.emplace(tokens[i], static_cast<int32_t>(i));
-    if (!is_new) fail("tokens {} and {} of the tokenizer are both '{}'", at->second, i, tokens[i]);
+    if (!is_new) fail("tokens {} and {} of the tokenizer are both '{}'", at->second, i, shown(tokens[i]));
   }
   return ids;
 }
@@ -66,15 +66,17 @@ Merges read_merges(const std::vector<std::string>& lines, const TokenIds& ids) {
     const std::string_view line = lines[rank];
     const size_t space = line.find(' ');
     if (space == 0 || space >= line.size() - 1 || line.find(' ', space + 1) != line.npos) {
-      fail("merge {} of the tokenizer is '{}'; wanted two tokens and a space between", rank, line);
+      fail("merge {} of the tokenizer is '{}'; wanted two tokens and a space between", rank, shown(line));
     }
     const auto id_of = [&](std::string_view token) {
       const auto found = ids.find(token);
-      if (found == ids.end()) fail("merge {} of the tokenizer, '{}', needs '{}', which is no token", rank, line, token);
+      if (found == ids.end())
+        fail("merge {} of the tokenizer, '{}', needs '{}', which is no token", rank, shown(line), shown(token));
       return found->second;
     };
     const std::string_view left = line.substr(0, space), right = line.substr(space + 1);
-    merges.add(id_of(left), id_of(right), static_cast<int32_t>(rank), id_of(std::string(left) + std::string(right)));
+    const int32_t left_id = id_of(left), right_id = id_of(right);
+    merges.add(left_id, right_id, static_cast<int32_t>(rank), id_of(std::string(left) + std::string(right)));
   }
   return merges;
 }

@@ -36,8 +36,7 @@ class Tokenizer {
   // `parse_special`: control tokens written in the text ("<|im_end|>") become their ids; otherwise they are plain text.
   // `add_beginning`: the beginning-of-text token comes first if the model wants one. Any bytes are accepted, and
   // decode() gives them back, except that qwen2 composes characters (normalization form C) and that a byte for which
-  // the vocabulary has no token is dropped, as Hugging Face's tokenizers do (SmolLM2 lacks 21 that hardly occur in
-  // text, such as 0x04).
+  // the vocabulary has no token is dropped, as by Hugging Face's tokenizers (SmolLM2 lacks 21, 0x04 for one).
   std::vector<int32_t> encode(std::string_view text, bool parse_special, bool add_beginning) const;
   // The bytes of the tokens; control tokens give their text only if `show_special`. Ids out of range throw Error.
   std::string decode(std::span<const int32_t> tokens, bool show_special = false) const;
@@ -59,7 +58,9 @@ struct Message {
 
 // The conversation as the model was trained to see it, ending where the assistant's answer begins. `chat_template` is
 // the Jinja source of the model file; the templates of the supported families are recognised and rendered natively,
-// another one throws Error naming what is missing. An empty template gives the contents one after another.
+// another one throws Error naming what is missing. What comes back holds control tokens, the one that begins a text
+// included where the template writes it: encode it with `parse_special`, without `add_beginning`. An empty template
+// gives the contents one after another.
 std::string render_chat(std::string_view chat_template, std::span<const Message> messages);
 
 }  // namespace kvpareto

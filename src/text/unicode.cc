@@ -87,6 +87,13 @@ bool is_space(int32_t code_point) {
          property->bidi_class == UTF8PROC_BIDI_CLASS_B || property->bidi_class == UTF8PROC_BIDI_CLASS_S;
 }
 
+// Letters, marks, numbers, punctuation, symbols and spaces; not line separators, controls, format or unassigned
+// characters.
+bool is_visible(int32_t code_point) {
+  const auto category = utf8proc_category(code_point);
+  return category >= UTF8PROC_CATEGORY_LU && category <= UTF8PROC_CATEGORY_ZS;
+}
+
 }  // namespace
 
 size_t valid_prefix(std::string_view text) {
@@ -124,6 +131,22 @@ std::string_view trim(std::string_view text) {
     end = position + size;
   }
   return begin < end ? text.substr(begin, end - begin) : std::string_view();
+}
+
+std::string shown(std::string_view text) {
+  constexpr size_t kLongest = 60;
+  std::string line;
+  while (!text.empty() && line.size() < kLongest) {
+    const size_t size = character_size(text);
+    const std::string_view character = text.substr(0, std::max<size_t>(size, 1));
+    text.remove_prefix(character.size());
+    if (size > 0 && is_visible(code_point_at(character))) {
+      line += character;
+      continue;
+    }
+    for (char c : character) line += fmt::format("\\x{:02x}", static_cast<uint8_t>(c));
+  }
+  return text.empty() ? line : line + "...";
 }
 
 }  // namespace kvpareto

@@ -17,4 +17,7 @@ std::string compose(std::string_view text);
 // Without the white space around it, by Python's str.strip(), which is what `trim` of a chat template does.
 std::string_view trim(std::string_view text);
 
+// For messages: on one line, control characters and invalid bytes as \xNN, cut off after about 60 bytes.
+std::string shown(std::string_view text);
+
 }  // namespace kvpareto

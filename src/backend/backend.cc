@@ -1,0 +1,34 @@
+#include "backend/backend.h"
+
+#include "base/error.h"
+#include "base/text.h"
+
+namespace kvpareto {
+
+Buffer Backend::allocate(size_t bytes, Purpose purpose) {
+  static constexpr const char* kNames[kPurposes] = {"weights", "the KV cache", "scratch", "logits"};
+  const auto kind = static_cast<size_t>(purpose);
+  const size_t whole = padded(bytes);
+  void* data = whole > 0 ? obtain(whole) : nullptr;
+  if (whole > 0 && data == nullptr) {
+    throw Error(Exit::kNoMemory, fmt::format("no memory for {}: wanted {} more beside {} of weights and {} of KV cache",
+                                             kNames[kind], human_bytes(static_cast<double>(whole)),
+                                             human_bytes(static_cast<double>(allocated_[0])),
+                                             human_bytes(static_cast<double>(allocated_[1]))));
+  }
+  allocated_[kind] += whole;
+  // A deleter is a plain function, so each purpose has its own.
+  static constexpr Buffer::Deleter kDeleters[kPurposes] = {
+      [](void* d, size_t n, void* o) { static_cast<Backend*>(o)->free_counted(d, n, 0); },
+      [](void* d, size_t n, void* o) { static_cast<Backend*>(o)->free_counted(d, n, 1); },
+      [](void* d, size_t n, void* o) { static_cast<Backend*>(o)->free_counted(d, n, 2); },
+      [](void* d, size_t n, void* o) { static_cast<Backend*>(o)->free_counted(d, n, 3); }};
+  return {data, whole, kDeleters[kind], this};
+}
+
+void Backend::free_counted(void* data, size_t bytes, size_t kind) {
+  allocated_[kind] -= bytes;
+  give_up(data, bytes);
+}
+
+}  // namespace kvpareto

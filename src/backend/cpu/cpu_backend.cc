@@ -1,0 +1,230 @@
+#include "backend/cpu/cpu_backend.h"
+
+#include <algorithm>
+#include <bit>
+
+#include "backend/cpu/dense.h"
+#include "backend/host_memory.h"
+#include "base/parallel.h"
+
+namespace kvpareto {
+namespace {
+
+// Products with fewer rows of x than this read the weight once in our own kernel.
+constexpr int64_t kDenseRows = 16;
+// Without a bf16 product the weight is widened to f32, this many rows at a time.
+constexpr int64_t kWidenedRows = 256;
+// Queries of one step from which on a block of them shares each decoded tile.
+constexpr int64_t kBlockQueries = 8;
+
+class CpuLinear : public Linear {
+ public:
+  CpuLinear(int64_t rows, int64_t columns, Buffer weight, Buffer bias)
+      : rows_(rows), columns_(columns), weight_(std::move(weight)), bias_(std::move(bias)) {}
+  int64_t rows() const override { return rows_; }
+  int64_t columns() const override { return columns_; }
+  size_t bytes() const override { return weight_.bytes() + bias_.bytes(); }
+  const bf16* weight() const { return weight_.as<bf16>(); }
+  const float* bias() const { return bias_.as<float>(); }
+
+ private:
+  int64_t rows_, columns_;
+  Buffer weight_, bias_;
+};
+
+class CpuBackend : public Backend {
+ public:
+  explicit CpuBackend(const std::string& set)
+      : set_(set), kernels_(cpu_kernels(set)), activation_(set == "avx512_bf16" ? DType::kBf16 : DType::kF32),
+        dense_(activation_) {}
+
+  std::string name() const override { return "cpu/" + set_; }
+  DType activation() const override { return activation_; }
+
+  std::unique_ptr<Linear> make_linear(int64_t rows, int64_t columns, const RowReader& weight,
+                                      std::span<const float> bias) override {
+    Buffer packed = allocate(static_cast<size_t>(rows * columns) * sizeof(bf16), Purpose::kWeights);
+    parallel_ranges(rows, 64, [&](int64_t begin, int64_t end) {
+      std::vector<float> piece;
+      for (int64_t r = begin; r < end; r += 64) {
+        const int64_t count = std::min<int64_t>(64, end - r);
+        piece.resize(static_cast<size_t>(count * columns));
+        weight(r, count, piece.data());
+        kernels_.to_bf16(piece.data(), count * columns, packed.as<bf16>() + r * columns);
+      }
+    });
+    Buffer added;
+    if (!bias.empty()) {
+      added = allocate(bias.size_bytes(), Purpose::kWeights);
+      std::copy(bias.begin(), bias.end(), added.as<float>());
+    }
+    return std::make_unique<CpuLinear>(rows, columns, std::move(packed), std::move(added));
+  }
+
+  size_t linear_bytes(int64_t rows, int64_t columns, bool bias) const override {
+    return padded(static_cast<size_t>(rows * columns) * sizeof(bf16)) +
+           (bias ? padded(static_cast<size_t>(rows) * sizeof(float)) : 0);
+  }
+
+  size_t linear_scratch_bytes(int64_t tokens, int64_t rows, int64_t columns) const override {
+    size_t bytes = padded(static_cast<size_t>(std::min(tokens, kDenseRows) * columns) * sizeof(float));
+    const int64_t planned_rows = activation_ == DType::kBf16 ? rows : std::min(rows, kWidenedRows);
+    for (int64_t piece = kDenseRows; piece <= tokens; piece *= 2) {
+      bytes = std::max(bytes, widened_weight_bytes(rows, columns) + padded(dense_.scratch_bytes(piece, planned_rows, columns)));
+    }
+    return bytes;
+  }
+
+  void embed(const Linear& table, std::span<const int32_t> tokens, Tensor out) override {
+    const auto& matrix = static_cast<const CpuLinear&>(table);
+    for (size_t t = 0; t < tokens.size(); ++t) {
+      kernels_.to_f32(matrix.weight() + tokens[t] * matrix.columns(), matrix.columns(), out.row<float>(static_cast<int64_t>(t)));
+    }
+  }
+
+  void rms_norm(Tensor x, const float* weight, float epsilon, Tensor out) override {
+    parallel_ranges(x.rows(), kRowsAThread, [&](int64_t begin, int64_t end) {
+      for (int64_t t = begin; t < end; ++t) kernels_.rms_norm(x.row<float>(t), weight, epsilon, x.columns(), out.slice(t, 1));
+    });
+  }
+
+  void linear(const Linear& weight, Tensor x, Tensor out, bool accumulate, Tensor scratch) override {
+    const auto& matrix = static_cast<const CpuLinear&>(weight);
+    int64_t done = 0;
+    // Pieces of a power of two: oneDNN plans a primitive for each number of tokens, and its scratch is known beforehand.
+    for (int64_t left = x.rows(); left >= kDenseRows; left = x.rows() - done) {
+      const auto piece = static_cast<int64_t>(std::bit_floor(static_cast<uint64_t>(left)));
+      many_rows(matrix, x.slice(done, piece), out.slice(done, piece), accumulate, scratch);
+      done += piece;
+    }
+    if (done < x.rows()) few_rows(matrix, x.slice(done, x.rows() - done), out.slice(done, x.rows() - done), accumulate, scratch);
+  }
+
+  void rope(Tensor x, const float* turns) override {
+    const int64_t half = x.shape[2] / 2;
+    parallel_ranges(x.rows(), kRowsAThread, [&](int64_t begin, int64_t end) {
+      for (int64_t t = begin; t < end; ++t) {
+        const float* cosines = turns + 2 * t * half;
+        for (int64_t h = 0; h < x.shape[1]; ++h) kernels_.rope(x.row<float>(t) + h * x.shape[2], cosines, cosines + half, half);
+      }
+    });
+  }
+
+  void swiglu(Tensor gate_up, Tensor out) override {
+    const int64_t n = out.columns();
+    parallel_ranges(out.rows(), kRowsAThread, [&](int64_t begin, int64_t end) {
+      for (int64_t t = begin; t < end; ++t) {
+        kernels_.swiglu(gate_up.row<float>(t), gate_up.row<float>(t) + n, n, out.slice(t, 1));
+      }
+    });
+  }
+
+  void pack(Tensor x, int64_t first, const PackedSide& side) override {
+    parallel_ranges(x.rows(), kRowsAThread, [&](int64_t begin, int64_t end) {
+      for (int64_t t = begin; t < end; ++t) {
+        for (int64_t h = 0; h < x.shape[1]; ++h) kernels_.encode(side, h, first + t, x.row<float>(t) + h * x.shape[2]);
+      }
+    });
+  }
+
+  size_t attend_scratch_bytes(int64_t tokens, int64_t context, int heads, int kv_heads, int head_dim) const override {
+    const int group = heads / kv_heads;
+    const int64_t partials = std::min(tokens, kBlockQueries) * kv_heads * split_count(context) * partial_size(group, head_dim);
+    const int64_t split = thread_count() * split_scratch(group, head_dim) + partials;
+    const int64_t block = tokens < kBlockQueries ? 0 : thread_count() * block_scratch(group, head_dim);
+    return padded(static_cast<size_t>(std::max(split, block)) * sizeof(float));
+  }
+
+  void attend(Tensor queries, int64_t first, const PackedSide& keys, const PackedSide& values, int kv_heads, Tensor out,
+              Tensor scratch) override {
+    const auto heads = static_cast<int>(queries.shape[1]), head_dim = static_cast<int>(queries.shape[2]);
+    const int group = heads / kv_heads;
+    const AttendJob job{queries, out, first, keys, values, heads, kv_heads, head_dim, query_block(group)};
+    auto* space = static_cast<float*>(scratch.data);
+    if (queries.rows() >= kBlockQueries) return attend_blocks(job, space);
+
+    const int64_t splits = split_count(first + queries.rows()), size = partial_size(group, head_dim);
+    float* tiles = space + queries.rows() * kv_heads * splits * size;
+    parallel_for(queries.rows() * kv_heads * splits, [&](int64_t item) {
+      const int64_t split = item % splits, head = item / splits % kv_heads, query = item / splits / kv_heads;
+      const int64_t step = split_size(first + queries.rows()), end = first + query + 1;
+      kernels_.attend_split(job, head, query, std::min(split * step, end), std::min((split + 1) * step, end),
+                            space + item * size, tiles + thread_number() * split_scratch(group, head_dim));
+    });
+    for (int64_t query = 0; query < queries.rows(); ++query) {
+      for (int64_t head = 0; head < kv_heads; ++head) {
+        kernels_.join_splits(job, head, query, space + (query * kv_heads + head) * splits * size, splits);
+      }
+    }
+  }
+
+ protected:
+  void* obtain(size_t bytes) override { return obtain_pages(bytes); }
+  void give_up(void* data, size_t bytes) override { give_up_pages(data, bytes); }
+
+ private:
+  static constexpr int64_t kRowsAThread = 4;
+
+  static int64_t split_count(int64_t keys) { return (keys + split_size(keys) - 1) / split_size(keys); }
+
+  size_t widened_weight_bytes(int64_t rows, int64_t columns) const {
+    if (activation_ == DType::kBf16) return 0;
+    return padded(static_cast<size_t>(std::min(rows, kWidenedRows) * columns) * sizeof(float));
+  }
+
+  void many_rows(const CpuLinear& matrix, Tensor x, Tensor out, bool accumulate, Tensor scratch) {
+    const int64_t columns = matrix.columns();
+    if (activation_ == DType::kBf16) {
+      dense_.run(x.data, matrix.weight(), matrix.bias(), out.as<float>(), out.row_stride, x.rows(), matrix.rows(), columns,
+                 accumulate, scratch.data);
+      return;
+    }
+    auto* widened = static_cast<float*>(scratch.data);
+    auto* rest = static_cast<char*>(scratch.data) + widened_weight_bytes(matrix.rows(), columns);
+    for (int64_t r = 0; r < matrix.rows(); r += kWidenedRows) {
+      const int64_t count = std::min(kWidenedRows, matrix.rows() - r);
+      parallel_ranges(count, 16, [&](int64_t begin, int64_t end) {
+        kernels_.to_f32(matrix.weight() + (r + begin) * columns, (end - begin) * columns, widened + begin * columns);
+      });
+      dense_.run(x.data, widened, matrix.bias() != nullptr ? matrix.bias() + r : nullptr, out.as<float>() + r, out.row_stride,
+                 x.rows(), count, columns, accumulate, rest);
+    }
+  }
+
+  void few_rows(const CpuLinear& matrix, Tensor x, Tensor out, bool accumulate, Tensor scratch) {
+    const float* inputs;
+    if (x.type == DType::kBf16) {
+      kernels_.to_f32(x.as<bf16>(), x.rows() * matrix.columns(), static_cast<float*>(scratch.data));
+      inputs = static_cast<const float*>(scratch.data);
+    } else {
+      inputs = x.as<float>();
+    }
+    parallel_ranges(matrix.rows(), 16, [&](int64_t begin, int64_t end) {
+      kernels_.gemv(matrix.weight(), matrix.bias(), matrix.columns(), begin, end, inputs, x.rows(), out.as<float>(),
+                    out.row_stride, accumulate);
+    });
+  }
+
+  void attend_blocks(const AttendJob& job, float* space) {
+    const int64_t blocks = (job.queries.rows() + job.queries_per_block - 1) / job.queries_per_block;
+    // The last block has the most keys: first, so that no thread is left alone with it.
+    parallel_for(blocks * job.kv_heads, [&](int64_t item) {
+      const int64_t head = item % job.kv_heads, begin = (blocks - 1 - item / job.kv_heads) * job.queries_per_block;
+      const int64_t count = std::min<int64_t>(job.queries_per_block, job.queries.rows() - begin);
+      kernels_.attend_block(job, head, begin, count, space + thread_number() * block_scratch(job.group(), job.head_dim));
+    });
+  }
+
+  std::string set_;
+  const CpuKernels& kernels_;
+  DType activation_;
+  Dense dense_;
+};
+
+}  // namespace
+
+std::unique_ptr<Backend> make_cpu_backend(const std::string& instruction_set) {
+  return std::make_unique<CpuBackend>(instruction_set);
+}
+
+}  // namespace kvpareto

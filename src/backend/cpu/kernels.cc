@@ -1,0 +1,49 @@
+#include "backend/cpu/kernels.h"
+
+#include <immintrin.h>
+
+#include "base/error.h"
+
+// "portable" is Highway's scalar target, for any x86-64: its emulated vectors are broken by g++ 12.2.
+#define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_SSE4)
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "backend/cpu/kernels.cc"
+#include <hwy/foreach_target.h>
+#include <hwy/highway.h>
+//
+#include <hwy/contrib/math/math-inl.h>
+
+#include "backend/cpu/rows-inl.h"
+//
+#include "backend/cpu/packing-inl.h"
+//
+#include "backend/cpu/attention-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace kvpareto::HWY_NAMESPACE {
+const CpuKernels kKernels = {rms_norm, swiglu, rope,         floats_to_bf16, bf16_to_floats, gemv,
+                             encode,   decode, attend_block, attend_split,   join_splits};
+}  // namespace kvpareto::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace kvpareto {
+
+std::vector<std::string> cpu_instruction_sets() {
+  std::vector<std::string> sets = {"portable"};
+  const int64_t supported = hwy::SupportedTargets();
+  if (supported & HWY_AVX2) sets.emplace_back("avx2");
+  if ((supported & HWY_AVX3) && __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512vnni")) {
+    sets.emplace_back("avx512_bf16");
+  }
+  return sets;
+}
+
+const CpuKernels& cpu_kernels(const std::string& instruction_set) {
+  if (instruction_set == "avx512_bf16") return N_AVX3::kKernels;
+  if (instruction_set == "avx2") return N_AVX2::kKernels;
+  return N_SCALAR::kKernels;
+}
+
+}  // namespace kvpareto
+#endif  // HWY_ONCE

@@ -1,0 +1,81 @@
+#pragma once
+// The CPU's kernels, one table an instruction set, chosen at run time. The vector code is written once over Highway
+// (*-inl.h) and compiled for each target by kernels.cc.
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "backend/packed_side.h"
+#include "tensor/tensor.h"
+
+namespace kvpareto {
+
+// One attention call over one layer; what every piece of it shares.
+struct AttendJob {
+  Tensor queries;  // f32 [tokens, heads, head_dim]
+  Tensor out;      // f32 or bf16, same shape
+  int64_t first;   // position of the first query
+  PackedSide keys, values;
+  int heads, kv_heads, head_dim;
+  int queries_per_block;  // tokens of one attend_block, see query_block()
+
+  int group() const { return heads / kv_heads; }
+};
+
+// Lanes of the widest vectors; rows of query blocks are multiples of it on every target.
+inline constexpr int kRowMultiple = 16;
+// Keys decoded at once; a tile is one block of the cache.
+inline constexpr int kTile = kBlockTokens;
+// Pieces that the keys of one decode query are split into, at most: by context alone, so that results do not depend on
+// the number of threads.
+inline constexpr int64_t kMostSplits = 16;
+inline constexpr int64_t kSmallestSplit = 512;  // keys
+inline int64_t split_size(int64_t keys) {
+  const int64_t even = (keys + kMostSplits - 1) / kMostSplits;
+  return even < kSmallestSplit ? kSmallestSplit : (even + kTile - 1) / kTile * kTile;
+}
+
+// Query tokens handled together: about 96 rows (token x head of the group), a multiple of kRowMultiple.
+inline int query_block(int group) {
+  const int tokens = (96 / group + kRowMultiple / 2) / kRowMultiple * kRowMultiple;
+  return tokens < kRowMultiple ? kRowMultiple : tokens;
+}
+// f32 elements of scratch of one thread in attend_block: Q^T, K and V tiles, S^T, O^T, and three statistics a row.
+inline int64_t block_scratch(int group, int head_dim) {
+  const int64_t rows = int64_t{group} * query_block(group);
+  return 2 * rows * head_dim + kTile * (2 * int64_t{head_dim} + rows) + 3 * rows;
+}
+// f32 elements of one partial result of attend_split: for each head of the group maximum, mass, weighted values.
+inline int64_t partial_size(int group, int head_dim) { return int64_t{group} * (head_dim + 2); }
+// f32 elements of scratch of one thread in attend_split: one tile and its scores.
+inline int64_t split_scratch(int group, int head_dim) { return kTile * (int64_t{head_dim} + group); }
+
+struct CpuKernels {
+  void (*rms_norm)(const float* x, const float* weight, float epsilon, int64_t n, Tensor out_row);
+  void (*swiglu)(const float* gate, const float* up, int64_t n, Tensor out_row);
+  // One head: x [2 * half] in place.
+  void (*rope)(float* x, const float* cosines, const float* sines, int64_t half);
+  void (*to_bf16)(const float* x, int64_t n, bf16* out);
+  void (*to_f32)(const bf16* x, int64_t n, float* out);
+  // out[m][r] (+)= bias[r] + dot(weight[r], x[m]) for rows [begin, end), m < vectors; x f32 [vectors][columns] contiguous.
+  void (*gemv)(const bf16* weight, const float* bias, int64_t columns, int64_t begin, int64_t end, const float* x,
+               int64_t vectors, float* out, int64_t out_stride, bool accumulate);
+  // One token of one head.
+  void (*encode)(const PackedSide& side, int64_t head, int64_t token, const float* values);
+  // `count` tokens from `token` on, inside one block, to out f32 [count][head_dim].
+  void (*decode)(const PackedSide& side, int64_t head, int64_t token, int64_t count, float* out);
+  // Queries [begin, begin + count) of one kv head's group against all their keys.
+  void (*attend_block)(const AttendJob& job, int64_t kv_head, int64_t begin, int64_t count, float* scratch);
+  // One query token of one kv head's group against keys [from, to), to a partial result.
+  void (*attend_split)(const AttendJob& job, int64_t kv_head, int64_t query, int64_t from, int64_t to, float* partial,
+                       float* scratch);
+  // Joins `splits` partial results of one query token and kv head and writes job.out.
+  void (*join_splits)(const AttendJob& job, int64_t kv_head, int64_t query, const float* partials, int64_t splits);
+};
+
+// Instruction sets that this machine runs, best last: "portable", "avx2", "avx512_bf16".
+std::vector<std::string> cpu_instruction_sets();
+const CpuKernels& cpu_kernels(const std::string& instruction_set);
+
+}  // namespace kvpareto

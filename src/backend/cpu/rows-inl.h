@@ -1,0 +1,135 @@
+// Row operations, one instance a Highway target. Included by kernels.cc inside foreach_target.
+
+HWY_BEFORE_NAMESPACE();
+namespace kvpareto::HWY_NAMESPACE {
+namespace hn = hwy::HWY_NAMESPACE;
+
+using DF = hn::CappedTag<float, 16>;
+using VF = hn::Vec<DF>;
+
+// f32 to the upper half with round to nearest even; the library's own demotion truncates.
+HWY_INLINE void store_bf16([[maybe_unused]] DF d, VF v, bf16* out) {
+  const hn::RebindToUnsigned<DF> du;
+  const hn::Rebind<uint16_t, DF> d16;
+  const auto bits = hn::BitCast(du, v);
+  const auto odd = hn::And(hn::ShiftRight<16>(bits), hn::Set(du, 1u));
+  const auto rounded = hn::ShiftRight<16>(hn::Add(bits, hn::Add(odd, hn::Set(du, 0x7fffu))));
+  hn::StoreU(hn::TruncateTo(d16, rounded), d16, &out->bits);
+}
+
+HWY_INLINE VF load_bf16(DF d, const bf16* in) {
+  const hn::RebindToUnsigned<DF> du;
+  const hn::Rebind<uint16_t, DF> d16;
+  return hn::BitCast(d, hn::ShiftLeft<16>(hn::PromoteTo(du, hn::LoadU(d16, &in->bits))));
+}
+
+// Stores to a row of either type.
+struct RowWriter {
+  float* f32;
+  bf16* b16;
+  explicit HWY_INLINE RowWriter(const Tensor& row)
+      : f32(row.type == DType::kF32 ? static_cast<float*>(row.data) : nullptr),
+        b16(row.type == DType::kBf16 ? static_cast<bf16*>(row.data) : nullptr) {}
+  HWY_INLINE void put(DF d, int64_t c, VF v) const {
+    if (f32 != nullptr) {
+      hn::StoreU(v, d, f32 + c);
+    } else {
+      store_bf16(d, v, b16 + c);
+    }
+  }
+};
+
+void rms_norm(const float* x, const float* weight, float epsilon, int64_t n, Tensor out_row) {
+  const DF d;
+  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
+  auto squares = hn::Zero(d);
+  for (int64_t c = 0; c < n; c += lanes) {
+    const auto v = hn::LoadU(d, x + c);
+    squares = hn::MulAdd(v, v, squares);
+  }
+  const float sum = hn::GetLane(hn::SumOfLanes(d, squares));
+  const auto inverse = hn::Set(d, 1.0f / __builtin_sqrtf(sum / static_cast<float>(n) + epsilon));
+  const RowWriter out(out_row);
+  for (int64_t c = 0; c < n; c += lanes) {
+    out.put(d, c, hn::Mul(hn::Mul(hn::LoadU(d, x + c), inverse), hn::LoadU(d, weight + c)));
+  }
+}
+
+void swiglu(const float* gate, const float* up, int64_t n, Tensor out_row) {
+  const DF d;
+  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
+  const auto one = hn::Set(d, 1.0f);
+  const RowWriter out(out_row);
+  for (int64_t c = 0; c < n; c += lanes) {
+    const auto g = hn::LoadU(d, gate + c);
+    const auto silu = hn::Div(g, hn::Add(one, hn::Exp(d, hn::Neg(g))));
+    out.put(d, c, hn::Mul(silu, hn::LoadU(d, up + c)));
+  }
+}
+
+void rope(float* x, const float* cosines, const float* sines, int64_t half) {
+  const DF d;
+  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
+  for (int64_t c = 0; c < half; c += lanes) {
+    const auto a = hn::LoadU(d, x + c), b = hn::LoadU(d, x + half + c);
+    const auto cosine = hn::LoadU(d, cosines + c), sine = hn::LoadU(d, sines + c);
+    hn::StoreU(hn::NegMulAdd(b, sine, hn::Mul(a, cosine)), d, x + c);
+    hn::StoreU(hn::MulAdd(a, sine, hn::Mul(b, cosine)), d, x + half + c);
+  }
+}
+
+void floats_to_bf16(const float* x, int64_t n, bf16* out) {
+  const DF d;
+  for (int64_t c = 0; c < n; c += static_cast<int64_t>(hn::Lanes(d))) store_bf16(d, hn::LoadU(d, x + c), out + c);
+}
+
+void bf16_to_floats(const bf16* x, int64_t n, float* out) {
+  const DF d;
+  for (int64_t c = 0; c < n; c += static_cast<int64_t>(hn::Lanes(d))) hn::StoreU(load_bf16(d, x + c), d, out + c);
+}
+
+// One row of the weight at a time: a single sequential stream is what reaches the memory's bandwidth. Up to kVectors
+// inputs share each pass over the row.
+template <int kVectors>
+HWY_INLINE void dot_rows(const bf16* row, const float* x, int64_t columns, float* sums) {
+  const DF d;
+  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
+  VF even[kVectors], odd[kVectors];
+  for (int m = 0; m < kVectors; ++m) even[m] = odd[m] = hn::Zero(d);
+  int64_t c = 0;
+  for (; c + 2 * lanes <= columns; c += 2 * lanes) {
+    const auto w0 = load_bf16(d, row + c), w1 = load_bf16(d, row + c + lanes);
+    for (int m = 0; m < kVectors; ++m) {
+      even[m] = hn::MulAdd(w0, hn::LoadU(d, x + m * columns + c), even[m]);
+      odd[m] = hn::MulAdd(w1, hn::LoadU(d, x + m * columns + c + lanes), odd[m]);
+    }
+  }
+  if (c < columns) {
+    const auto w0 = load_bf16(d, row + c);
+    for (int m = 0; m < kVectors; ++m) even[m] = hn::MulAdd(w0, hn::LoadU(d, x + m * columns + c), even[m]);
+  }
+  for (int m = 0; m < kVectors; ++m) sums[m] = hn::GetLane(hn::SumOfLanes(d, hn::Add(even[m], odd[m])));
+}
+
+void gemv(const bf16* weight, const float* bias, int64_t columns, int64_t begin, int64_t end, const float* x, int64_t vectors,
+          float* out, int64_t out_stride, bool accumulate) {
+  constexpr int kMost = 4;
+  for (int64_t r = begin; r < end; ++r) {
+    for (int64_t m = 0; m < vectors; m += kMost) {
+      float sums[kMost];
+      const int64_t count = vectors - m < kMost ? vectors - m : kMost;
+      const float* inputs = x + m * columns;
+      if (count == 1) dot_rows<1>(weight + r * columns, inputs, columns, sums);
+      if (count == 2) dot_rows<2>(weight + r * columns, inputs, columns, sums);
+      if (count == 3) dot_rows<3>(weight + r * columns, inputs, columns, sums);
+      if (count == 4) dot_rows<4>(weight + r * columns, inputs, columns, sums);
+      for (int64_t i = 0; i < count; ++i) {
+        float& place = out[(m + i) * out_stride + r];
+        place = sums[i] + (bias != nullptr ? bias[r] : 0.0f) + (accumulate ? place : 0.0f);
+      }
+    }
+  }
+}
+
+}  // namespace kvpareto::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();

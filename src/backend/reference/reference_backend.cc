@@ -1,0 +1,159 @@
+#include "backend/reference/reference_backend.h"
+
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+#include "backend/host_memory.h"
+#include "base/parallel.h"
+
+namespace kvpareto {
+namespace {
+
+class ReferenceLinear : public Linear {
+ public:
+  ReferenceLinear(int64_t rows, int64_t columns, Buffer weight, Buffer bias)
+      : rows_(rows), columns_(columns), weight_(std::move(weight)), bias_(std::move(bias)) {}
+  int64_t rows() const override { return rows_; }
+  int64_t columns() const override { return columns_; }
+  size_t bytes() const override { return weight_.bytes() + bias_.bytes(); }
+  const bf16* row(int64_t r) const { return weight_.as<bf16>() + r * columns_; }
+  float bias(int64_t r) const { return bias_.data() != nullptr ? bias_.as<float>()[r] : 0.0f; }
+
+ private:
+  int64_t rows_, columns_;
+  Buffer weight_, bias_;
+};
+
+class ReferenceBackend : public Backend {
+ public:
+  std::string name() const override { return "reference"; }
+  DType activation() const override { return DType::kF32; }
+
+  std::unique_ptr<Linear> make_linear(int64_t rows, int64_t columns, const RowReader& weight,
+                                      std::span<const float> bias) override {
+    Buffer packed = allocate(static_cast<size_t>(rows * columns) * sizeof(bf16), Purpose::kWeights);
+    std::vector<float> row(static_cast<size_t>(columns));
+    for (int64_t r = 0; r < rows; ++r) {
+      weight(r, 1, row.data());
+      std::transform(row.begin(), row.end(), packed.as<bf16>() + r * columns, [](float x) { return to_bf16(x); });
+    }
+    Buffer added;
+    if (!bias.empty()) {
+      added = allocate(bias.size_bytes(), Purpose::kWeights);
+      std::copy(bias.begin(), bias.end(), added.as<float>());
+    }
+    return std::make_unique<ReferenceLinear>(rows, columns, std::move(packed), std::move(added));
+  }
+
+  size_t linear_bytes(int64_t rows, int64_t columns, bool bias) const override {
+    return padded(static_cast<size_t>(rows * columns) * sizeof(bf16)) +
+           (bias ? padded(static_cast<size_t>(rows) * sizeof(float)) : 0);
+  }
+  size_t linear_scratch_bytes(int64_t, int64_t, int64_t) const override { return 0; }
+
+  void embed(const Linear& table, std::span<const int32_t> tokens, Tensor out) override {
+    const auto& matrix = static_cast<const ReferenceLinear&>(table);
+    for (size_t t = 0; t < tokens.size(); ++t) {
+      const bf16* row = matrix.row(tokens[t]);
+      std::transform(row, row + matrix.columns(), out.row<float>(static_cast<int64_t>(t)), [](bf16 x) { return to_float(x); });
+    }
+  }
+
+  void rms_norm(Tensor x, const float* weight, float epsilon, Tensor out) override {
+    for (int64_t t = 0; t < x.rows(); ++t) {
+      const float* row = x.row<float>(t);
+      double squares = 0;
+      for (int64_t c = 0; c < x.columns(); ++c) squares += static_cast<double>(row[c]) * row[c];
+      const double inverse = 1 / std::sqrt(squares / static_cast<double>(x.columns()) + epsilon);
+      for (int64_t c = 0; c < x.columns(); ++c) out.row<float>(t)[c] = static_cast<float>(row[c] * inverse * weight[c]);
+    }
+  }
+
+  void linear(const Linear& weight, Tensor x, Tensor out, bool accumulate, Tensor) override {
+    const auto& matrix = static_cast<const ReferenceLinear&>(weight);
+    parallel_for(x.rows(), [&](int64_t t) {
+      const float* in = x.row<float>(t);
+      for (int64_t r = 0; r < matrix.rows(); ++r) {
+        double sum = matrix.bias(r);
+        for (int64_t c = 0; c < matrix.columns(); ++c) sum += static_cast<double>(in[c]) * to_float(matrix.row(r)[c]);
+        float& place = out.row<float>(t)[r];
+        place = static_cast<float>(accumulate ? place + sum : sum);
+      }
+    });
+  }
+
+  void rope(Tensor x, const float* turns) override {
+    const int64_t half = x.shape[2] / 2;
+    for (int64_t t = 0; t < x.rows(); ++t) {
+      for (int64_t h = 0; h < x.shape[1]; ++h) {
+        float* head = x.row<float>(t) + h * x.shape[2];
+        for (int64_t c = 0; c < half; ++c) {
+          const double cosine = turns[2 * t * half + c], sine = turns[(2 * t + 1) * half + c];
+          const double a = head[c], b = head[c + half];
+          head[c] = static_cast<float>(a * cosine - b * sine);
+          head[c + half] = static_cast<float>(b * cosine + a * sine);
+        }
+      }
+    }
+  }
+
+  void swiglu(Tensor gate_up, Tensor out) override {
+    for (int64_t t = 0; t < out.rows(); ++t) {
+      const float* gate = gate_up.row<float>(t);
+      const float* up = gate + out.columns();
+      for (int64_t c = 0; c < out.columns(); ++c) {
+        const double g = gate[c];
+        out.row<float>(t)[c] = static_cast<float>(g / (1 + std::exp(-g)) * up[c]);
+      }
+    }
+  }
+
+  void pack(Tensor x, int64_t first, const PackedSide& side) override {
+    for (int64_t t = 0; t < x.rows(); ++t) {
+      for (int64_t h = 0; h < x.shape[1]; ++h) encode_row(side, h, first + t, x.row<float>(t) + h * x.shape[2]);
+    }
+  }
+
+  void attend(Tensor queries, int64_t first, const PackedSide& keys, const PackedSide& values, int kv_heads, Tensor out,
+              Tensor) override {
+    const int64_t heads = queries.shape[1], d = queries.shape[2];
+    const double scale = 1 / std::sqrt(static_cast<double>(d));
+    parallel_for(heads, [&](int64_t h) {
+      const int64_t kv_head = h / (heads / kv_heads);
+      std::vector<float> row(static_cast<size_t>(d));
+      std::vector<double> scores, sum(static_cast<size_t>(d));
+      for (int64_t t = 0; t < queries.rows(); ++t) {
+        const float* query = queries.row<float>(t) + h * d;
+        scores.assign(static_cast<size_t>(first + t + 1), 0.0);
+        for (size_t s = 0; s < scores.size(); ++s) {
+          decode_row(keys, kv_head, static_cast<int64_t>(s), row.data());
+          for (int64_t c = 0; c < d; ++c) scores[s] += scale * query[c] * row[static_cast<size_t>(c)];
+        }
+        const double highest = *std::max_element(scores.begin(), scores.end());
+        double mass = 0;
+        std::fill(sum.begin(), sum.end(), 0.0);
+        for (size_t s = 0; s < scores.size(); ++s) {
+          const double p = std::exp(scores[s] - highest);
+          decode_row(values, kv_head, static_cast<int64_t>(s), row.data());
+          for (int64_t c = 0; c < d; ++c) sum[static_cast<size_t>(c)] += p * row[static_cast<size_t>(c)];
+          mass += p;
+        }
+        for (int64_t c = 0; c < d; ++c) {
+          out.row<float>(t)[h * d + c] = static_cast<float>(sum[static_cast<size_t>(c)] / mass);
+        }
+      }
+    });
+  }
+  size_t attend_scratch_bytes(int64_t, int64_t, int, int, int) const override { return 0; }
+
+ protected:
+  void* obtain(size_t bytes) override { return obtain_pages(bytes); }
+  void give_up(void* data, size_t bytes) override { give_up_pages(data, bytes); }
+};
+
+}  // namespace
+
+std::unique_ptr<Backend> make_reference_backend() { return std::make_unique<ReferenceBackend>(); }
+
+}  // namespace kvpareto

@@ -1,0 +1,23 @@
+#pragma once
+// How one architecture differs from the common decoder, as data. To add one: a file in families/, a line in the list of
+// shape.cc, a tiny checkpoint in testdata/ with golden logits.
+
+#include <string_view>
+
+namespace kvpareto {
+
+struct Family {
+  std::string_view architecture;  // as the file names it
+  bool qkv_bias;
+  // GGUF stores the rows of attn_q and attn_k of some architectures with the two halves of each head interleaved (pairs side
+  // by side). They are read back in half-split order, which the paper's figures and every other family use.
+  bool interleaved_rows;
+};
+
+extern const Family kLlama;  // families/llama.cc
+extern const Family kQwen2;  // families/qwen2.cc
+
+// Throws Error (kFailure) listing the known architectures.
+const Family& find_family(std::string_view architecture);
+
+}  // namespace kvpareto
