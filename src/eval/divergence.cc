@@ -79,6 +79,7 @@ TokenScore compare_logits(std::span<const float> reference, std::span<const floa
   const double highest = reference[top], other_highest = candidate[other_top];
   // With a = reference - highest and b likewise: KL = sum exp(a) (a - b) / sum exp(a) - log sum exp(a) + log sum
   // exp(b).
+  // std::exp in double takes 0.4 ms for the 49152 tokens of SmolLM2, 2 % of the time that the position takes in all.
   double sum = 0, other_sum = 0, moment = 0;
   for (size_t i = 0; i < reference.size(); ++i) {
     const double a = reference[i] - highest, b = candidate[i] - other_highest;
@@ -102,7 +103,9 @@ std::vector<TokenScore> compare_hidden(Session& head, std::span<const float> ref
                                        const std::function<void(int64_t)>& progress) {
   const int64_t width = head.model().shape.hidden, vocabulary = head.model().shape.vocabulary;
   const int64_t positions = static_cast<int64_t>(candidate.size()) / width;
-  const int64_t at_once = head.options().logits_rows;
+  // What one call of logits_of() can hold: its rows are read after it has returned.
+  const SessionOptions& limits = head.options();
+  const int64_t at_once = std::min({limits.logits_rows, limits.chunk, limits.context});
   std::vector<float> kept(static_cast<size_t>(std::min(at_once, positions) * vocabulary));
   std::vector<std::span<const float>> rows(static_cast<size_t>(at_once));
   std::vector<TokenScore> scores(static_cast<size_t>(positions));
