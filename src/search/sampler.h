@@ -26,15 +26,16 @@ class Sampler {
  public:
   virtual ~Sampler() = default;
   virtual std::string name() const = 0;
-  // The next points to measure given everything measured so far, none of which is proposed again; empty when done.
+  // The next points to measure given everything measured so far, none of which is proposed again, done or failed; empty
+  // when done. The caller measures them all before it asks again. Measurements of points outside the space are ignored.
   virtual std::vector<Point> propose(std::span<const Measurement> measured) = 0;
-  // How many points will be proposed in all, as far as is known.
+  // Points of the whole search as far as is known, those measured before this sampler began included.
   virtual size_t expected() const = 0;
 };
 
 // "grid": the schemes at the first chunk in the order given, then the other chunks for the schemes on the front.
 std::vector<std::string> sampler_names();
-// Throws Error (kUsage) with the nearest name.
+// Throws Error (kUsage): no such sampler (with the nearest name), or a space without points or with impossible ones.
 std::unique_ptr<Sampler> make_sampler(const std::string& name, const Space& space, uint64_t seed);
 
 }  // namespace kvpareto

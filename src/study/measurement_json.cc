@@ -100,6 +100,13 @@ class Writer {
   Json json_ = Json::object();
 };
 
+// Text of a file on its way into a one-line message: escaped and not too long.
+std::string shown(const Json& json) {
+  std::string text = json.dump(-1, ' ', true);
+  if (json.is_string()) text = text.substr(1, text.size() - 2);
+  return text.size() <= 40 ? text : text.substr(0, 40) + "...";
+}
+
 class Reader {
  public:
   Reader(const Json& json, std::string path) : json_(json), path_(std::move(path)) {
@@ -123,9 +130,7 @@ class Reader {
 
   [[noreturn]] void wrong(std::string_view wanted) const {
     // Arrays and objects by kind alone: printing them recurses as deep as whoever wrote them liked.
-    std::string found = json_.is_structured() ? json_.type_name() : json_.dump(-1, ' ', true);
-    if (found.size() > 40) found = found.substr(0, 40) + "...";
-    fail("{}: wanted {}, found {}", path_, wanted, found);
+    fail("{}: wanted {}, found {}", path_, wanted, json_.is_structured() ? json_.type_name() : shown(json_));
   }
 
   void read(std::string& text) const {
@@ -179,7 +184,7 @@ class Reader {
   void read(std::map<std::string, T>& map) const {
     if (!json_.is_object()) wrong("an object");
     map.clear();
-    for (const auto& [name, value] : json_.items()) Reader(value, path_ + "." + name, Any{}).read(map[name]);
+    for (const auto& [name, value] : json_.items()) Reader(value, path_ + "." + shown(name), Any{}).read(map[name]);
   }
 
   const Json& json_;

@@ -40,27 +40,24 @@ int pragma(SQLite::Database& database, const char* name) {
   return database.execAndGet(fmt::format("PRAGMA {}", name)).getInt();
 }
 
-// The system's reason behind an input/output error, if SQLite kept one.
-std::string system_reason(sqlite3* handle) {
-  const int reason = handle != nullptr ? sqlite3_system_errno(handle) : 0;
-  return reason != 0 ? fmt::format(" ({})", std::strerror(reason)) : "";
-}
-
-[[noreturn]] void explain(const std::string& path, const char* verb, const SQLite::Exception& error, sqlite3* handle) {
+[[noreturn]] void explain(const std::string& path, const char* verb, const SQLite::Exception& error) {
+  constexpr const char* kKept = "what was recorded before is kept";
   switch (error.getErrorCode()) {
     case SQLITE_NOTADB:
       fail("{}: wanted a kvpareto study, found a file that is not SQLite", path);
     case SQLITE_FULL:
-      fail("{}: cannot {}: the disk is full; what was recorded before is kept", path, verb);
+      fail("{}: cannot {}: the disk is full; {}", path, verb, kKept);
+    case SQLITE_IOERR:  // SQLite forgets the system's own reason while it rolls back
+      if (error.getExtendedErrorCode() != SQLITE_IOERR_WRITE) break;
+      fail("{}: cannot {}: the system refused (quota, limit on file sizes or bad disk); {}", path, verb, kKept);
     case SQLITE_BUSY:
       fail("{}: cannot {}: another process has been writing to it for {} s", path, verb, kPatienceMs / 1000);
     case SQLITE_CORRUPT:
       fail("{}: the study is damaged ({}); `sqlite3 FILE .recover` prints what can be saved", path, error.what());
     case SQLITE_READONLY:
       fail("{}: cannot {}: the file or its folder is write-protected", path, verb);
-    default:
-      fail("{}: cannot {}: {}{}", path, verb, error.what(), system_reason(handle));
   }
+  fail("{}: cannot {}: {}", path, verb, error.what());
 }
 
 void require_file_name(const std::string& path) {
@@ -111,7 +108,7 @@ struct Study::Parts {
     try {
       return body();
     } catch (const SQLite::Exception& error) {
-      explain(path, verb, error, database.getHandle());
+      explain(path, verb, error);
     }
   }
 
@@ -149,7 +146,7 @@ Study::Study(const std::string& path) {
   try {
     parts_ = std::make_unique<Parts>(path, SQLite::OPEN_READWRITE | SQLite::OPEN_CREATE);
   } catch (const SQLite::Exception& error) {
-    explain(path, "open", error, nullptr);
+    explain(path, "open", error);
   }
   SQLite::Database& database = parts_->database;
   parts_->guarded("open", [&] { database.exec(kDurable); });
@@ -173,7 +170,7 @@ Study open_existing_study(const std::string& path) {
     // Not OPEN_READONLY: the journal of a killed writer must be played back first. Falls back to reading by itself.
     parts = std::make_unique<Study::Parts>(path, SQLite::OPEN_READWRITE);
   } catch (const SQLite::Exception& error) {
-    explain(path, "open", error, nullptr);
+    explain(path, "open", error);
   }
   parts->guarded("open", [&] {
     if (is_blank(parts->database)) fail("{}: wanted a kvpareto study, found an empty file", path);
