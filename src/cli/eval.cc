@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "base/file.h"
 #include "base/progress.h"
 #include "cli/command.h"
 #include "cli/output.h"
@@ -15,6 +16,8 @@
 
 namespace kvpareto {
 namespace {
+
+constexpr int kDefaultScored = 512;
 
 class Eval : public Command {
  public:
@@ -40,13 +43,15 @@ class Eval : public Command {
     options.text("--study", "FILE", study_, "record into this study what is measured");
     options.heading("Divergence");
     options.integer("--prefill", options_.prefill, {1, kMostContext}, "tokens before the scored ones");
-    options.integer("--scored", options_.scored, {1, kMostContext}, "tokens scored in each text");
-    options.integer("-S,--step", options_.step, kChunks, "tokens of one teacher-forced step");
+    options.integer("--scored", scored_, {1, kMostContext},
+                    "tokens scored in each text [512; of --tokens all that follow the prefill]");
+    options.integer("--step", options_.step, kChunks, "tokens of one teacher-forced step");
     texts_.declare(options);
     options.text("--tokens", "FILE", texts_.token_file, "measure on exactly these ids: a JSON array of arrays");
     options.heading("Tasks");
     options.list("--tasks", "LIST", tasks_, "retrieval tasks: needle, needle_multikey [none]");
     options.integer("--limit", limit_, {1, 100000}, "samples of each task");
+    options.text("--haystack", "FILE", haystack_, "hide the needles in this text [text that the program writes]");
     options.integer("--needle-tokens", options_.needle_tokens, {64, kMostContext}, "tokens of one sample");
     model_.declare_machine(options);
   }
@@ -55,11 +60,14 @@ class Eval : public Command {
     check_tasks();
     const ModelShape shape = read_shape(*model_.open());
     const std::vector<KvScheme> schemes = kv_.schemes(shape);
+    options_.scored = scored_ > 0 || !texts_.token_file.empty() ? scored_ : kDefaultScored;
     check_context(std::max(options_.context, options_.prefill + options_.scored), shape, model_.path);
     options_.seed = texts_.seed;
     options_.needles = tasks_.empty() ? 0 : limit_;
+    if (!haystack_.empty()) options_.haystack = read_file(haystack_);
     std::unique_ptr<Study> study = study_.empty() ? nullptr : std::make_unique<Study>(study_);
     const LoadedModel loaded = load(model_);
+    options_.chat_template = loaded.checkpoint->vocabulary().chat_template;
     Evaluator evaluator(loaded.model, loaded.tokenizer,
                         texts_.obtain(loaded, options_.prefill + options_.scored + 1, study.get()), options_);
     std::vector<Measurement> measured;
@@ -100,8 +108,8 @@ class Eval : public Command {
   EvalOptions options_;
   std::vector<int> chunks_ = {256};
   std::vector<std::string> tasks_;
-  int limit_ = 16;
-  std::string study_, format_ = "md";
+  int limit_ = 16, scored_ = 0;
+  std::string study_, haystack_, format_ = "md";
 };
 
 }  // namespace

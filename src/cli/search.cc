@@ -107,20 +107,22 @@ class Search : public Command {
     });
   }
 
-  EvalOptions eval_options() const {
+  EvalOptions eval_options(const LoadedModel& loaded) const {
     EvalOptions options;
     options.scored = std::min(512, context_ / 4);
     options.prefill = context_ - options.scored;
     options.context = context_;
     options.needles = needles_;
     options.needle_tokens = std::min(1024, context_ / 2);
+    options.chat_template = loaded.checkpoint->vocabulary().chat_template;
     options.seed = texts_.seed;
     return options;
   }
 
   void search(const Space& space, const ModelShape& shape, Study& study) {
     const LoadedModel loaded = load(model_);
-    Evaluator evaluator(loaded.model, loaded.tokenizer, texts_.obtain(loaded, context_ + 1, &study), eval_options());
+    Evaluator evaluator(loaded.model, loaded.tokenizer, texts_.obtain(loaded, context_ + 1, &study),
+                        eval_options(loaded));
     TimeSpent spent(study, evaluator.regime());
     std::vector<Measurement> measured = study.all(evaluator.regime());
     const auto sampler = make_sampler(sampler_, space, texts_.seed);
@@ -165,9 +167,15 @@ class Search : public Command {
       Measurement& m = measured[wanted[done]];
       if (!std::isnan(m.value("needle"))) continue;
       if (time_is_up(spent, 1)) break;
-      evaluator.measure_tasks(m, [&](double fraction, const std::string& what) {
+      Measurement with_tasks = m;
+      evaluator.measure_tasks(with_tasks, [&](double fraction, const std::string& what) {
         progress.update(static_cast<double>(done) + fraction, fmt::format("{} {}", m.point.kv, what));
       });
+      if (with_tasks.state == State::kFailed) {
+        note("{}: retrieval could not be measured: {}", to_text(m.point), with_tasks.reason);
+        return;
+      }
+      m = with_tasks;
       study.record(m);
       spent.keep();
     }

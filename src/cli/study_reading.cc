@@ -30,7 +30,9 @@ std::vector<int> curve_contexts(const ModelShape& shape) {
 }
 
 MemoryCurve curve_of(const std::string& kv, int chunk, const ModelShape& shape, const Backend& backend) {
-  MemoryCurve curve{.kv = kv, .contexts = curve_contexts(shape)};
+  MemoryCurve curve;
+  curve.kv = kv;
+  curve.contexts = curve_contexts(shape);
   for (const int context : curve.contexts) {
     const MemoryParts parts = session_bytes(shape, backend, {parse_scheme(kv), context, chunk, 1});
     curve.weights_bytes.push_back(static_cast<double>(parts.weights));
