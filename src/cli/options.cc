@@ -19,6 +19,19 @@ constexpr const char* kExitCodes =
     "value; "
     "3 not enough memory; 130 interrupted (what was measured is kept).";
 
+// "-c/--ctx-size", as messages name an option.
+std::string spoken(std::string names) {
+  std::replace(names.begin(), names.end(), ',', '/');
+  return names;
+}
+
+// What a mistyped option was meant to be: one that it begins, else the one with the fewest edits.
+std::string likely(const std::string& typed, const std::vector<std::string>& known) {
+  const auto begun = std::find_if(known.begin(), known.end(),
+                                  [&](const std::string& name) { return typed.size() > 2 && name.starts_with(typed); });
+  return begun != known.end() ? *begun : nearest(typed, known);
+}
+
 // Breaks a paragraph into lines at spaces.
 std::string wrap(const std::string& paragraph, size_t indent) {
   std::string lines(indent, ' ');
@@ -40,8 +53,14 @@ class HelpLayout : public CLI::Formatter {
  public:
   explicit HelpLayout(const Options& options) : options_(options) {}
 
-  std::string make_usage(const CLI::App* app, std::string name) const override {
-    return fmt::format("\nUsage: {} {} [options]\n", name, app->get_name());
+  std::string make_usage(const CLI::App* /*app*/, std::string name) const override {
+    return fmt::format("\nUsage: {} [options]\n", name);
+  }
+  std::string make_group(std::string title, bool is_positional,
+                         std::vector<const CLI::Option*> options) const override {
+    std::string text = (title == "Options" ? "\n" : "") + title + ":\n";
+    for (const CLI::Option* option : options) text += make_option(option, is_positional);
+    return text;
   }
   std::string make_option(const CLI::Option* option, bool /*is_positional*/) const override {
     constexpr size_t kColumn = 32;
@@ -122,7 +141,9 @@ void Options::text(const std::string& names, const std::string& what, std::strin
 
 void Options::integer(const std::string& names, int& value, Range range, const std::string& help) {
   parsed(names, "N", value == 0 ? help : fmt::format("{} [{}]", help, value),
-         [names, &value, range](const auto& given) { value = static_cast<int>(parse_integer(names, given, range)); });
+         [names, &value, range](const auto& given) {
+           value = static_cast<int>(parse_integer(spoken(names), given, range));
+         });
 }
 
 void Options::seed(uint64_t& value) {
@@ -133,26 +154,27 @@ void Options::seed(uint64_t& value) {
 }
 
 void Options::number(const std::string& names, double& value, double low, double high, const std::string& help) {
-  parsed(names, "X", fmt::format("{} [{}]", help, value),
-         [names, &value, low, high](const std::string& given) { value = parse_number(names, given, low, high); });
+  parsed(names, "X", fmt::format("{} [{}]", help, value), [names, &value, low, high](const std::string& given) {
+    value = parse_number(spoken(names), given, low, high);
+  });
 }
 
 void Options::integers(const std::string& names, std::vector<int>& values, Range range, const std::string& help) {
   const std::string shown = values.empty() ? help : fmt::format("{} [{}]", help, fmt::join(values, ","));
   parsed(names, "LIST", shown,
-         [names, &values, range](const std::string& given) { values = parse_integers(names, given, range); });
+         [names, &values, range](const std::string& given) { values = parse_integers(spoken(names), given, range); });
 }
 
 void Options::list(const std::string& names, const std::string& what, std::vector<std::string>& values,
                    const std::string& help) {
   const std::string shown = values.empty() ? help : fmt::format("{} [{}]", help, fmt::join(values, ","));
-  parsed(names, what, shown, [names, &values](const std::string& given) { values = parse_list(names, given); });
+  parsed(names, what, shown, [names, &values](const std::string& given) { values = parse_list(spoken(names), given); });
 }
 
 void Options::choice(const std::string& names, std::string& value, const std::vector<std::string>& choices,
                      const std::string& help) {
   parsed(names, join(choices, "|"), fmt::format("{} [{}]", help, value),
-         [names, &value, choices](const std::string& given) { value = parse_choice(names, given, choices); });
+         [names, &value, choices](const std::string& given) { value = parse_choice(spoken(names), given, choices); });
 }
 
 std::vector<std::string> Options::normalize(const std::string& command,
@@ -173,7 +195,7 @@ std::vector<std::string> Options::normalize(const std::string& command,
         fail_usage("'{}' takes options alone, found '{}'; 'kvpareto {} --help' lists them", command, argument, command);
       }
       fail_usage("'{}' has no option '{}'; did you mean '{}'? 'kvpareto {} --help' lists all", command,
-                 argument.substr(0, equals), nearest(argument.substr(0, equals), known), command);
+                 argument.substr(0, equals), likely(argument.substr(0, equals), known), command);
     }
     const Name& name = found->second;
     if (!name.takes_value) {

@@ -54,7 +54,7 @@ class Run : public Command {
         "says that the configuration loses more than --max-loss on this model, a warning names a better one.",
         {"run -m model.gguf -p \"Why is the sky blue?\"", "run -m model.gguf --kv k8v4 -c 4096 -f question.txt -n 256",
          "run -m model.gguf -ctk q8_0 -ctv q4_0 --raw -p \"Once upon a time\" --temp 0.8 --seed 7",
-         "git diff | kvpareto run -m model.gguf -f - --system \"Summarize.\""}};
+         "run -m model.gguf -f - --system \"Summarize.\" < notes.txt"}};
   }
 
   void declare(Options& options) override {

@@ -3,11 +3,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstdlib>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
 #include "base/hash.h"
+#include "base/interrupt.h"
 #include "base/parallel.h"
 #include "base/progress.h"
 #include "base/text.h"
@@ -42,7 +44,12 @@ LoadedModel load(const ModelOptions& options) {
   auto backend = options.make();
   Tokenizer tokenizer = load_tokenizer(*checkpoint);
   Progress progress("loading", 100, "%");
-  Model model = load_model(*checkpoint, *backend, [&](double fraction) { progress.update(100 * fraction); });
+  const auto start = std::chrono::steady_clock::now();
+  Model model = load_model(*checkpoint, *backend, [&](double fraction) {
+    stop_if_interrupted();
+    // A model that is there within a second needs no progress.
+    if (std::chrono::steady_clock::now() - start > std::chrono::seconds(1)) progress.update(100 * fraction);
+  });
   return {std::move(checkpoint), std::move(backend), std::move(tokenizer), std::move(model)};
 }
 
