@@ -5,8 +5,8 @@
 
 Writes tiny_<pre-tokenizer>.json (a vocabulary of 1000 tokens trained here, with ids) and, for each known model file found in
 FOLDER, model_<name>.json (ids and chat renderings only: the vocabulary stays in the model file). The pre-tokenizers are built
-here as the original models' tokenizer.json files have them; the fallback that transformers uses for GGUF files is not always
-that one (it gives SmolLM2 no single digits). Needs the packages tokenizers, gguf and jinja2.
+here as the original models' tokenizer.json files have them: what transformers 5.23 makes of these GGUF files is not the same
+(it gives SmolLM2 no single digits and Qwen2.5 no normalization). Needs the packages tokenizers, gguf and jinja2.
 """
 import argparse
 import json

@@ -5,6 +5,8 @@
 //
 // testdata/gguf_corpus holds headers of real shape, made by the script in it.
 
+#include <algorithm>
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <string>

@@ -1,5 +1,5 @@
-// Attention over packed keys and values, tile by tile with a running softmax (arXiv 2205.14135, 2112.05682), one instance a
-// Highway target. Included by kernels.cc inside foreach_target, after packing-inl.h.
+// Attention over packed keys and values, tile by tile with a running softmax (arXiv 2205.14135, 2112.05682), one
+// instance a Highway target. Included by kernels.cc inside foreach_target, after packing-inl.h.
 //
 // Prefill keeps query rows in the vector lanes: a tile of keys is decoded once for a block of rows, its values enter as
 // broadcasts, and neither scores nor sums need a transpose or a sum across lanes. Both products are then one kernel.
@@ -20,8 +20,8 @@ HWY_INLINE void put(const Tensor& out, int64_t row, int64_t column, float value)
 
 // c[i][r] (+)= sum over j < n of a[i * step_i + j * step_j] * b[j * rows + r], for kOut values of i and kVectors of r.
 template <int kOut, int kVectors>
-HWY_INLINE void multiply_part(const float* a, int64_t step_i, int64_t step_j, int64_t n, const float* b, float* c, int64_t rows,
-                              bool accumulate) {
+HWY_INLINE void multiply_part(const float* a, int64_t step_i, int64_t step_j, int64_t n, const float* b, float* c,
+                              int64_t rows, bool accumulate) {
   const DF d;
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));
   VF sums[kOut][kVectors];
@@ -42,8 +42,8 @@ HWY_INLINE void multiply_part(const float* a, int64_t step_i, int64_t step_j, in
 }
 
 // The same for `out` values of i (a multiple of 8) and all rows (a multiple of kRowMultiple).
-HWY_INLINE void multiply(const float* a, int64_t step_i, int64_t step_j, int64_t n, const float* b, int64_t out, float* c,
-                         int64_t rows, bool accumulate) {
+HWY_INLINE void multiply(const float* a, int64_t step_i, int64_t step_j, int64_t n, const float* b, int64_t out,
+                         float* c, int64_t rows, bool accumulate) {
   // Sums fill the register file: 24 of 32 vector registers, or 12 of 16.
   constexpr int kOut = HWY_TARGET <= HWY_AVX3 ? 8 : 4;
   const auto lanes = static_cast<int64_t>(hn::Lanes(DF()));
@@ -59,7 +59,8 @@ HWY_INLINE void multiply(const float* a, int64_t step_i, int64_t step_j, int64_t
 }
 
 // Scores of one tile [keys][rows] become weights exp(score - maximum); the running maximum, mass and sums are rescaled.
-HWY_INLINE void soften(float* scores, int64_t keys, int64_t rows, float* maxima, float* masses, float* sums, int64_t head_dim) {
+HWY_INLINE void soften(float* scores, int64_t keys, int64_t rows, float* maxima, float* masses, float* sums,
+                       int64_t head_dim) {
   const DF d;
   for (int64_t r = 0; r < rows; r += static_cast<int64_t>(hn::Lanes(d))) {
     const auto before = hn::LoadU(d, maxima + r);
@@ -81,8 +82,8 @@ HWY_INLINE void soften(float* scores, int64_t keys, int64_t rows, float* maxima,
   }
 }
 
-// Keys after a row's own position count for nothing. Row = head in group * block + token; `ahead` is the position of the
-// tile's first key less that of the block's first query.
+// Keys after a row's own position count for nothing. Row = head in group * block + token; `ahead` is the position of
+// the tile's first key less that of the block's first query.
 HWY_INLINE void mask_future(float* scores, int64_t keys, int64_t block, int64_t group, int64_t ahead) {
   const DF d;
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));
@@ -217,7 +218,8 @@ void attend_split(const AttendJob& job, int64_t kv_head, int64_t query, int64_t 
       masses[g] = masses[g] * shrink + hn::GetLane(hn::SumOfLanes(d, mass));
       float* sum = sums + g * head_dim;
       if (maximum > maxima[g]) {
-        for (int64_t c = 0; c < head_dim; c += lanes) hn::StoreU(hn::Mul(hn::LoadU(d, sum + c), hn::Set(d, shrink)), d, sum + c);
+        for (int64_t c = 0; c < head_dim; c += lanes)
+          hn::StoreU(hn::Mul(hn::LoadU(d, sum + c), hn::Set(d, shrink)), d, sum + c);
       }
       maxima[g] = maximum;
       if (head_dim % (4 * lanes) == 0) {
@@ -230,7 +232,8 @@ void attend_split(const AttendJob& job, int64_t kv_head, int64_t query, int64_t 
 }
 
 void join_splits(const AttendJob& job, int64_t kv_head, int64_t query, const float* partials, int64_t splits) {
-  const int64_t head_dim = job.head_dim, group = job.group(), size = partial_size(static_cast<int>(group), job.head_dim);
+  const int64_t head_dim = job.head_dim, group = job.group(),
+                size = partial_size(static_cast<int>(group), job.head_dim);
   for (int64_t g = 0; g < group; ++g) {
     float maximum = kMasked, mass = 0;
     for (int64_t s = 0; s < splits; ++s) maximum = maximum > partials[s * size + g] ? maximum : partials[s * size + g];

@@ -35,7 +35,9 @@ class CpuLinear : public Linear {
 class CpuBackend : public Backend {
  public:
   explicit CpuBackend(const std::string& set)
-      : set_(set), kernels_(cpu_kernels(set)), activation_(set == "avx512_bf16" ? DType::kBf16 : DType::kF32),
+      : set_(set),
+        kernels_(cpu_kernels(set)),
+        activation_(set == "portable" || set == "avx2" ? DType::kF32 : DType::kBf16),
         dense_(activation_) {}
 
   std::string name() const override { return "cpu/" + set_; }
@@ -70,7 +72,8 @@ class CpuBackend : public Backend {
     size_t bytes = padded(static_cast<size_t>(std::min(tokens, kDenseRows) * columns) * sizeof(float));
     const int64_t planned_rows = activation_ == DType::kBf16 ? rows : std::min(rows, kWidenedRows);
     for (int64_t piece = kDenseRows; piece <= tokens; piece *= 2) {
-      bytes = std::max(bytes, widened_weight_bytes(rows, columns) + padded(dense_.scratch_bytes(piece, planned_rows, columns)));
+      bytes = std::max(
+          bytes, widened_weight_bytes(rows, columns) + padded(dense_.scratch_bytes(piece, planned_rows, columns)));
     }
     return bytes;
   }
@@ -78,26 +81,30 @@ class CpuBackend : public Backend {
   void embed(const Linear& table, std::span<const int32_t> tokens, Tensor out) override {
     const auto& matrix = static_cast<const CpuLinear&>(table);
     for (size_t t = 0; t < tokens.size(); ++t) {
-      kernels_.to_f32(matrix.weight() + tokens[t] * matrix.columns(), matrix.columns(), out.row<float>(static_cast<int64_t>(t)));
+      kernels_.to_f32(matrix.weight() + tokens[t] * matrix.columns(), matrix.columns(),
+                      out.row<float>(static_cast<int64_t>(t)));
     }
   }
 
   void rms_norm(Tensor x, const float* weight, float epsilon, Tensor out) override {
     parallel_ranges(x.rows(), kRowsAThread, [&](int64_t begin, int64_t end) {
-      for (int64_t t = begin; t < end; ++t) kernels_.rms_norm(x.row<float>(t), weight, epsilon, x.columns(), out.slice(t, 1));
+      for (int64_t t = begin; t < end; ++t)
+        kernels_.rms_norm(x.row<float>(t), weight, epsilon, x.columns(), out.slice(t, 1));
     });
   }
 
   void linear(const Linear& weight, Tensor x, Tensor out, bool accumulate, Tensor scratch) override {
     const auto& matrix = static_cast<const CpuLinear&>(weight);
     int64_t done = 0;
-    // Pieces of a power of two: oneDNN plans a primitive for each number of tokens, and its scratch is known beforehand.
+    // Pieces of a power of two: oneDNN plans a primitive for each number of tokens, and its scratch is known
+    // beforehand.
     for (int64_t left = x.rows(); left >= kDenseRows; left = x.rows() - done) {
       const auto piece = static_cast<int64_t>(std::bit_floor(static_cast<uint64_t>(left)));
       many_rows(matrix, x.slice(done, piece), out.slice(done, piece), accumulate, scratch);
       done += piece;
     }
-    if (done < x.rows()) few_rows(matrix, x.slice(done, x.rows() - done), out.slice(done, x.rows() - done), accumulate, scratch);
+    if (done < x.rows())
+      few_rows(matrix, x.slice(done, x.rows() - done), out.slice(done, x.rows() - done), accumulate, scratch);
   }
 
   void rope(Tensor x, const float* turns) override {
@@ -105,7 +112,8 @@ class CpuBackend : public Backend {
     parallel_ranges(x.rows(), kRowsAThread, [&](int64_t begin, int64_t end) {
       for (int64_t t = begin; t < end; ++t) {
         const float* cosines = turns + 2 * t * half;
-        for (int64_t h = 0; h < x.shape[1]; ++h) kernels_.rope(x.row<float>(t) + h * x.shape[2], cosines, cosines + half, half);
+        for (int64_t h = 0; h < x.shape[1]; ++h)
+          kernels_.rope(x.row<float>(t) + h * x.shape[2], cosines, cosines + half, half);
       }
     });
   }
@@ -129,7 +137,8 @@ class CpuBackend : public Backend {
 
   size_t attend_scratch_bytes(int64_t tokens, int64_t context, int heads, int kv_heads, int head_dim) const override {
     const int group = heads / kv_heads;
-    const int64_t partials = std::min(tokens, kBlockQueries) * kv_heads * split_count(context) * partial_size(group, head_dim);
+    const int64_t partials =
+        std::min(tokens, kBlockQueries) * kv_heads * split_count(context) * partial_size(group, head_dim);
     const int64_t split = thread_count() * split_scratch(group, head_dim) + partials;
     const int64_t block = tokens < kBlockQueries ? 0 : thread_count() * block_scratch(group, head_dim);
     return padded(static_cast<size_t>(std::max(split, block)) * sizeof(float));
@@ -175,8 +184,8 @@ class CpuBackend : public Backend {
   void many_rows(const CpuLinear& matrix, Tensor x, Tensor out, bool accumulate, Tensor scratch) {
     const int64_t columns = matrix.columns();
     if (activation_ == DType::kBf16) {
-      dense_.run(x.data, matrix.weight(), matrix.bias(), out.as<float>(), out.row_stride, x.rows(), matrix.rows(), columns,
-                 accumulate, scratch.data);
+      dense_.run(x.data, matrix.weight(), matrix.bias(), out.as<float>(), out.row_stride, x.rows(), matrix.rows(),
+                 columns, accumulate, scratch.data);
       return;
     }
     auto* widened = static_cast<float*>(scratch.data);
@@ -186,8 +195,8 @@ class CpuBackend : public Backend {
       parallel_ranges(count, 16, [&](int64_t begin, int64_t end) {
         kernels_.to_f32(matrix.weight() + (r + begin) * columns, (end - begin) * columns, widened + begin * columns);
       });
-      dense_.run(x.data, widened, matrix.bias() != nullptr ? matrix.bias() + r : nullptr, out.as<float>() + r, out.row_stride,
-                 x.rows(), count, columns, accumulate, rest);
+      dense_.run(x.data, widened, matrix.bias() != nullptr ? matrix.bias() + r : nullptr, out.as<float>() + r,
+                 out.row_stride, x.rows(), count, columns, accumulate, rest);
     }
   }
 
@@ -211,7 +220,8 @@ class CpuBackend : public Backend {
     parallel_for(blocks * job.kv_heads, [&](int64_t item) {
       const int64_t head = item % job.kv_heads, begin = (blocks - 1 - item / job.kv_heads) * job.queries_per_block;
       const int64_t count = std::min<int64_t>(job.queries_per_block, job.queries.rows() - begin);
-      kernels_.attend_block(job, head, begin, count, space + thread_number() * block_scratch(job.group(), job.head_dim));
+      kernels_.attend_block(job, head, begin, count,
+                            space + thread_number() * block_scratch(job.group(), job.head_dim));
     });
   }
 

@@ -18,10 +18,10 @@ class Dense {
   explicit Dense(DType type);  // of both factors; sums are f32
   ~Dense();
 
-  // out f32 [tokens, rows] (+)= x [tokens, columns] weight [rows, columns]^T + bias (f32 [rows] or null), all contiguous
-  // but for out, whose rows stand `out_stride` apart.
-  void run(const void* x, const void* weight, const float* bias, float* out, int64_t out_stride, int64_t tokens, int64_t rows,
-           int64_t columns, bool accumulate, void* scratch);
+  // out f32 [tokens, rows] (+)= x [tokens, columns] weight [rows, columns]^T + bias (f32 [rows] or null), all
+  // contiguous but for out, whose rows stand `out_stride` apart.
+  void run(const void* x, const void* weight, const float* bias, float* out, int64_t out_stride, int64_t tokens,
+           int64_t rows, int64_t columns, bool accumulate, void* scratch);
   size_t scratch_bytes(int64_t tokens, int64_t rows, int64_t columns) const;
 
  private:

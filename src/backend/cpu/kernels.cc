@@ -2,7 +2,7 @@
 
 #include <immintrin.h>
 
-#include "base/error.h"
+#include "backend/cpu/amx_attention.h"
 
 // "portable" is Highway's scalar target, for any x86-64: its emulated vectors are broken by g++ 12.2.
 #define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_SSE4)
@@ -35,11 +35,24 @@ std::vector<std::string> cpu_instruction_sets() {
   if (supported & HWY_AVX2) sets.emplace_back("avx2");
   if ((supported & HWY_AVX3) && __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512vnni")) {
     sets.emplace_back("avx512_bf16");
+    if (amx_allowed()) sets.emplace_back("amx_bf16");
   }
   return sets;
 }
 
+namespace {
+CpuKernels amx_kernels() {
+  CpuKernels table = N_AVX3::kKernels;
+  table.attend_block = [](const AttendJob& job, int64_t kv_head, int64_t begin, int64_t count, float* scratch) {
+    attend_block_amx(job, N_AVX3::decode, kv_head, begin, count, scratch);
+  };
+  return table;
+}
+}  // namespace
+
 const CpuKernels& cpu_kernels(const std::string& instruction_set) {
+  static const CpuKernels kAmx = amx_kernels();
+  if (instruction_set == "amx_bf16") return kAmx;
   if (instruction_set == "avx512_bf16") return N_AVX3::kKernels;
   if (instruction_set == "avx2") return N_AVX2::kKernels;
   return N_SCALAR::kKernels;

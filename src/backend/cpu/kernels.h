@@ -41,10 +41,11 @@ inline int query_block(int group) {
   const int tokens = (96 / group + kRowMultiple / 2) / kRowMultiple * kRowMultiple;
   return tokens < kRowMultiple ? kRowMultiple : tokens;
 }
-// f32 elements of scratch of one thread in attend_block: Q^T, K and V tiles, S^T, O^T, and three statistics a row.
+// f32 elements of scratch of one thread in attend_block: queries and sums, two tiles, scores and weights, two
+// statistics a row; the same for every instruction set.
 inline int64_t block_scratch(int group, int head_dim) {
   const int64_t rows = int64_t{group} * query_block(group);
-  return 2 * rows * head_dim + kTile * (2 * int64_t{head_dim} + rows) + 3 * rows;
+  return 2 * rows * head_dim + 2 * kTile * (int64_t{head_dim} + rows) + 2 * rows;
 }
 // f32 elements of one partial result of attend_split: for each head of the group maximum, mass, weighted values.
 inline int64_t partial_size(int group, int head_dim) { return int64_t{group} * (head_dim + 2); }
@@ -58,7 +59,8 @@ struct CpuKernels {
   void (*rope)(float* x, const float* cosines, const float* sines, int64_t half);
   void (*to_bf16)(const float* x, int64_t n, bf16* out);
   void (*to_f32)(const bf16* x, int64_t n, float* out);
-  // out[m][r] (+)= bias[r] + dot(weight[r], x[m]) for rows [begin, end), m < vectors; x f32 [vectors][columns] contiguous.
+  // out[m][r] (+)= bias[r] + dot(weight[r], x[m]) for rows [begin, end), m < vectors; x f32 [vectors][columns]
+  // contiguous.
   void (*gemv)(const bf16* weight, const float* bias, int64_t columns, int64_t begin, int64_t end, const float* x,
                int64_t vectors, float* out, int64_t out_stride, bool accumulate);
   // One token of one head.
@@ -74,7 +76,7 @@ struct CpuKernels {
   void (*join_splits)(const AttendJob& job, int64_t kv_head, int64_t query, const float* partials, int64_t splits);
 };
 
-// Instruction sets that this machine runs, best last: "portable", "avx2", "avx512_bf16".
+// Instruction sets that this machine runs, best last: "portable", "avx2", "avx512_bf16", "amx_bf16".
 std::vector<std::string> cpu_instruction_sets();
 const CpuKernels& cpu_kernels(const std::string& instruction_set);
 

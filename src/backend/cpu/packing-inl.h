@@ -37,7 +37,8 @@ void encode(const PackedSide& side, int64_t head, int64_t token, const float* va
         const auto code = hn::NearestInt(hn::Min(hn::Max(at, hn::Zero(d)), top));
         hn::StoreU(hn::DemoteTo(d8, code), d8, codes + i);
       }
-      pack_chunk(side.codec, codes, codes_out + static_cast<size_t>((g * side.group + c) / kChunk) * chunk_bytes(side.codec));
+      pack_chunk(side.codec, codes,
+                 codes_out + static_cast<size_t>((g * side.group + c) / kChunk) * chunk_bytes(side.codec));
     }
   }
 }
@@ -79,7 +80,8 @@ HWY_INLINE VF codes_at(DF d, const uint8_t* chunk, int i) {
 }
 
 template <Codec kCodec>
-HWY_INLINE void decode_integers(const PackedSide& side, const uint8_t* block, int64_t place, int64_t count, float* out) {
+HWY_INLINE void decode_integers(const PackedSide& side, const uint8_t* block, int64_t place, int64_t count,
+                                float* out) {
   const DF d;
   const auto lanes = static_cast<int>(hn::Lanes(d));
   const int groups = side.groups();
@@ -89,7 +91,8 @@ HWY_INLINE void decode_integers(const PackedSide& side, const uint8_t* block, in
   for (int64_t g = 0; g < count * groups; ++g) {
     const auto scale = hn::Set(d, half_to_float(scales[g])), minimum = hn::Set(d, half_to_float(minimums[g]));
     for (int c = 0; c < side.group; c += kChunk, chunk += chunk_bytes(kCodec), out += kChunk) {
-      for (int i = 0; i < kChunk; i += lanes) hn::StoreU(hn::MulAdd(codes_at<kCodec>(d, chunk, i), scale, minimum), d, out + i);
+      for (int i = 0; i < kChunk; i += lanes)
+        hn::StoreU(hn::MulAdd(codes_at<kCodec>(d, chunk, i), scale, minimum), d, out + i);
     }
   }
 }

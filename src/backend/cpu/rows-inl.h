@@ -111,8 +111,8 @@ HWY_INLINE void dot_rows(const bf16* row, const float* x, int64_t columns, float
   for (int m = 0; m < kVectors; ++m) sums[m] = hn::GetLane(hn::SumOfLanes(d, hn::Add(even[m], odd[m])));
 }
 
-void gemv(const bf16* weight, const float* bias, int64_t columns, int64_t begin, int64_t end, const float* x, int64_t vectors,
-          float* out, int64_t out_stride, bool accumulate) {
+void gemv(const bf16* weight, const float* bias, int64_t columns, int64_t begin, int64_t end, const float* x,
+          int64_t vectors, float* out, int64_t out_stride, bool accumulate) {
   constexpr int kMost = 4;
   for (int64_t r = begin; r < end; ++r) {
     for (int64_t m = 0; m < vectors; m += kMost) {

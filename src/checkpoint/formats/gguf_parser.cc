@@ -3,6 +3,9 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
+#include <limits>
+#include <optional>
+#include <utility>
 
 #include "base/error.h"
 
@@ -203,7 +206,7 @@ class Parser {
     info.shape.resize(dimensions);
     for (uint32_t i = 0; i < dimensions; ++i) {
       const uint64_t size = cursor_.number<uint64_t>(wanted);
-      if (size == 0 || size > static_cast<uint64_t>(INT64_MAX)) {
+      if (size == 0 || size > static_cast<uint64_t>(std::numeric_limits<int64_t>::max())) {
         fail("{}: {} has {} as its size in dimension {}: corrupt file", path_, wanted, size, i);
       }
       info.shape[dimensions - 1 - i] = static_cast<int64_t>(size);  // the file has the fastest first
