@@ -9,12 +9,13 @@ Buffer Backend::allocate(size_t bytes, Purpose purpose) {
   static constexpr const char* kNames[kPurposes] = {"weights", "the KV cache", "scratch", "logits"};
   const auto kind = static_cast<size_t>(purpose);
   const size_t whole = padded(bytes);
-  void* data = whole > 0 ? obtain(whole) : nullptr;
-  if (whole > 0 && data == nullptr) {
-    throw Error(Exit::kNoMemory, fmt::format("no memory for {}: wanted {} more beside {} of weights and {} of KV cache",
-                                             kNames[kind], human_bytes(static_cast<double>(whole)),
-                                             human_bytes(static_cast<double>(allocated_[0])),
-                                             human_bytes(static_cast<double>(allocated_[1]))));
+  const bool fits = whole >= bytes;  // else rounding up has wrapped round
+  void* data = fits && whole > 0 ? obtain(whole) : nullptr;
+  if (data == nullptr && bytes > 0) {
+    throw Error(Exit::kNoMemory,
+                fmt::format("no memory for {}: wanted {} more beside {} of weights and {} of KV cache", kNames[kind],
+                            human_bytes(static_cast<double>(bytes)), human_bytes(static_cast<double>(allocated_[0])),
+                            human_bytes(static_cast<double>(allocated_[1]))));
   }
   allocated_[kind] += whole;
   // A deleter is a plain function, so each purpose has its own.

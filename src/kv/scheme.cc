@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <cstdlib>
 #include <optional>
 
 #include "base/error.h"
@@ -13,11 +14,24 @@ namespace {
 
 constexpr int kLargestGroup = 1024;
 
-std::optional<Codec> codec_of_bits(int bits) {
-  for (const CodecInfo& info : kCodecs) {
-    if (info.bits == bits) return info.codec;
-  }
-  return std::nullopt;
+const CodecInfo& nearest_codec(int bits) {
+  return *std::min_element(kCodecs.begin(), kCodecs.end(), [&](const CodecInfo& a, const CodecInfo& b) {
+    return std::abs(int64_t{a.bits} - bits) < std::abs(int64_t{b.bits} - bits);
+  });
+}
+
+int nearest_group(int group) {
+  const int rounded = (std::min(group, kLargestGroup) + kChunk / 2) / kChunk * kChunk;
+  return std::clamp(rounded, kChunk, kLargestGroup);
+}
+
+// A user's text as a part of one line: short, no control characters.
+std::string shown(std::string_view text) {
+  constexpr size_t kLongest = 40;
+  std::string line(text.substr(0, kLongest));
+  std::replace_if(
+      line.begin(), line.end(), [](unsigned char c) { return c < ' ' || c == 0x7f; }, '?');
+  return text.size() > kLongest ? line + "..." : line;
 }
 
 // A number at the front of `text`, taken off it.
@@ -35,19 +49,23 @@ struct WrittenSide {
 };
 
 [[noreturn]] void refuse(std::string_view whole, const std::string& reason) {
-  fail_usage("KV scheme '{}': {}; write it like k8v4g64 (bits 16, 8, 4, 3, 2; groups of 32, 64, 128 or h, the whole head)",
-             whole, reason);
+  fail_usage(
+      "KV scheme '{}': {}; write it like k8v4g64 (bits 16, 8, 4, 3, 2; groups of 32, 64, 128 or h, the whole head)",
+      shown(whole), reason);
 }
 
 WrittenSide take_side(std::string_view whole, std::string_view& rest, char letter) {
   if (rest.empty() || rest.front() != letter) {
-    refuse(whole, fmt::format("wanted '{}' at '{}'", letter, rest.empty() ? "the end" : rest));
+    refuse(whole, fmt::format("wanted '{}' at {}", letter, rest.empty() ? "the end" : "'" + shown(rest) + "'"));
   }
   rest.remove_prefix(1);
   const std::optional<int> bits = take_number(rest);
-  const std::optional<Codec> codec = codec_of_bits(bits.value_or(-1));
-  if (!codec) refuse(whole, fmt::format("'{}{}' names no codec", letter, bits ? std::to_string(*bits) : std::string(rest)));
-  WrittenSide side{*codec, std::nullopt};
+  if (!bits) refuse(whole, fmt::format("wanted bits after '{}', found '{}'", letter, shown(rest)));
+  const CodecInfo& codec = nearest_codec(*bits);
+  if (codec.bits != *bits) {
+    refuse(whole, fmt::format("'{0}{1}' names no codec, the nearest is {0}{2}", letter, *bits, codec.bits));
+  }
+  WrittenSide side{codec.codec, std::nullopt};
   if (rest.empty() || rest.front() != 'g') return side;
   rest.remove_prefix(1);
   if (!rest.empty() && rest.front() == 'h') {
@@ -56,9 +74,10 @@ WrittenSide take_side(std::string_view whole, std::string_view& rest, char lette
     return side;
   }
   const std::optional<int> group = take_number(rest);
-  if (!group || *group % kChunk != 0 || *group == 0 || *group > kLargestGroup) {
-    refuse(whole, fmt::format("group {} is not a multiple of {} up to {}", group ? std::to_string(*group) : "is missing and",
-                              kChunk, kLargestGroup));
+  if (!group) refuse(whole, fmt::format("'g' without a group, found '{}'", shown(rest)));
+  if (*group != nearest_group(*group)) {
+    refuse(whole, fmt::format("group {} is not a multiple of {} up to {}, the nearest is {}", *group, kChunk,
+                              kLargestGroup, nearest_group(*group)));
   }
   side.group = *group;
   return side;
@@ -87,7 +106,7 @@ KvScheme parse_scheme(std::string_view text) {
   std::string_view rest = text;
   const WrittenSide keys = take_side(text, rest, 'k');
   const WrittenSide values = take_side(text, rest, 'v');
-  if (!rest.empty()) refuse(text, fmt::format("'{}' is left over", rest));
+  if (!rest.empty()) refuse(text, fmt::format("'{}' is left over", shown(rest)));
   const auto side = [](const WrittenSide& own, const WrittenSide& other) {
     return SideScheme{own.codec, own.group.value_or(other.group.value_or(kDefaultGroup))};
   };
@@ -123,7 +142,7 @@ SideScheme parse_side(std::string_view text) {
     if (side_text.empty() && has_scale(side.codec)) return {side.codec, side.group.value_or(kDefaultGroup)};
   } catch (const Error&) {
   }
-  fail_usage("KV type '{}' is unknown; did you mean {}? Known: {}; integers take a group, as in int4g32", text,
+  fail_usage("KV type '{}' is unknown; did you mean {}? Known: {}; integers take a group, as in int4g32", shown(text),
              nearest(text, known), join(known, " "));
 }
 
@@ -134,8 +153,8 @@ std::string why_invalid(const KvScheme& scheme, int layers, int head_dim) {
       if (!has_scale(side.codec) || side.group == kWholeHead || head_dim % side.group == 0) continue;
       int valid = side.group;
       while (head_dim % valid != 0) valid -= kChunk;
-      return fmt::format("a group of {} channels does not divide the head size {}; the nearest that does is {}", side.group,
-                         head_dim, valid);
+      return fmt::format("a group of {} channels does not divide the head size {}; the nearest that does is {}",
+                         side.group, head_dim, valid);
     }
   }
   return {};

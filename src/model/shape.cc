@@ -1,7 +1,7 @@
 #include "model/shape.h"
 
-#include <array>
 #include <algorithm>
+#include <array>
 #include <cmath>
 
 #include "base/error.h"
@@ -27,7 +27,8 @@ class Reader {
   }
   double positive_or(std::string_view key, double fallback) const {
     const double value = file_.number(key).value_or(fallback);
-    if (!(value > 0) || !std::isfinite(value)) fail("{}: metadata {} should be positive, found {}", file_.path(), key, value);
+    if (!(value > 0) || !std::isfinite(value))
+      fail("{}: metadata {} should be positive, found {}", file_.path(), key, value);
     return value;
   }
 
@@ -37,8 +38,8 @@ class Reader {
     if (info == nullptr) fail("{}: tensor {} is missing", file_.path(), name);
     const std::vector<int64_t> wanted = rows > 0 ? std::vector{rows, columns} : std::vector{columns};
     if (info->shape == wanted) return;
-    fail("{}: tensor {} should have shape [{}] by the metadata, found [{}]", file_.path(), name, fmt::join(wanted, ", "),
-         fmt::join(info->shape, ", "));
+    fail("{}: tensor {} should have shape [{}] by the metadata, found [{}]", file_.path(), name,
+         fmt::join(wanted, ", "), fmt::join(info->shape, ", "));
   }
 
  private:
@@ -72,9 +73,21 @@ void demand_tensors(const Reader& reader, const ModelShape& shape) {
   }
 }
 
+// A bias that the family does not have: ignoring it would change the model, and weights_bytes() does not count it.
+void refuse_other_biases(const Checkpoint& file, const ModelShape& shape) {
+  for (const TensorInfo& info : file.tensors()) {
+    const std::string_view name = info.name;
+    const bool expected = shape.qkv_bias && (name.ends_with("attn_q.bias") || name.ends_with("attn_k.bias") ||
+                                             name.ends_with("attn_v.bias"));
+    if (!name.ends_with(".bias") || expected) continue;
+    fail("{}: tensor {} is not part of the architecture {} as supported here", file.path(), name, shape.family);
+  }
+}
+
 // Vectors of the kernels; every model of these families keeps to them.
 void demand_multiple(const Checkpoint& file, const char* what, int value, int unit) {
-  if (value % unit != 0) fail("{}: {} {} is not a multiple of {}, which this engine needs", file.path(), what, value, unit);
+  if (value % unit != 0)
+    fail("{}: {} {} is not a multiple of {}, which this engine needs", file.path(), what, value, unit);
 }
 
 }  // namespace
@@ -110,7 +123,8 @@ ModelShape read_shape(const Checkpoint& checkpoint) {
   shape.tied = checkpoint.find("output.weight") == nullptr;
 
   const std::string& path = checkpoint.path();
-  if (shape.heads % shape.kv_heads != 0) fail("{}: {} heads do not share {} key heads evenly", path, shape.heads, shape.kv_heads);
+  if (shape.heads % shape.kv_heads != 0)
+    fail("{}: {} heads do not share {} key heads evenly", path, shape.heads, shape.kv_heads);
   if (reader.size_or("attention.value_length", shape.head_dim, 1024) != shape.head_dim) {
     fail("{}: keys and values of different head sizes are not supported", path);
   }
@@ -124,6 +138,7 @@ ModelShape read_shape(const Checkpoint& checkpoint) {
   demand_multiple(checkpoint, "hidden size", shape.hidden, 16);
   demand_multiple(checkpoint, "feed-forward size", shape.feed_forward, 16);
   demand_tensors(reader, shape);
+  refuse_other_biases(checkpoint, shape);
   return shape;
 }
 

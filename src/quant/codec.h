@@ -9,7 +9,7 @@
 //   int2  little-endian 64-bit word, code i at bit 2i
 //   int3  the low two bits as int2, then a 32-bit word with the third bit of code i at bit i
 //
-// To add one: a row in kCodecs, a case in pack_chunk and unpack_chunk, and its vector form in backend/cpu/decode-inl.h; the
+// To add one: a row in kCodecs, a case in pack_chunk and unpack_chunk, and its vector form in backend/cpu/packing-inl.h; the
 // round-trip test and the backends' contract tests walk over the list.
 
 #include <array>
@@ -45,11 +45,12 @@ struct GroupFit {
   f16 scale, minimum;
 };
 
-// Scale and minimum for values in [low, high], as stored. Values past the range of f16 are clamped to it.
+// Scale and minimum for values in [low, high], as stored. Values past the range of f16 are clamped to it; a NaN bound gives
+// a NaN minimum or a scale of 0.
 KVPARETO_INLINE GroupFit fit_group(float low, float high, int levels) {
   constexpr float kLargest = 65504.0f;
   low = low < -kLargest ? -kLargest : (low > kLargest ? kLargest : low);
-  const f16 minimum = to_f16(low);
+  const f16 minimum = to_f16(low + 0.0f);  // of zeros the positive one: a vector minimum may pick either
   const float range = high - to_float(minimum);
   float scale = range > 0 ? range / static_cast<float>(levels) : 0.0f;
   if (scale > kLargest) scale = kLargest;

@@ -138,7 +138,7 @@ class CpuBackend : public Backend {
   size_t attend_scratch_bytes(int64_t tokens, int64_t context, int heads, int kv_heads, int head_dim) const override {
     const int group = heads / kv_heads;
     const int64_t partials =
-        std::min(tokens, kBlockQueries) * kv_heads * split_count(context) * partial_size(group, head_dim);
+        std::min(tokens, kBlockQueries) * kv_heads * most_splits(context) * partial_size(group, head_dim);
     const int64_t split = thread_count() * split_scratch(group, head_dim) + partials;
     const int64_t block = tokens < kBlockQueries ? 0 : thread_count() * block_scratch(group, head_dim);
     return padded(static_cast<size_t>(std::max(split, block)) * sizeof(float));
@@ -175,6 +175,11 @@ class CpuBackend : public Backend {
   static constexpr int64_t kRowsAThread = 4;
 
   static int64_t split_count(int64_t keys) { return (keys + split_size(keys) - 1) / split_size(keys); }
+
+  // Of any length up to `context`: 8192 keys are 16 pieces, 8193 only 15, as pieces are whole tiles.
+  static int64_t most_splits(int64_t context) {
+    return std::min(kMostSplits, (context + kSmallestSplit - 1) / kSmallestSplit);
+  }
 
   size_t widened_weight_bytes(int64_t rows, int64_t columns) const {
     if (activation_ == DType::kBf16) return 0;

@@ -58,11 +58,12 @@ void rms_norm(const float* x, const float* weight, float epsilon, int64_t n, Ten
 void swiglu(const float* gate, const float* up, int64_t n, Tensor out_row) {
   const DF d;
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));
-  const auto one = hn::Set(d, 1.0f);
+  // Past 104 the library's exponential wraps round; at 100 it is infinite already.
+  const auto one = hn::Set(d, 1.0f), most = hn::Set(d, 100.0f);
   const RowWriter out(out_row);
   for (int64_t c = 0; c < n; c += lanes) {
     const auto g = hn::LoadU(d, gate + c);
-    const auto silu = hn::Div(g, hn::Add(one, hn::Exp(d, hn::Neg(g))));
+    const auto silu = hn::Div(g, hn::Add(one, hn::Exp(d, hn::Min(hn::Neg(g), most))));
     out.put(d, c, hn::Mul(silu, hn::LoadU(d, up + c)));
   }
 }

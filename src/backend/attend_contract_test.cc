@@ -1,0 +1,284 @@
+// Packing and attention of every backend against reference.
+
+#include <algorithm>
+
+#include "backend/contract.h"
+#include "base/parallel.h"
+
+namespace kvpareto {
+namespace {
+
+struct Heads {
+  int heads, kv_heads, head_dim;
+};
+// SmolLM2, Qwen2.5 of 0.5B and 1.5B, one head a group, all heads one group, sizes that are no power of two.
+constexpr Heads kHeads[] = {{9, 3, 64}, {14, 2, 64}, {12, 2, 128}, {4, 4, 32}, {8, 1, 96}, {5, 5, 256}};
+
+// Groups that divide the head, the whole head last.
+std::vector<int> groups_of(int head_dim) {
+  std::vector<int> groups;
+  for (const int group : {32, 64, 128}) {
+    if (group < head_dim && head_dim % group == 0) groups.push_back(group);
+  }
+  groups.push_back(head_dim);
+  return groups;
+}
+
+struct CodecGroup {
+  Codec codec;
+  int group;
+};
+
+double largest_norm(const std::vector<float>& values, int head_dim) {
+  double largest = 0;
+  for (size_t i = 0; i < values.size(); i += static_cast<size_t>(head_dim)) {
+    double squares = 0;
+    for (size_t c = i; c < i + static_cast<size_t>(head_dim); ++c)
+      squares += static_cast<double>(values[c]) * values[c];
+    largest = std::max(largest, squares);
+  }
+  return std::sqrt(largest);
+}
+
+// Keys and values of `first + tokens` positions, packed by reference, and the queries of the last `tokens`.
+class Case {
+ public:
+  Case(Heads shape, int64_t first, int64_t tokens, CodecGroup key, CodecGroup value)
+      : shape_(shape),
+        first_(first),
+        tokens_(tokens),
+        keys_(key.codec, key.group, shape.head_dim, shape.kv_heads, first + tokens),
+        values_(value.codec, value.group, shape.head_dim, shape.kv_heads, first + tokens) {
+    Random random(static_cast<uint64_t>(first * 1000 + tokens));
+    queries_ = normals(random, tokens * shape.heads * shape.head_dim);
+    for (const OwnedSide* side : {&keys_, &values_}) {
+      const int64_t columns = int64_t{shape.kv_heads} * shape.head_dim;
+      Matrix x(DType::kF32, first + tokens, columns, 0, normals(random, (first + tokens) * columns));
+      reference().pack(x.view(shape.kv_heads), 0, side->side);
+    }
+    query_norm_ = largest_norm(queries_, shape.head_dim);
+    key_norm_ = largest_norm(decoded(keys_.side), shape.head_dim);
+    for (const float x : decoded(values_.side)) largest_value_ = std::max<double>(largest_value_, std::abs(x));
+  }
+
+  // Queries stand among keys and values in the decoder's matrix, so their rows have gaps.
+  std::vector<float> attend(Backend& backend, DType type) const {
+    const int64_t columns = int64_t{shape_.heads} * shape_.head_dim;
+    Matrix in(DType::kF32, tokens_, columns, 2 * shape_.kv_heads * shape_.head_dim, queries_),
+        out(type, tokens_, columns, 32);
+    GuardedScratch scratch(
+        backend.attend_scratch_bytes(tokens_, first_ + tokens_, shape_.heads, shape_.kv_heads, shape_.head_dim));
+    backend.attend(in.view(shape_.heads), first_, keys_.side, values_.side, shape_.kv_heads, out.view(shape_.heads),
+                   scratch.view());
+    EXPECT_TRUE(out.gaps_are_untouched());
+    EXPECT_TRUE(scratch.guard_is_untouched()) << "more scratch used than stated";
+    return out.values();
+  }
+
+  // A score is a sum of head_dim products, each no larger than |q| |k| together; an error e of every score changes each
+  // weight by a factor of at most exp(2e). Weights and weighted values are sums over the keys; exponentials, rescaling
+  // of the running sums (once a tile) and decoding of a value (two roundings) come on top.
+  double bound(const Backend& backend) const {
+    const double keys = static_cast<double>(first_ + tokens_), d = shape_.head_dim, factor = factor_error(backend);
+    const double score = query_norm_ * key_norm_ / std::sqrt(d);
+    return largest_value_ * (2 * score * (sum_error(d) + 4 * kF32Unit + factor) + 2 * sum_error(keys) + factor +
+                             (16 + 2 * keys / kBlockTokens) * kF32Unit);
+  }
+
+  void check() const {
+    const std::vector<float> exact = attend(reference(), DType::kF32);
+    for (const auto& backend : tested()) {
+      const double off = bound(*backend);
+      for (const DType type : {DType::kF32, backend->activation()}) {
+        SCOPED_TRACE(fmt::format("{} heads {}/{}/{}, keys {}g{} values {}g{}, {} tokens from {}", backend->name(),
+                                 shape_.heads, shape_.kv_heads, shape_.head_dim, bits_of(keys_.side.codec),
+                                 keys_.side.group, bits_of(values_.side.codec), values_.side.group, tokens_, first_));
+        expect_close(attend(*backend, type), exact,
+                     [&](size_t i) { return off + (type == DType::kBf16 ? storing_error(type, exact[i]) : 0.0); });
+        if (type == DType::kF32 && backend->activation() == DType::kF32) break;
+      }
+    }
+  }
+
+ private:
+  std::vector<float> decoded(const PackedSide& side) const {
+    std::vector<float> out(static_cast<size_t>((first_ + tokens_) * shape_.kv_heads * shape_.head_dim));
+    float* row = out.data();
+    for (int head = 0; head < shape_.kv_heads; ++head) {
+      for (int64_t t = 0; t < first_ + tokens_; ++t, row += shape_.head_dim) decode_row(side, head, t, row);
+    }
+    return out;
+  }
+
+  Heads shape_;
+  int64_t first_, tokens_;
+  OwnedSide keys_, values_;
+  std::vector<float> queries_;
+  double query_norm_ = 0, key_norm_ = 0, largest_value_ = 0;
+};
+
+TEST(AttendContract, EveryPairOfCodecsAndGroups) {
+  int turn = 0;
+  for (const Heads& shape : kHeads) {
+    const std::vector<int> groups = groups_of(shape.head_dim);
+    for (const CodecInfo& key : kCodecs) {
+      for (const CodecInfo& value : kCodecs) {
+        for (size_t g = 0; g < groups.size(); ++g, ++turn) {
+          if (g > 0 && !has_scale(key.codec) && !has_scale(value.codec)) continue;
+          // Across a block's end; in turn few queries (keys split among threads) and many (queries in blocks).
+          const int64_t tokens = turn % 2 == 0 ? 2 : 9;
+          Case(shape, 60, tokens, {key.codec, groups[g]}, {value.codec, groups[(g + turn / 7) % groups.size()]})
+              .check();
+          if (testing::Test::HasFailure()) return;
+        }
+      }
+    }
+  }
+}
+
+TEST(AttendContract, EveryPosition) {
+  size_t turn = 0;
+  const auto next = [&](int head_dim) -> CodecGroup {
+    const std::vector<int> groups = groups_of(head_dim);
+    turn += 3;
+    return {kCodecs[turn % kCodecs.size()].codec, groups[turn / 5 % groups.size()]};
+  };
+  for (const Heads& shape : kHeads) {
+    for (const int64_t first : {0, 1, 63, 64, 200, 1500}) {
+      for (const int64_t tokens : {1, 4, 7, 8, 40, 130}) {
+        // The reference takes a second for the largest of these; two shapes stand for all there.
+        const bool large = first * tokens > 9000;
+        if (large && !(shape.head_dim == 32 || (shape.heads == 9 && tokens == 40))) continue;
+        const CodecGroup key = next(shape.head_dim), value = next(shape.head_dim);
+        Case(shape, first, tokens, key, value).check();
+      }
+      if (testing::Test::HasFailure()) return;
+    }
+  }
+}
+
+// "Up to" in the header: scratch stated for a context must hold every shorter one.
+TEST(AttendContract, ScratchForMoreHoldsLess) {
+  for (const auto& backend : tested()) {
+    for (const int64_t tokens : {1, 7, 8, 256}) {
+      size_t before = 0;
+      for (int64_t context = tokens; context < 40000; context += context < 16000 ? 1 : 64) {
+        const size_t bytes = backend->attend_scratch_bytes(tokens, context, 9, 3, 64);
+        ASSERT_GE(bytes, before) << backend->name() << ", " << tokens << " tokens, context " << context;
+        before = bytes;
+      }
+    }
+    EXPECT_LE(backend->attend_scratch_bytes(1, 100, 9, 3, 64), backend->attend_scratch_bytes(2, 100, 9, 3, 64));
+    EXPECT_LE(backend->attend_scratch_bytes(7, 30000, 9, 3, 64), backend->attend_scratch_bytes(8, 30000, 9, 3, 64));
+  }
+}
+
+// Groups with everything that floats can be but NaN.
+std::vector<float> wild(Random& random, int64_t n) {
+  static constexpr float kWild[] = {0,     -0.0f, 1e-40f, -1e-42f,   65504, 65520,
+                                    -7e4f, 1e30f, -3e38f, HUGE_VALF, 1e-7f, 2049};
+  std::vector<float> values = normals(random, n);
+  for (int64_t group = 0; group < n; group += 32) {
+    float* x = &values[static_cast<size_t>(group)];
+    switch (random.below(6)) {
+      case 0:
+        std::fill_n(x, 32, x[0]);
+        break;
+      case 1:
+        for (int i = 0; i < 32; ++i) x[i] = i % 2 == 0 ? 0.0f : -0.0f;
+        break;
+      case 2:
+        x[random.below(32)] = kWild[random.below(std::size(kWild))];
+        break;
+      case 3:
+        for (int i = 0; i < 32; ++i)
+          x[i] = static_cast<float>(static_cast<int>(random.below(9)));  // ties between codes
+        break;
+      default:
+        break;
+    }
+  }
+  return values;
+}
+
+TEST(PackContract, BytesAreTheReferences) {
+  for (const CodecInfo& info : kCodecs) {
+    for (const Heads& shape : kHeads) {
+      for (const int group : groups_of(shape.head_dim)) {
+        for (const auto& [first, tokens] : {std::pair<int64_t, int64_t>{0, 1}, {3, 9}, {62, 5}, {64, 70}}) {
+          Random random(static_cast<uint64_t>(group * 100 + tokens));
+          const int64_t columns = int64_t{shape.kv_heads} * shape.head_dim;
+          Matrix x(DType::kF32, tokens, columns, 96, wild(random, tokens * columns));
+          OwnedSide wanted(info.codec, group, shape.head_dim, shape.kv_heads, first + tokens);
+          reference().pack(x.view(shape.kv_heads), first, wanted.side);
+          for (const auto& backend : tested()) {
+            OwnedSide packed(info.codec, group, shape.head_dim, shape.kv_heads, first + tokens);
+            backend->pack(x.view(shape.kv_heads), first, packed.side);
+            ASSERT_EQ(packed.bytes, wanted.bytes)
+                << fmt::format("{} {}g{}, head size {}, {} tokens from {}", backend->name(), info.name, group,
+                               shape.head_dim, tokens, first);
+          }
+        }
+      }
+    }
+  }
+}
+
+// One token's NaN is that token's own trouble.
+TEST(PackContract, NanStaysInItsGroup) {
+  for (const auto& backend : tested()) {
+    for (const CodecInfo& info : kCodecs) {
+      Random random(5);
+      std::vector<float> x = normals(random, 4 * 128);
+      OwnedSide clean(info.codec, 32, 64, 2, 4), spoiled(info.codec, 32, 64, 2, 4);
+      Matrix before(DType::kF32, 4, 128, 0, x);
+      backend->pack(before.view(2), 0, clean.side);
+      x[128 + 64 + 40] = NAN;  // token 1, head 1, group 1
+      Matrix after(DType::kF32, 4, 128, 0, x);
+      backend->pack(after.view(2), 0, spoiled.side);
+      for (int head = 0; head < 2; ++head) {
+        for (int token = 0; token < 4; ++token) {
+          std::vector<float> a(64), b(64);
+          decode_row(clean.side, head, token, a.data());
+          decode_row(spoiled.side, head, token, b.data());
+          const int compared = head == 1 && token == 1 ? 32 : 64;
+          EXPECT_TRUE(std::equal(a.begin(), a.begin() + compared, b.begin())) << backend->name() << " " << info.name;
+        }
+      }
+    }
+  }
+}
+
+class OneThread {
+ public:
+  OneThread() : before_(thread_count()) { set_thread_count(1); }
+  ~OneThread() { set_thread_count(before_); }
+
+ private:
+  int before_;
+};
+
+TEST(ThreadContract, ResultsDoNotDependOnTheNumberOfThreads) {
+  Random random(6);
+  for (const auto& backend : tested()) {
+    for (const auto& [first, tokens] : {std::pair<int64_t, int64_t>{1300, 1}, {1021, 3}, {70, 130}}) {
+      const Case attention({9, 3, 64}, first, tokens, {Codec::kInt4, 32}, {Codec::kBf16, 64});
+      const std::vector<float> x = normals(random, tokens * 192), weight = normals(random, 192);
+      Matrix in(DType::kF32, tokens, 192, 0, x);
+      const auto run = [&] {
+        OwnedSide packed(Codec::kInt3, 32, 64, 3, first + tokens);
+        Matrix norm(backend->activation(), tokens, 192);
+        backend->pack(in.view(3), first, packed.side);
+        backend->rms_norm(in.view(), weight.data(), 1e-6f, norm.view());
+        return std::tuple(attention.attend(*backend, DType::kF32), packed.bytes, norm.bytes());
+      };
+      set_thread_count(2);
+      const auto two = run();
+      const OneThread one;
+      EXPECT_EQ(run(), two) << backend->name() << ", " << tokens << " tokens";
+    }
+  }
+}
+
+}  // namespace
+}  // namespace kvpareto

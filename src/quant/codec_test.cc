@@ -1,0 +1,193 @@
+#include "quant/codec.h"
+
+#include <gtest/gtest.h>
+#include <rapidcheck/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numeric>
+#include <vector>
+
+#include "base/random.h"
+
+namespace kvpareto {
+namespace {
+
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+constexpr float kLargestF16 = 65504.0f;
+constexpr size_t kGuard = 8;
+
+std::vector<CodecInfo> integer_codecs() {
+  std::vector<CodecInfo> codecs;
+  std::copy_if(kCodecs.begin(), kCodecs.end(), std::back_inserter(codecs), [](auto c) { return has_scale(c.codec); });
+  return codecs;
+}
+int levels_of(const CodecInfo& info) { return (1 << info.bits) - 1; }
+
+struct Coded {
+  GroupFit fit;
+  std::vector<float> values;  // decoded
+};
+
+Coded through(const std::vector<float>& group, int levels) {
+  const auto [low, high] = std::minmax_element(group.begin(), group.end());
+  Coded coded{fit_group(*low, *high, levels), {}};
+  const float scale = to_float(coded.fit.scale), minimum = to_float(coded.fit.minimum);
+  for (const float x : group) {
+    const uint8_t code = encode_value(x, minimum, scale > 0 ? 1.0f / scale : 0.0f, levels);
+    EXPECT_LE(code, levels);
+    coded.values.push_back(minimum + scale * static_cast<float>(code));
+  }
+  return coded;
+}
+
+// Rounding a float of this size to f16: half a unit of its 11 digits, or of the subnormal grid 2^-24.
+double f16_rounding(double x) { return std::max(std::abs(x) * 0x1.0p-11, 0x1.0p-25); }
+
+// Half a step, plus what storing minimum and scale as f16 costs: the minimum once, the scale once for every level, plus
+// a few roundings of f32 arithmetic on numbers of the group's size.
+void expect_within_half_a_step(const std::vector<float>& group, int levels) {
+  const auto [low, high] = std::minmax_element(group.begin(), group.end());
+  const Coded coded = through(group, levels);
+  const double exact_scale = (static_cast<double>(*high) - to_float(coded.fit.minimum)) / levels;
+  const double size = std::max(std::abs(*low), std::abs(*high));
+  const double bound =
+      to_float(coded.fit.scale) / 2.0 + levels * f16_rounding(exact_scale) + f16_rounding(*low) + size * 0x1.0p-21;
+  for (size_t i = 0; i < group.size(); ++i) ASSERT_NEAR(coded.values[i], group[i], bound) << "levels " << levels;
+}
+
+std::vector<float> normals(Random& random, size_t n, double size, double mean) {
+  std::vector<float> group(n);
+  for (float& x : group) x = static_cast<float>(mean + size * random.normal());
+  return group;
+}
+
+TEST(Codecs, ListIsIndexedByTheEnumeration) {
+  for (size_t i = 0; i < kCodecs.size(); ++i) {
+    EXPECT_EQ(static_cast<size_t>(kCodecs[i].codec), i);
+    EXPECT_EQ(bits_of(kCodecs[i].codec), kCodecs[i].bits);
+    EXPECT_EQ(chunk_bytes(kCodecs[i].codec), static_cast<size_t>(kCodecs[i].bits) * 4);
+  }
+}
+
+RC_GTEST_PROP(Codecs, UnpackInvertsPackAndNothingElseIsWritten, ()) {
+  const CodecInfo info = *rc::gen::elementOf(integer_codecs());
+  const auto codes = *rc::gen::container<std::vector<uint8_t>>(kChunk, rc::gen::inRange<uint8_t>(0, 255));
+  std::vector<uint8_t> wanted;
+  for (const uint8_t code : codes) wanted.push_back(code & levels_of(info));
+
+  std::vector<uint8_t> packed(chunk_bytes(info.codec) + kGuard, 0xa5), unpacked(kChunk + kGuard, 0x5a);
+  pack_chunk(info.codec, wanted.data(), packed.data());
+  unpack_chunk(info.codec, packed.data(), unpacked.data());
+  RC_ASSERT(std::vector<uint8_t>(unpacked.begin(), unpacked.begin() + kChunk) == wanted);
+  RC_ASSERT(std::count(packed.end() - kGuard, packed.end(), 0xa5) == static_cast<int>(kGuard));
+  RC_ASSERT(std::count(unpacked.end() - kGuard, unpacked.end(), 0x5a) == static_cast<int>(kGuard));
+}
+
+// The layout that the header states, which files and other backends rely on.
+TEST(Codecs, LayoutIsAsStated) {
+  uint8_t codes[kChunk], packed[32];
+  for (int i = 0; i < kChunk; ++i) codes[i] = static_cast<uint8_t>(i % 7);
+  pack_chunk(Codec::kInt8, codes, packed);
+  EXPECT_TRUE(std::equal(codes, codes + kChunk, packed));
+  for (int i = 0; i < kChunk; ++i) codes[i] = static_cast<uint8_t>(i % 16);
+  codes[16] = 9;
+  pack_chunk(Codec::kInt4, codes, packed);
+  EXPECT_EQ(packed[0], 0x90);
+  EXPECT_EQ(packed[3], 0x33);
+  std::fill(codes, codes + kChunk, uint8_t{0});
+  codes[5] = 2;
+  codes[31] = 3;
+  pack_chunk(Codec::kInt2, codes, packed);
+  EXPECT_EQ(packed[1], 2 << 2);  // code 5 at bit 10
+  EXPECT_EQ(packed[7], 3 << 6);  // code 31 at bit 62
+  codes[9] = 4;
+  pack_chunk(Codec::kInt3, codes, packed);
+  EXPECT_EQ(packed[1], 2 << 2);
+  EXPECT_EQ(packed[9], 1 << 1);  // third bit of code 9, in the word after
+}
+
+RC_GTEST_PROP(Codecs, ValuesComeBackWithinHalfAStep, (uint64_t seed)) {
+  Random random(seed);
+  const int levels = levels_of(*rc::gen::elementOf(integer_codecs()));
+  const size_t n = 32 << random.below(4);
+  const double size = std::exp2(static_cast<double>(random.below(40)) - 30), mean = size * (20 * random.uniform() - 10);
+  expect_within_half_a_step(normals(random, n, size, mean), levels);
+}
+
+TEST(Codecs, WildGroupsComeBackWithinHalfAStep) {
+  Random random(2);
+  for (const CodecInfo& info : integer_codecs()) {
+    const int levels = levels_of(info);
+    std::vector<std::vector<float>> groups = {
+        std::vector<float>(32, 0.0f),      std::vector<float>(64, 3.1415f),     std::vector<float>(32, -1000.3f),
+        std::vector<float>(32, 1e-40f),    std::vector<float>(32, -0x1.0p-26f), normals(random, 128, 1e-3, -500),
+        normals(random, 64, 1e-42, 1e-41), normals(random, 64, 1e-7, 0),        normals(random, 32, 8000, 0),
+        normals(random, 32, 100, 40000),   normals(random, 64, 0.1, 60000),     normals(random, 64, 1, -1)};
+    groups.push_back(normals(random, 64, 1, 0));
+    groups.back()[17] = 900;  // one outlier takes the whole scale
+    groups.push_back(normals(random, 64, 1e-3, 0));
+    groups.back()[63] = -60000;
+    for (const auto& group : groups) expect_within_half_a_step(group, levels);
+  }
+}
+
+TEST(Codecs, ConstantsThatF16HoldsAreExact) {
+  for (const CodecInfo& info : integer_codecs()) {
+    for (const float x : {0.0f, 1.0f, -0.25f, 65504.0f, -65504.0f, 0x1.0p-24f}) {
+      const Coded coded = through(std::vector<float>(32, x), levels_of(info));
+      EXPECT_EQ(std::count(coded.values.begin(), coded.values.end(), x), 32) << x;
+    }
+  }
+}
+
+// The bytes of a group must not depend on which of its zeros has a sign, since a vector minimum may pick either.
+TEST(Codecs, ZerosOfBothSignsFitAlike) {
+  for (const float high : {0.0f, -0.0f, 2.0f}) {
+    EXPECT_EQ(fit_group(-0.0f, high, 15).minimum.bits, fit_group(0.0f, high, 15).minimum.bits);
+    EXPECT_EQ(fit_group(-0.0f, high, 15).scale.bits, fit_group(0.0f, high, 15).scale.bits);
+  }
+}
+
+// Past f16 minimum and scale are clamped: values stay finite, in the range of the group's codes and in order.
+TEST(Codecs, ValuesBeyondF16AreClampedInOrder) {
+  const float most = std::numeric_limits<float>::max();
+  for (const CodecInfo& info : integer_codecs()) {
+    const int levels = levels_of(info);
+    for (const auto& group : std::vector<std::vector<float>>{{-most, 0, most},
+                                                             {-kInfinity, -1, 1, kInfinity},
+                                                             {-kInfinity, -kInfinity},
+                                                             {kInfinity, kInfinity},
+                                                             {1e6f, 2e6f},
+                                                             {-3e9f, -2e9f},
+                                                             {0, 1, 1e9f}}) {
+      const Coded coded = through(group, levels);
+      const float low = to_float(coded.fit.minimum), scale = to_float(coded.fit.scale);
+      ASSERT_TRUE(std::abs(low) <= kLargestF16 && scale >= 0 && scale <= kLargestF16) << low << " " << scale;
+      EXPECT_TRUE(std::is_sorted(coded.values.begin(), coded.values.end()));
+      for (const float x : coded.values) EXPECT_TRUE(x >= low && x <= low + scale * static_cast<float>(levels)) << x;
+    }
+    // A scale of f16 reaches far with many levels: 8 bits hold a million.
+    const Coded wide = through({0, 1e6f}, 255);
+    EXPECT_NEAR(wide.values[1], 1e6f, 1e6 * 0x1.0p-11);
+  }
+}
+
+// A NaN among numbers becomes the minimum; as a bound of the group it makes the group NaN. Neither is undefined
+// behaviour.
+TEST(Codecs, NanIsContained) {
+  for (const CodecInfo& info : integer_codecs()) {
+    const int levels = levels_of(info);
+    EXPECT_EQ(encode_value(kNan, -1.0f, 5.0f, levels), 0);
+    EXPECT_EQ(encode_value(1.0f, kNan, 5.0f, levels), 0);
+    EXPECT_EQ(encode_value(kInfinity, 0.0f, 0.0f, levels), 0);
+    EXPECT_TRUE(std::isnan(to_float(fit_group(kNan, 1.0f, levels).minimum)));
+    EXPECT_EQ(to_float(fit_group(kNan, 1.0f, levels).scale), 0);
+    EXPECT_EQ(to_float(fit_group(0.0f, kNan, levels).scale), 0);
+  }
+}
+
+}  // namespace
+}  // namespace kvpareto
