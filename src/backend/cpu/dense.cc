@@ -61,7 +61,15 @@ Dense::Dense(DType type) : parts_(std::make_unique<Parts>()) {
 Dense::~Dense() = default;
 
 size_t Dense::scratch_bytes(int64_t tokens, int64_t rows, int64_t columns) const {
-  return parts_->plan({tokens, rows, columns, rows, false, false, thread_count()}).scratchpad_desc().get_size();
+  // What oneDNN asks for depends on both (a sum into a [512, 576] product takes twice the bytes).
+  size_t bytes = 0;
+  for (const bool bias : {false, true}) {
+    for (const bool accumulate : {false, true}) {
+      const Shape shape{tokens, rows, columns, rows, bias, accumulate, thread_count()};
+      bytes = std::max(bytes, parts_->plan(shape).scratchpad_desc().get_size());
+    }
+  }
+  return bytes;
 }
 
 void Dense::run(const void* x, const void* weight, const float* bias, float* out, int64_t out_stride, int64_t tokens,
