@@ -5,14 +5,21 @@
 #include "base/random.h"
 #include "engine/batch.h"
 #include "eval/texts.h"
+#include "kv/layout.h"
 
 namespace kvpareto {
 namespace {
 
-// Passages are sampled this many at a time and are at most this long. Longer ones drift into repetition with small
-// models; more at a time cost memory for little speed.
-constexpr int kPassagesAtOnce = 64;
+// Longer passages drift into repetition with small models, shorter ones are over before they have a topic.
 constexpr int kShortestPassage = 256, kLongestPassage = 512;
+// Passages sampled side by side: more gain little speed. Large models take fewer, so that their caches stay this small.
+constexpr int kMostAtOnce = 64, kFewestAtOnce = 4;
+constexpr size_t kMostCacheBytes = size_t{1} << 30;
+
+int passages_at_once(const ModelShape& shape) {
+  const size_t fitting = kMostCacheBytes / cache_bytes(KvScheme(), shape.cache_shape(kLongestPassage));
+  return static_cast<int>(std::clamp<size_t>(fitting, kFewestAtOnce, kMostAtOnce));
+}
 
 // What a document starts with: the model's beginning token, else the end-of-text token that parts documents in
 // training.
@@ -42,9 +49,10 @@ std::vector<int32_t> textless_tokens(const Tokenizer& tokenizer, int vocabulary)
 std::vector<Text> sample_texts(const Model& model, const Tokenizer& tokenizer, const TextSize& size,
                                const std::function<void(double)>& progress) {
   check_size(size);
+  const int at_once = passages_at_once(model.shape);
   const int least = (size.tokens + kLongestPassage - 1) / kLongestPassage;  // passages of one text
-  const int batches = (size.texts * least + kPassagesAtOnce - 1) / kPassagesAtOnce;
-  const int filling = batches * kPassagesAtOnce / size.texts;  // as many as leave no place of a batch empty
+  const int batches = (size.texts * least + at_once - 1) / at_once;
+  const int filling = batches * at_once / size.texts;  // as many as leave no place of a batch empty
   const int passages = std::max(least, std::min(filling, size.tokens / kShortestPassage));
   const int length = (size.tokens + passages - 1) / passages;  // start token included
   const int32_t start = start_token(tokenizer);
@@ -57,8 +65,8 @@ std::vector<Text> sample_texts(const Model& model, const Tokenizer& tokenizer, c
   std::vector<Text> texts(static_cast<size_t>(size.texts));
   for (Text& text : texts) text.origin = fmt::format("self-sampled, seed {}", size.seed);
   const int total = size.texts * passages;
-  for (int done = 0; done < total; done += kPassagesAtOnce) {
-    const int count = std::min(kPassagesAtOnce, total - done);
+  for (int done = 0; done < total; done += at_once) {
+    const int count = std::min(at_once, total - done);
     const std::vector<std::vector<int32_t>> prompts(static_cast<size_t>(count), {start});
     const auto sampled = sample_batch(model, prompts, length - 1, sampling, first_seed + static_cast<uint64_t>(done),
                                       banned, [&](int steps) {
