@@ -79,7 +79,7 @@ class Eval : public Command {
               measure(evaluator, {"w16", to_text(scheme), chunk}, progress, measured.size(), study.get()));
       }
     }
-    print_result(table(measured, find_front(measured), format_));
+    print_result(format_ == "md" ? people_table(measured) : table(measured, find_front(measured), format_));
     for (const Measurement& m : measured) {
       if (m.state == State::kFailed) fail("{} could not be measured: {}", to_text(m.point), m.reason);
     }

@@ -30,8 +30,8 @@ class FrontCommand : public Command {
     const Study study = open_existing_study(study_);
     std::vector<Measurement> measurements = latest_regime(study, model_);
     Front front = find_front(measurements);
-    if (format_ == "md" && !all_) {
-      print_result(front_table(measurements, front));
+    if (format_ == "md") {
+      print_result(all_ ? people_table(measurements) : front_table(measurements, front));
       return;
     }
     if (!all_) {

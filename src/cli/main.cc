@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <csignal>
 #include <cstdio>
 #include <exception>
@@ -24,17 +25,23 @@ Exit run(const std::vector<std::string>& arguments) {
   return Exit::kOk;
 }
 
+// A message is one line, whatever a library put into it.
+std::string one_line(std::string text) {
+  std::replace(text.begin(), text.end(), '\n', ' ');
+  return text;
+}
+
 Exit run_and_report(const std::vector<std::string>& arguments) {
   try {
     return run(arguments);
   } catch (const Error& error) {
-    if (error.what()[0] != '\0') note("{}", error.what());
+    if (error.what()[0] != '\0') note("{}", one_line(error.what()));
     return error.exit();
   } catch (const std::bad_alloc&) {
     note("not enough memory; a shorter context (-c), fewer bits (-ctk, -ctv) or a smaller chunk (-ub) takes less");
     return Exit::kNoMemory;
   } catch (const std::exception& error) {
-    note("internal error, please report it: {}", error.what());
+    note("internal error, please report it: {}", one_line(error.what()));
     return Exit::kFailure;
   }
 }

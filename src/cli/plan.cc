@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 #include <optional>
 
@@ -38,7 +39,8 @@ class Plan : public Command {
 
   void declare(Options& options) override {
     model_.declare(options);
-    options.integers("-c,--ctx-size", contexts_, kContexts, "tokens the cache is allocated for");
+    options.integers("-c,--ctx-size", contexts_, kContexts,
+                     "tokens the cache is allocated for [4096, or what the model was trained for if that is less]");
     kv_.declare(options);
     options.integers("-ub,--ubatch-size", chunks_, kChunks, "tokens of one prefill step");
     options.parsed("--device-memory", "SIZE", "say the longest context that fits into so much memory (512MiB, 8GiB)",
@@ -51,6 +53,7 @@ class Plan : public Command {
     const auto checkpoint = model_.open();
     backend_ = model_.make();
     shape_ = read_shape(*checkpoint);
+    if (contexts_.empty()) contexts_ = {std::min(kDefaultContext, shape_.context)};
     for (const int context : contexts_) check_context(context, shape_, model_.path);
     std::vector<nlohmann::ordered_json> rows;
     std::vector<std::vector<std::string>> table = {header()};
@@ -142,7 +145,7 @@ class Plan : public Command {
 
   ModelOptions model_;
   KvOptions kv_;
-  std::vector<int> contexts_ = {4096}, chunks_ = {256};
+  std::vector<int> contexts_, chunks_ = {256};
   std::optional<double> device_bytes_;
   std::string format_ = "md";
   std::unique_ptr<Backend> backend_;

@@ -12,6 +12,7 @@
 #include "base/file.h"
 #include "base/hash.h"
 #include "base/interrupt.h"
+#include "base/progress.h"
 #include "base/text.h"
 #include "cli/command.h"
 #include "cli/output.h"
@@ -23,6 +24,8 @@ namespace kvpareto {
 namespace {
 
 using Clock = std::chrono::steady_clock;
+
+constexpr size_t kLongPrompt = 2000;  // tokens; reading more takes seconds and shows progress
 
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
@@ -97,7 +100,7 @@ class Run : public Command {
     const SessionOptions options = {schemes.front(), context_for(tokens.size(), shape), chunk_, 1};
     warn(loaded, options);
     Session session(loaded.model, options);
-    introduce(loaded, session, tokens.size());
+    introduce(loaded, session);
     generate_text(loaded, session, tokens);
   }
 
@@ -143,7 +146,7 @@ class Run : public Command {
     if (!warning.empty()) note("{}{}{}", colour ? "\033[1;31m" : "", warning, colour ? "\033[0m" : "");
   }
 
-  void introduce(const LoadedModel& loaded, const Session& session, size_t prompt) const {
+  void introduce(const LoadedModel& loaded, const Session& session) const {
     const Model& model = loaded.model;
     const KvScheme& scheme = session.options().scheme;
     const MemoryParts bytes = session.bytes();
@@ -154,26 +157,37 @@ class Run : public Command {
          human_bytes(static_cast<double>(bytes.total())), human_bytes(static_cast<double>(bytes.weights)),
          human_bytes(static_cast<double>(bytes.kv)), human_bytes(static_cast<double>(bytes.scratch)),
          human_bytes(static_cast<double>(bytes.logits)), session.options().context, session.options().chunk);
-    if (prompt > 2000) note("reading a prompt of {} tokens", prompt);
+  }
+
+  // All but the prompt's last token, which generate() continues from.
+  void read(Session& session, std::span<const int32_t> prompt) const {
+    Progress progress("reading the prompt", static_cast<double>(prompt.size()), "tokens");
+    session.prefill(prompt, [&](int64_t done) {
+      stop_if_interrupted();
+      if (prompt.size() > kLongPrompt) progress.update(static_cast<double>(done));
+    });
   }
 
   void generate_text(const LoadedModel& loaded, Session& session, const std::vector<int32_t>& prompt) const {
+    const std::span<const int32_t> all(prompt), before = all.first(prompt.size() - 1);
+    const auto start = Clock::now();
+    if (!before.empty()) read(session, before);
+    const double reading = seconds_since(start);
     Stream stream(loaded.tokenizer);
     Random random(seed_);
-    const auto start = Clock::now();
-    auto first = start;
     int64_t generated = 0;
-    generate(session, prompt, predict_, sampling_, random, [&](int32_t token) {
-      if (generated++ == 0) first = Clock::now();
+    const auto answer = Clock::now();
+    generate(session, all.last(1), predict_, sampling_, random, [&](int32_t token) {
+      ++generated;
       if (loaded.tokenizer.is_end(token) || interrupted()) return false;
       stream.add(token);
       return true;
     });
-    const double decoding = seconds_since(first), reading = std::chrono::duration<double>(first - start).count();
+    const double writing = seconds_since(answer);
     stream.finish();
-    note("prompt {} tokens at {:.1f} tokens/s; {} tokens generated at {:.1f} tokens/s", prompt.size(),
-         static_cast<double>(prompt.size()) / reading, generated,
-         generated > 1 ? static_cast<double>(generated - 1) / decoding : 0.0);
+    note("prompt of {} tokens read at {:.1f} tokens/s, {} tokens generated at {:.1f} tokens/s", prompt.size(),
+         before.empty() ? 0.0 : static_cast<double>(before.size()) / reading, generated,
+         static_cast<double>(generated) / writing);
     if (interrupted()) throw Error(Exit::kInterrupted, "");
   }
 

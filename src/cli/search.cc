@@ -61,7 +61,9 @@ class Search : public Command {
 
   void declare(Options& options) override {
     model_.declare(options);
-    options.integer("-c,--ctx-size", context_, {16, kMostContext}, "tokens to search at: the last ones are scored");
+    options.integer(
+        "-c,--ctx-size", context_, {16, kMostContext},
+        "tokens to search at, the last of them scored [4096, or what the model was trained for if that is less]");
     options.text("--study", "FILE", study_, "where measurements are kept");
     options.text("--report", "FILE.html", report_, "the page to write; tables go beside it");
     options.number("--max-loss", max_loss_, 0, 100, "divergence in nats/token above which a configuration is broken");
@@ -84,6 +86,7 @@ class Search : public Command {
 
   void run() override {
     const ModelShape shape = read_shape(*model_.open());
+    if (context_ == 0) context_ = std::min(kDefaultContext, shape.context);
     check_context(context_, shape, model_.path);
     const Space space = make_space(space_, shape);
     if (space_.preset == "demo" && max_seconds_ == 0) max_seconds_ = kDemoSeconds;
@@ -202,7 +205,7 @@ class Search : public Command {
   ModelOptions model_;
   SpaceOptions space_;
   TextOptions texts_;
-  int context_ = 4096, needles_ = 4;
+  int context_ = 0, needles_ = 4;
   double max_loss_ = kDefaultMaxLoss, max_seconds_ = 0;  // 0: no limit
   std::string study_ = kDefaultStudy, report_ = "kvpareto-report.html", sampler_ = "grid";
 };

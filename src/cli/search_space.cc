@@ -18,7 +18,7 @@ struct Bits {
 
 struct Preset {
   const char* name;
-  std::vector<Bits> bits;  // with the first of the groups
+  std::vector<Bits> bits;  // with the first of the groups that fits the model
   std::vector<std::string> groups;
   std::vector<Bits> bits_of_other_groups;
   std::vector<int> chunks;
@@ -76,15 +76,17 @@ Space make_space(const SpaceOptions& options, const ModelShape& shape) {
   const std::vector<std::string>& groups = own_groups ? options.groups : preset.groups;
   Space space;
   space.kv = {"k16v16"};
-  for (size_t g = 0; g < groups.size(); ++g) {
-    std::vector<Bits> bits = g == 0 ? preset.bits : preset.bits_of_other_groups;
+  bool first = true;
+  for (const std::string& group : groups) {
+    const std::string problem = why_invalid(parse_scheme("k8v8g" + group), shape.layers, shape.head_dim);
+    if (!problem.empty() && own_groups) fail_usage("--groups {}: {}", group, problem);
+    if (!problem.empty()) continue;
+    std::vector<Bits> bits = first ? preset.bits : preset.bits_of_other_groups;
     if (own_bits) bits = product(options.k_bits, options.v_bits);
     for (const Bits& pair : bits) {
-      const KvScheme scheme = parse_scheme(fmt::format("k{}v{}g{}", pair.k, pair.v, groups[g]));
-      const std::string problem = why_invalid(scheme, shape.layers, shape.head_dim);
-      if (problem.empty()) add_once(space.kv, to_text(scheme));
-      if (!problem.empty() && own_groups) fail_usage("--groups {}: {}", groups[g], problem);
+      add_once(space.kv, to_text(parse_scheme(fmt::format("k{}v{}g{}", pair.k, pair.v, group))));
     }
+    first = false;
   }
   space.chunks = {kBaselineChunk};
   for (const int chunk : options.chunks.empty() ? preset.chunks : options.chunks) {

@@ -17,6 +17,7 @@
 namespace kvpareto {
 
 inline constexpr int kMostContext = 1 << 24;  // tokens; no model comes near, and sizes stay far from overflow
+inline constexpr int kDefaultContext = 4096;
 inline constexpr Range kContexts = {1, kMostContext};
 inline constexpr Range kChunks = {1, 65536};
 

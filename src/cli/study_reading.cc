@@ -130,6 +130,33 @@ std::string write_report(const std::string& path, const ReportInput& input) {
   return fmt::format("report: {} (tables: {}.csv, {}.json)", path, stem, stem);
 }
 
+std::string people_table(const std::vector<Measurement>& measurements) {
+  static const std::vector<std::string> kNames = {"effective_bits",  "kv_bytes",   "peak_bytes", "kld_mean",
+                                                  "kld_p999",        "same_top",   "delta_nll",  "needle",
+                                                  "needle_multikey", "prefill_ts", "decode_ts"};
+  std::vector<const Figure*> shown;
+  for (const std::string& name : kNames) {
+    const bool present = std::any_of(measurements.begin(), measurements.end(),
+                                     [&](const Measurement& m) { return m.values.contains(name); });
+    if (present) shown.push_back(find_figure(name));
+  }
+  std::vector<std::vector<std::string>> rows = {{"KV", "chunk"}};
+  for (const Figure* figure : shown) rows.front().push_back(figure->label);
+  rows.front().push_back("");
+  const Front front = find_front(measurements);
+  for (size_t i = 0; i < measurements.size(); ++i) {
+    const Measurement& m = measurements[i];
+    rows.push_back({m.point.kv, std::to_string(m.point.chunk)});
+    for (const Figure* figure : shown) {
+      const auto found = m.values.find(figure->name);
+      rows.back().push_back(found == m.values.end() ? "" : in_words(*figure, found->second));
+    }
+    const std::string standing = front.dominated[i] ? "" : "on the front";
+    rows.back().push_back(m.state == State::kFailed ? "failed: " + m.reason : standing);
+  }
+  return markdown(rows);
+}
+
 std::string recommendation(const Findings& findings, const std::string& model_path) {
   if (!findings.recommended) {
     return fmt::format("Nothing measured stays within {} nats/token of the 16-bit baseline.\n", findings.max_loss);
