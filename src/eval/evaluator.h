@@ -6,7 +6,6 @@
 #include <string>
 #include <vector>
 
-#include "checkpoint/checkpoint.h"
 #include "engine/session.h"
 #include "eval/texts.h"
 #include "model/model.h"
@@ -15,30 +14,37 @@
 namespace kvpareto {
 
 struct EvalOptions {
-  int context = 0;    // tokens the cache is allocated for; 0 means prefill + scored
-  int prefill = 4096;  // tokens before the scored ones
-  int scored = 512;    // tokens scored per text
-  int step = 128;      // tokens of one teacher-forced step
-  int needles = 0;     // samples of each retrieval task; 0 skips them
-  int needle_tokens = 2048;  // length of a retrieval prompt
+  int context = 0;            // tokens the cache is allocated for; 0 means prefill + scored
+  int prefill = 4096;         // tokens before the scored ones
+  int scored = 512;           // tokens scored per text; 0 means all that follow the prefill
+  int step = 128;             // tokens of one teacher-forced step; a point whose chunk is smaller steps by its chunk
+  int needles = 0;            // samples of each retrieval task; 0 skips them
+  int needle_tokens = 2048;   // length of a retrieval prompt with its answer
+  std::string haystack;       // running text to hide needles in; empty: the program writes its own
+  std::string chat_template;  // of the model file; shown to the model in retrieval tasks
   uint64_t seed = 1;
 };
 
-// Holds the model, the texts and the 16-bit reference (hidden states of the scored positions: exact logits at hidden * 4
-// bytes a position, never context * vocabulary); swapping the KV scheme is free.
+// Holds the texts and the 16-bit reference of a model (hidden states of the scored positions: exact logits at hidden *
+// 4 bytes a position, never context * vocabulary); swapping the KV scheme is free. Model and tokenizer must outlive it.
 class Evaluator {
  public:
   // Progress of one measurement: fraction done, what is under way.
   using Watcher = std::function<void(double, const std::string&)>;
 
+  // A text may have a token more than prefill + scored: the one that the last scored position predicts. Throws Error
+  // (kUsage): no text, a shorter one, a context that does not hold them or is longer than the model's, ids outside the
+  // vocabulary, needle_tokens too few; (kFailure) a chat template that retrieval tasks need and that is not known.
   Evaluator(const Model& model, const Tokenizer& tokenizer, std::vector<Text> texts, const EvalOptions& options);
   ~Evaluator();
 
   // The circumstances of every measurement this evaluator makes.
   const Regime& regime() const;
-  // Failure is a state of the result, with its reason; only an interrupt (Error kInterrupted) is thrown.
+  // Memory, divergence and speed. Failure is a state of the result, with its reason; only an interrupt (Error
+  // kInterrupted) is thrown.
   Measurement measure(const Point& point, const Watcher& watch = {});
-  // Adds the retrieval tasks (options.needles samples each) to a measurement that lacks them.
+  // Adds the retrieval tasks (options.needles samples each, the same for every point) to a measurement that lacks them.
+  // Failure as in measure(); a measurement that failed already is left alone.
   void measure_tasks(Measurement& measurement, const Watcher& watch = {});
 
  private:

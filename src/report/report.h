@@ -11,7 +11,8 @@
 namespace kvpareto {
 
 // How total memory grows with the context for one scheme, from the memory model; computed by the caller, who knows the
-// model: the report only draws it. Stored in the study beside the measurements (Measurement::values cannot hold curves).
+// model: the report only draws it. Stored in the study beside the measurements (Measurement::values cannot hold
+// curves).
 struct MemoryCurve {
   std::string kv;
   std::vector<int> contexts;

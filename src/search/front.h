@@ -17,7 +17,7 @@ struct Objectives {
 };
 
 // Losses below this (nats/token) are noise of 16-bit arithmetic: on the logarithmic scale they count as this much.
-inline constexpr double kLossFloor = 1e-4;
+inline constexpr double kLossFloor = 1e-3;
 
 // Members and dominance compare the values as they are. Knee and hypervolume scale both axes to [0,1]:
 //   x = (cost - lowest) / (highest - lowest)

@@ -1,0 +1,217 @@
+// The main job: propose, measure, record, until nothing is left or the time is up.
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+#include <chrono>
+#include <cmath>
+
+#include "base/error.h"
+#include "base/progress.h"
+#include "base/text.h"
+#include "cli/command.h"
+#include "cli/output.h"
+#include "cli/search_space.h"
+#include "cli/shared_options.h"
+#include "cli/study_reading.h"
+#include "eval/evaluator.h"
+#include "study/measurement_json.h"
+
+namespace kvpareto {
+namespace {
+
+// Seconds a search has taken, earlier runs of it included: kept in the study, so that a search that was bounded by its
+// time and is started again does not begin a second helping.
+class TimeSpent {
+ public:
+  TimeSpent(Study& study, const Regime& regime) : study_(study), name_("seconds spent on " + regime_key(regime)) {
+    const std::string kept = study.note(name_).value_or("0");
+    std::from_chars(kept.data(), kept.data() + kept.size(), earlier_);
+  }
+  double seconds() const {
+    return earlier_ + std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
+  }
+  void keep(double at_least = 0) { study_.set_note(name_, fmt::format("{:.1f}", std::max(seconds(), at_least))); }
+
+ private:
+  Study& study_;
+  std::string name_;
+  double earlier_ = 0;
+  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+};
+
+constexpr double kDemoSeconds = 270;
+constexpr double kShareOfTasks = 0.25;  // of a bounded time, for the retrieval tasks of the front's points
+
+class Search : public Command {
+ public:
+  About about() const override {
+    return {
+        "search",
+        "find the frontier of memory against divergence",
+        "Measures KV-cache precisions, group sizes and prefill chunks of a model at one context length, keeps every "
+        "measurement in a study (SQLite), and ends with the frontier as a table, a recommendation, the command that "
+        "uses it, and a report. It can be stopped at any moment (Ctrl-C, kill -9) and goes on where it was when the "
+        "same command is given again. The 16-bit baseline is always measured first.",
+        {"search -m model.gguf", "search -m model.gguf -c 8192 --text book.txt --max-time 30m",
+         "search -m model.gguf --k-bits 8,4 --v-bits 8,4,2 --groups 32,64 --chunks 128-512+128",
+         "search -m model.gguf --preset demo --report demo.html"}};
+  }
+
+  void declare(Options& options) override {
+    model_.declare(options);
+    options.integer(
+        "-c,--ctx-size", context_, {16, kMostContext},
+        "tokens to search at, the last of them scored [4096, or what the model was trained for if that is less]");
+    options.text("--study", "FILE", study_, "where measurements are kept");
+    options.text("--report", "FILE.html", report_, "the page to write; tables go beside it");
+    options.number("--max-loss", max_loss_, 0, 100, "divergence in nats/token above which a configuration is broken");
+    options.parsed("--max-time", "TIME",
+                   "stop after so much time, earlier runs included (90s, 5m, 1h) [demo: 4.5m, else none]",
+                   [this](const std::string& text) { max_seconds_ = parse_seconds("--max-time", text); });
+    options.heading("Space");
+    options.choice("--preset", space_.preset, preset_names(), "which configurations: a few within minutes, or all");
+    options.choice("--sampler", sampler_, sampler_names(), "how the next configuration is chosen");
+    bits(options, "--k-bits", space_.k_bits, "bits of keys: 16,8,4,3,2 [the preset's]");
+    bits(options, "--v-bits", space_.v_bits, "bits of values [the preset's]");
+    options.list("--groups", "LIST", space_.groups,
+                 "channels that share a scale: 32,64,128 or h, the whole head [the preset's]");
+    options.integers("--chunks", space_.chunks, kChunks, "prefill chunks to try on the best schemes [the preset's]");
+    texts_.declare(options);
+    options.integer("--needles", needles_, {0, 100000},
+                    "samples of each retrieval task for the frontier's points; 0: none");
+    model_.declare_machine(options);
+  }
+
+  void run() override {
+    const ModelShape shape = read_shape(*model_.open());
+    if (context_ == 0) context_ = std::min(kDefaultContext, shape.context);
+    check_context(context_, shape, model_.path);
+    const Space space = make_space(space_, shape);
+    if (space_.preset == "demo" && max_seconds_ == 0) max_seconds_ = kDemoSeconds;
+    Study study(study_);
+    try {
+      search(space, shape, study);
+    } catch (const Error& error) {
+      if (error.exit() != Exit::kInterrupted) throw;
+      throw Error(Exit::kInterrupted,
+                  fmt::format("interrupted; {} measurements are kept in {}, and the same command goes on from there",
+                              study.all().size(), study_));
+    }
+  }
+
+ private:
+  static void bits(Options& options, const std::string& name, std::vector<int>& bits, const std::string& help) {
+    options.parsed(name, "LIST", help, [name, &bits](const std::string& text) {
+      for (const std::string& part : parse_list(name, text)) {
+        bits.push_back(std::stoi(parse_choice(name, part, {"16", "8", "4", "3", "2"})));
+      }
+    });
+  }
+
+  EvalOptions eval_options(const LoadedModel& loaded) const {
+    EvalOptions options;
+    options.scored = std::min(512, context_ / 4);
+    options.prefill = context_ - options.scored;
+    options.context = context_;
+    options.needles = needles_;
+    options.needle_tokens = std::min(1024, context_ / 2);
+    options.chat_template = loaded.checkpoint->vocabulary().chat_template;
+    options.seed = texts_.seed;
+    return options;
+  }
+
+  void search(const Space& space, const ModelShape& shape, Study& study) {
+    const LoadedModel loaded = load(model_);
+    Evaluator evaluator(loaded.model, loaded.tokenizer, texts_.obtain(loaded, context_ + 1, &study),
+                        eval_options(loaded));
+    TimeSpent spent(study, evaluator.regime());
+    std::vector<Measurement> measured = study.all(evaluator.regime());
+    const auto sampler = make_sampler(sampler_, space, texts_.seed);
+    measure_points(evaluator, *sampler, study, spent, measured);
+    if (needles_ > 0) measure_tasks(evaluator, study, spent, measured);
+    measured = study.all(evaluator.regime());
+    keep_curves(study, measured, shape, *loaded.backend);
+    conclude(study, measured);
+  }
+
+  bool time_is_up(TimeSpent& spent, double share) const {
+    return max_seconds_ > 0 && spent.seconds() >= share * max_seconds_;
+  }
+
+  void measure_points(Evaluator& evaluator, Sampler& sampler, Study& study, TimeSpent& spent,
+                      std::vector<Measurement>& measured) const {
+    const double share = needles_ > 0 ? 1 - kShareOfTasks : 1;
+    Progress progress("search", static_cast<double>(sampler.expected()), "points");
+    progress.skip(static_cast<double>(measured.size()));
+    for (auto points = sampler.propose(measured); !points.empty(); points = sampler.propose(measured)) {
+      progress.set_total(static_cast<double>(std::max(sampler.expected(), measured.size() + points.size())));
+      for (const Point& point : points) {
+        if (time_is_up(spent, share)) return;
+        measured.push_back(evaluator.measure(point, [&](double fraction, const std::string& what) {
+          progress.update(static_cast<double>(measured.size()) + fraction, fmt::format("{} {}", point.kv, what));
+        }));
+        study.record(measured.back());
+        spent.keep();
+        progress.update(static_cast<double>(measured.size()), result_text(measured.back()));
+      }
+    }
+  }
+
+  // Retrieval for the baseline and the front, cheapest last: what a person would choose from.
+  void measure_tasks(Evaluator& evaluator, Study& study, TimeSpent& spent, std::vector<Measurement>& measured) const {
+    const Findings findings = read_study({measured, {}, max_loss_});
+    std::vector<size_t> wanted(findings.front.members.rbegin(), findings.front.members.rend());
+    if (findings.baseline) wanted.insert(wanted.begin(), *findings.baseline);
+    if (findings.recommended) wanted.insert(wanted.begin() + std::min<size_t>(1, wanted.size()), *findings.recommended);
+    Progress progress("retrieval", static_cast<double>(wanted.size()), "points");
+    for (size_t done = 0; done < wanted.size(); ++done) {
+      Measurement& m = measured[wanted[done]];
+      if (!std::isnan(m.value("needle"))) continue;
+      if (time_is_up(spent, 1)) break;
+      Measurement with_tasks = m;
+      evaluator.measure_tasks(with_tasks, [&](double fraction, const std::string& what) {
+        progress.update(static_cast<double>(done) + fraction, fmt::format("{} {}", m.point.kv, what));
+      });
+      if (with_tasks.state == State::kFailed) {
+        note("{}: retrieval could not be measured: {}", to_text(m.point), with_tasks.reason);
+        return;
+      }
+      m = with_tasks;
+      study.record(m);
+      spent.keep();
+    }
+  }
+
+  static std::string result_text(const Measurement& m) {
+    if (m.state == State::kFailed) return fmt::format("{} failed: {}", to_text(m.point), m.reason);
+    return fmt::format("{}: {} at {:.4f} nats", to_text(m.point), human_bytes(m.value("peak_bytes")),
+                       m.value("kld_mean"));
+  }
+
+  void conclude(const Study& study, const std::vector<Measurement>& measured) const {
+    const auto failed =
+        std::find_if(measured.begin(), measured.end(), [](const Measurement& m) { return m.state == State::kFailed; });
+    const ReportInput input = report_input(study, measured, max_loss_);
+    const Findings findings = read_study(input);
+    if (findings.count_complete() == 0)
+      fail("nothing could be measured: {}", failed == measured.end() ? "the time was up" : failed->reason);
+    const std::string written = write_report(report_, input);
+    print_result(front_table(measured, findings.front) + "\n" + recommendation(findings, model_.path) + written + "\n");
+    if (failed != measured.end()) note("{} could not be measured: {}", to_text(failed->point), failed->reason);
+  }
+
+  ModelOptions model_;
+  SpaceOptions space_;
+  TextOptions texts_;
+  int context_ = 0, needles_ = 4;
+  double max_loss_ = kDefaultMaxLoss, max_seconds_ = 0;  // 0: no limit
+  std::string study_ = kDefaultStudy, report_ = "kvpareto-report.html", sampler_ = "grid";
+};
+
+}  // namespace
+
+std::unique_ptr<Command> make_search() { return std::make_unique<Search>(); }
+
+}  // namespace kvpareto

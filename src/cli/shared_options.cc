@@ -1,0 +1,143 @@
+#include "cli/shared_options.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdlib>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "base/hash.h"
+#include "base/interrupt.h"
+#include "base/parallel.h"
+#include "base/progress.h"
+#include "base/text.h"
+#include "cli/output.h"
+
+namespace kvpareto {
+
+void ModelOptions::declare(Options& options) { options.text("-m,--model", "FILE", path, "the model (GGUF)"); }
+
+void ModelOptions::declare_machine(Options& options) {
+  options.heading("Common options");
+  options.integer("-t,--threads", threads, {1, 1024}, "threads to compute with [all of the machine's]");
+  std::vector<std::string> names = backend_names();
+  names.insert(names.begin(), "auto");
+  options.choice("--backend", backend, names, "instruction set to compute with; auto is the best this machine has");
+}
+
+std::unique_ptr<Checkpoint> ModelOptions::open() const {
+  if (path.empty()) {
+    fail_usage("which model? -m FILE names it; 'tools/fetch_model.py smollm2-135m' fetches the demo model");
+  }
+  return open_checkpoint(path);
+}
+
+std::unique_ptr<Backend> ModelOptions::make() const {
+  if (threads > 0) set_thread_count(threads);
+  return make_backend(backend);
+}
+
+LoadedModel load(const ModelOptions& options) {
+  auto checkpoint = options.open();
+  auto backend = options.make();
+  Tokenizer tokenizer = load_tokenizer(*checkpoint);
+  Progress progress("loading", 100, "%");
+  const auto start = std::chrono::steady_clock::now();
+  Model model = load_model(*checkpoint, *backend, [&](double fraction) {
+    stop_if_interrupted();
+    // A model that is there within a second needs no progress.
+    if (std::chrono::steady_clock::now() - start > std::chrono::seconds(1)) progress.update(100 * fraction);
+  });
+  return {std::move(checkpoint), std::move(backend), std::move(tokenizer), std::move(model)};
+}
+
+void KvOptions::declare(Options& options) {
+  options.list(
+      "-ctk,--cache-type-k", "TYPES", type_k,
+      "precision of keys: bf16 int8 int4 int3 int2, with g32 for groups of 32 channels; f16 q8_0 q4_0 too [bf16]");
+  options.list("-ctv,--cache-type-v", "TYPES", type_v, "precision of values [bf16]");
+  options.list("--kv", "SCHEMES", kv, "both at once: k8v4, k4v4g32, ... instead of -ctk and -ctv");
+}
+
+std::vector<KvScheme> KvOptions::schemes(const ModelShape& shape, const std::string& fallback) const {
+  std::vector<KvScheme> wanted;
+  if (!kv.empty() && (!type_k.empty() || !type_v.empty())) {
+    fail_usage("--kv says both types at once: give it or -ctk and -ctv, not all");
+  }
+  for (const std::string& text : kv) wanted.push_back(parse_scheme(text));
+  if (!type_k.empty() || !type_v.empty()) {
+    const std::vector<std::string> plain = {"bf16"};
+    for (const std::string& keys : type_k.empty() ? plain : type_k) {
+      for (const std::string& values : type_v.empty() ? plain : type_v) {
+        wanted.push_back(KvScheme({parse_side(keys), parse_side(values)}));
+      }
+    }
+  }
+  if (wanted.empty()) wanted.push_back(parse_scheme(fallback));
+  std::vector<KvScheme> schemes;
+  for (const KvScheme& scheme : wanted) {
+    const std::string problem = why_invalid(scheme, shape.layers, shape.head_dim);
+    if (!problem.empty()) fail_usage("{}", problem);
+    if (std::find(schemes.begin(), schemes.end(), scheme) == schemes.end()) schemes.push_back(scheme);
+  }
+  return schemes;
+}
+
+void TextOptions::declare(Options& options) {
+  options.heading("Text");
+  options.text("--text", "FILE", file, "measure on stretches of this text [text that the model samples itself]");
+  options.integer("--texts", texts, {1, 10000}, "how many texts");
+  options.seed(seed);
+}
+
+namespace {
+
+std::string to_json(const std::vector<Text>& texts) {
+  nlohmann::json all = nlohmann::json::array();
+  for (const Text& text : texts) all.push_back({{"tokens", text.tokens}, {"origin", text.origin}});
+  return all.dump();
+}
+
+std::vector<Text> texts_from_json(const std::string& json, const std::string& where) {
+  try {
+    std::vector<Text> texts;
+    for (const auto& text : nlohmann::json::parse(json)) {
+      texts.push_back({text.at("tokens").get<std::vector<int32_t>>(), text.at("origin").get<std::string>()});
+    }
+    return texts;
+  } catch (const nlohmann::json::exception& error) {
+    fail("{}: the texts kept in it cannot be read: {}", where, error.what());
+  }
+}
+
+}  // namespace
+
+std::vector<Text> TextOptions::obtain(const LoadedModel& loaded, int tokens, Study* study) const {
+  if (!token_file.empty()) return texts_of_token_file(token_file, loaded.model.shape.vocabulary);
+  const TextSize size = {.texts = texts, .tokens = tokens, .seed = seed};
+  const char* data = std::getenv("KVPARETO_DATA");
+  Progress progress("sampling text", 100, "%");
+  const auto obtain_now = [&] {
+    return default_texts(loaded.model, loaded.tokenizer, file, data == nullptr ? "" : data, size,
+                         [&](double fraction) { progress.update(100 * fraction); });
+  };
+  if (study == nullptr || !file.empty() || data != nullptr) return obtain_now();
+  const std::string name =
+      fmt::format("texts of {}, {} of {} tokens, seed {}", fingerprint(loaded.model.fingerprint), texts, tokens, seed);
+  if (const auto kept = study->note(name)) return texts_from_json(*kept, study->path());
+  const std::vector<Text> sampled = obtain_now();
+  study->set_note(name, to_json(sampled));
+  return sampled;
+}
+
+void check_context(int64_t context, const ModelShape& shape, const std::string& path) {
+  if (context <= shape.context) return;
+  fail_usage("a context of {} tokens is longer than the {} that {} was trained for", context, shape.context, path);
+}
+
+std::string key_type(const KvScheme& scheme) { return to_text(scheme.at(0).keys); }
+std::string value_type(const KvScheme& scheme) { return to_text(scheme.at(0).values); }
+
+}  // namespace kvpareto

@@ -1,0 +1,78 @@
+#pragma once
+// Options that several subcommands have, and what follows from them: the model, its KV schemes, the texts.
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "backend/backend.h"
+#include "checkpoint/checkpoint.h"
+#include "cli/options.h"
+#include "eval/texts.h"
+#include "kv/scheme.h"
+#include "model/model.h"
+#include "study/study.h"
+
+namespace kvpareto {
+
+inline constexpr int kMostContext = 1 << 24;  // tokens; no model comes near, and sizes stay far from overflow
+inline constexpr int kDefaultContext = 4096;
+inline constexpr Range kContexts = {1, kMostContext};
+inline constexpr Range kChunks = {1, 65536};
+
+inline const std::string kDefaultStudy = "kvpareto-study.db";
+
+// -m, -t, --backend.
+struct ModelOptions {
+  std::string path;
+  int threads = 0;  // 0: all
+  std::string backend = "auto";
+
+  void declare(Options& options);
+  void declare_machine(Options& options);  // -t and --backend alone
+  // The model's file, with a hint at the demo model if none was given.
+  std::unique_ptr<Checkpoint> open() const;
+  std::unique_ptr<Backend> make() const;
+};
+
+// A model in memory with all it needs. Members in the order in which they depend on each other.
+struct LoadedModel {
+  std::unique_ptr<Checkpoint> checkpoint;
+  std::unique_ptr<Backend> backend;
+  Tokenizer tokenizer;
+  Model model;
+};
+// Shows progress while it loads.
+LoadedModel load(const ModelOptions& options);
+
+// -ctk, -ctv, --kv.
+struct KvOptions {
+  std::vector<std::string> type_k, type_v, kv;
+
+  void declare(Options& options);
+  // Every combination of the types of K and V, or the schemes of --kv; `fallback` if nothing was given. Each once, all
+  // of them valid for the model. Throws Error (kUsage).
+  std::vector<KvScheme> schemes(const ModelShape& shape, const std::string& fallback = "k16v16") const;
+};
+
+// --text, --tokens, --texts, --seed: what divergence is measured on.
+struct TextOptions {
+  std::string file, token_file;
+  int texts = 2;
+  uint64_t seed = 1;
+
+  void declare(Options& options);
+  // `tokens` ids for each text; texts that the model samples itself are kept in the study if there is one, so that they
+  // are sampled once.
+  std::vector<Text> obtain(const LoadedModel& loaded, int tokens, Study* study) const;
+};
+
+// Throws Error (kUsage) naming both if the model was not made for so many tokens.
+void check_context(int64_t context, const ModelShape& shape, const std::string& path);
+
+// "int4" as users of llama.cpp write the sides of a scheme.
+std::string key_type(const KvScheme& scheme);
+std::string value_type(const KvScheme& scheme);
+
+}  // namespace kvpareto

@@ -1,0 +1,205 @@
+#include "cli/study_reading.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "base/text.h"
+#include "cli/output.h"
+#include "report/format.h"
+#include "study/measurement_json.h"
+
+namespace kvpareto {
+namespace {
+
+std::string curves_name(const Measurement& m) {
+  return fmt::format("memory curves of {}, chunk {}", m.regime.model_hash, m.point.chunk);
+}
+
+// From 1024 tokens to what the model was trained for, doubling; the model's limit last.
+std::vector<int> curve_contexts(const ModelShape& shape) {
+  std::vector<int> contexts;
+  for (int context = 1024; context < shape.context; context *= 2) contexts.push_back(context);
+  contexts.push_back(shape.context);
+  return contexts;
+}
+
+MemoryCurve curve_of(const std::string& kv, int chunk, const ModelShape& shape, const Backend& backend) {
+  MemoryCurve curve;
+  curve.kv = kv;
+  curve.contexts = curve_contexts(shape);
+  for (const int context : curve.contexts) {
+    const MemoryParts parts = session_bytes(shape, backend, {parse_scheme(kv), context, chunk, 1});
+    curve.weights_bytes.push_back(static_cast<double>(parts.weights));
+    curve.kv_bytes.push_back(static_cast<double>(parts.kv));
+    curve.scratch_bytes.push_back(static_cast<double>(parts.scratch));
+    curve.logits_bytes.push_back(static_cast<double>(parts.logits));
+  }
+  return curve;
+}
+
+std::vector<MemoryCurve> kept_curves(const Study& study, const Measurement& m) {
+  std::vector<MemoryCurve> curves;
+  const auto kept = study.note(curves_name(m));
+  if (!kept) return curves;
+  try {
+    for (const auto& json : nlohmann::json::parse(*kept)) {
+      curves.push_back({json.at("kv"), json.at("contexts"), json.at("weights_bytes"), json.at("kv_bytes"),
+                        json.at("scratch_bytes"), json.at("logits_bytes")});
+    }
+  } catch (const nlohmann::json::exception& error) {
+    fail("{}: the memory curves kept in it cannot be read: {}", study.path(), error.what());
+  }
+  return curves;
+}
+
+bool is_sound(const Measurement& m, double max_loss) {
+  return m.state == State::kDone && m.value("kld_mean") <= max_loss && std::isfinite(m.value("peak_bytes"));
+}
+
+std::string divergence(const Measurement& m) { return with_error(m.values.at("kld_mean")); }
+
+}  // namespace
+
+std::vector<Measurement> latest_regime(const Study& study, const std::string& model) {
+  std::vector<Measurement> all = study.all();
+  if (all.empty()) fail("{} holds no measurements yet; 'kvpareto search' makes them", study.path());
+  std::set<std::string> models;
+  for (const Measurement& m : all) models.insert(m.regime.model);
+  std::erase_if(all, [&](const Measurement& m) { return m.regime.model.find(model) == std::string::npos; });
+  if (all.empty()) {
+    const std::vector<std::string> names(models.begin(), models.end());
+    fail_usage("{} holds nothing of a model '{}'; did you mean '{}'?", study.path(), model, nearest(model, names));
+  }
+  const std::string latest = regime_key(all.back().regime);
+  const size_t before = all.size();
+  std::erase_if(all, [&](const Measurement& m) { return regime_key(m.regime) != latest; });
+  if (all.size() < before) {
+    const Regime& regime = all.back().regime;
+    note("{} measurements of {} at context {}; {} others in {} were made under other circumstances", all.size(),
+         regime.model, regime.context, before - all.size(), study.path());
+  }
+  return all;
+}
+
+void keep_curves(Study& study, const std::vector<Measurement>& measurements, const ModelShape& shape,
+                 const Backend& backend) {
+  const Findings findings = read_study({measurements, {}, kDefaultMaxLoss});
+  if (findings.points.empty()) return;
+  std::vector<std::string> schemes = {"k16v16"};
+  for (const size_t i : findings.front.members) schemes.push_back(findings.points[i].point.kv);
+  nlohmann::json all = nlohmann::json::array();
+  std::set<std::string> seen;
+  for (const std::string& kv : schemes) {
+    if (!seen.insert(kv).second) continue;
+    const MemoryCurve curve = curve_of(kv, findings.chunk, shape, backend);
+    all.push_back({{"kv", curve.kv},
+                   {"contexts", curve.contexts},
+                   {"weights_bytes", curve.weights_bytes},
+                   {"kv_bytes", curve.kv_bytes},
+                   {"scratch_bytes", curve.scratch_bytes},
+                   {"logits_bytes", curve.logits_bytes}});
+  }
+  study.set_note(curves_name(findings.points.front()), all.dump());
+}
+
+ReportInput report_input(const Study& study, const std::vector<Measurement>& measurements, double max_loss) {
+  ReportInput input{.measurements = measurements, .curves = {}, .max_loss = max_loss};
+  const std::vector<MemoryCurve> curves = kept_curves(study, measurements.front());
+  const Findings findings = read_study(input);
+  const std::string chosen = findings.recommended ? findings.points[*findings.recommended].point.kv : "";
+  for (const MemoryCurve& curve : curves) {
+    if (curve.kv == "k16v16" || curve.kv == chosen) input.curves.push_back(curve);
+  }
+  return input;
+}
+
+std::string write_report(const std::string& path, const ReportInput& input) {
+  const size_t slash = path.find_last_of('/'), dot = path.find_last_of('.');
+  const bool has_ending = dot != std::string::npos && (slash == std::string::npos || dot > slash);
+  const std::string stem = has_ending ? path.substr(0, dot) : path;
+  const Front front = find_front(input.measurements);
+  write_file(path, html_report(input));
+  write_file(stem + ".csv", table(input.measurements, front, "csv"));
+  write_file(stem + ".json", table(input.measurements, front, "json"));
+  return fmt::format("report: {} (tables: {}.csv, {}.json)", path, stem, stem);
+}
+
+std::string people_table(const std::vector<Measurement>& measurements) {
+  static const std::vector<std::string> kNames = {"effective_bits",  "kv_bytes",   "peak_bytes", "kld_mean",
+                                                  "kld_p999",        "same_top",   "delta_nll",  "needle",
+                                                  "needle_multikey", "prefill_ts", "decode_ts"};
+  std::vector<const Figure*> shown;
+  for (const std::string& name : kNames) {
+    const bool present = std::any_of(measurements.begin(), measurements.end(),
+                                     [&](const Measurement& m) { return m.values.contains(name); });
+    if (present) shown.push_back(find_figure(name));
+  }
+  std::vector<std::vector<std::string>> rows = {{"KV", "chunk"}};
+  for (const Figure* figure : shown) rows.front().push_back(figure->label);
+  rows.front().push_back("");
+  const Front front = find_front(measurements);
+  for (size_t i = 0; i < measurements.size(); ++i) {
+    const Measurement& m = measurements[i];
+    rows.push_back({m.point.kv, std::to_string(m.point.chunk)});
+    for (const Figure* figure : shown) {
+      const auto found = m.values.find(figure->name);
+      rows.back().push_back(found == m.values.end() ? "" : in_words(*figure, found->second));
+    }
+    const std::string standing = front.dominated[i] ? "" : "on the front";
+    rows.back().push_back(m.state == State::kFailed ? "failed: " + m.reason : standing);
+  }
+  return markdown(rows);
+}
+
+std::string recommendation(const Findings& findings, const std::string& model_path) {
+  if (!findings.recommended) {
+    return fmt::format("Nothing measured stays within {} nats/token of the 16-bit baseline.\n", findings.max_loss);
+  }
+  const Measurement& chosen = findings.points[*findings.recommended];
+  std::string saved;
+  if (findings.baseline && *findings.baseline != *findings.recommended) {
+    const Measurement& baseline = findings.points[*findings.baseline];
+    saved = fmt::format(", {:.0f} % less than 16 bit in all ({:.0f} % less KV cache)",
+                        100 * (1 - chosen.value("peak_bytes") / baseline.value("peak_bytes")),
+                        100 * (1 - chosen.value("kv_bytes") / baseline.value("kv_bytes")));
+  }
+  return fmt::format(
+      "Recommended for {} tokens: {}, chunk {}: {}{}, at a divergence of {} nats/token (limit {}).\n"
+      "Use it:  kvpareto run -m {} -c {} --kv {} -ub {} -p \"...\"\n",
+      chosen.regime.context, chosen.point.kv, chosen.point.chunk, human_bytes(chosen.value("peak_bytes")), saved,
+      divergence(chosen), findings.max_loss, model_path, chosen.regime.context, chosen.point.kv, chosen.point.chunk);
+}
+
+std::string warning_of_loss(const Study& study, const std::string& model_hash, const std::string& kv, int context,
+                            double max_loss) {
+  std::vector<Measurement> all = study.all();
+  std::erase_if(
+      all, [&](const Measurement& m) { return m.regime.model_hash != model_hash || !m.values.contains("kld_mean"); });
+  const auto distance = [&](const Measurement& m) { return std::abs(m.regime.context - context); };
+  const Measurement* known = nullptr;
+  for (const Measurement& m : all) {
+    if (m.point.kv == kv && (known == nullptr || distance(m) <= distance(*known))) known = &m;
+  }
+  if (known == nullptr || is_sound(*known, max_loss)) return {};
+  const Measurement* good = nullptr;
+  for (const Measurement& m : all) {
+    if (!(m.regime == known->regime) || !is_sound(m, max_loss)) continue;
+    if (good == nullptr || m.value("peak_bytes") < good->value("peak_bytes")) good = &m;
+  }
+  const std::string advice =
+      good == nullptr
+          ? "nothing better was measured"
+          : fmt::format("the cheapest one within the limit is --kv {} -ub {} ({} nats/token, {} in all)",
+                        good->point.kv, good->point.chunk, divergence(*good), human_bytes(good->value("peak_bytes")));
+  return fmt::format(
+      "WARNING: {} loses {} nats/token on this model, more than the limit of {} (measured at context {}, {}); {}", kv,
+      divergence(*known), max_loss, known->regime.context, study.path(), advice);
+}
+
+}  // namespace kvpareto

@@ -1,0 +1,41 @@
+#pragma once
+// What the commands that read a study have in common: which measurements belong together, the report, and the warning
+// that a configuration is known to be broken.
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "engine/session.h"
+#include "report/findings.h"
+#include "report/report.h"
+#include "study/study.h"
+
+namespace kvpareto {
+
+inline constexpr double kDefaultMaxLoss = 0.1;  // nats/token of divergence
+
+// The regime measured last, whole; what else the study holds is counted in a note on standard error. `model` (part of a
+// file name) narrows the choice if it is not empty. Throws Error (kFailure) if nothing was measured.
+std::vector<Measurement> latest_regime(const Study& study, const std::string& model);
+
+// Total memory against context, for the report; kept as a note of the study so that a report needs no model.
+void keep_curves(Study& study, const std::vector<Measurement>& measurements, const ModelShape& shape,
+                 const Backend& backend);
+
+ReportInput report_input(const Study& study, const std::vector<Measurement>& measurements, double max_loss);
+
+// Writes FILE.html, and FILE.csv and FILE.json beside it; returns the sentence that says so.
+std::string write_report(const std::string& path, const ReportInput& input);
+
+// Every measurement as a row for people, in the order given; the figures that matter for a choice.
+std::string people_table(const std::vector<Measurement>& measurements);
+
+// The recommendation in one sentence and the command that uses it.
+std::string recommendation(const Findings& findings, const std::string& model_path);
+
+// A line that warns, if the study knows that the scheme loses more than `max_loss` on this model; empty otherwise.
+std::string warning_of_loss(const Study& study, const std::string& model_hash, const std::string& kv, int context,
+                            double max_loss);
+
+}  // namespace kvpareto

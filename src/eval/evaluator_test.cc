@@ -1,0 +1,249 @@
+#include "eval/evaluator.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "base/testing.h"
+#include "eval/run_task.h"
+#include "eval/testing.h"
+
+namespace kvpareto {
+namespace {
+
+using ::testing::HasSubstr;
+
+const TinyModel& tiny() {
+  static const TinyModel model("tiny-llama-hd64.gguf");
+  return model;
+}
+
+EvalOptions short_options() {
+  EvalOptions options;
+  options.prefill = 100;
+  options.scored = 70;
+  options.step = 32;
+  return options;
+}
+
+std::vector<Text> two_texts(int tokens = 171) { return random_texts(2, tokens, tiny().model.shape.vocabulary, 1); }
+
+Evaluator make_evaluator(const EvalOptions& options = short_options(), std::vector<Text> texts = two_texts()) {
+  return {tiny().model, tiny().tokenizer, std::move(texts), options};
+}
+
+TEST(Evaluator, TheBaselineAgainstItselfIsExactlyNothing) {
+  Evaluator evaluator = make_evaluator();
+  for (int run = 0; run < 2; ++run) {  // the first makes the reference, the second is measured against it
+    const Measurement found = evaluator.measure({});
+    ASSERT_EQ(found.state, State::kDone) << found.reason;
+    EXPECT_EQ(found.value("kld_mean"), 0);
+    EXPECT_EQ(found.value("kld_p999"), 0);
+    EXPECT_EQ(found.value("delta_nll"), 0);
+    EXPECT_EQ(found.value("same_top"), 1);
+    EXPECT_GT(found.value("ppl"), 1);
+  }
+}
+
+TEST(Evaluator, FewerBitsDivergeMore) {
+  Evaluator evaluator = make_evaluator();
+  double before = 0, bytes = 1e18;
+  for (const char* kv : {"k8v8g32", "k4v4g32", "k2v2g32"}) {
+    const Measurement found = evaluator.measure({"w16", kv, 64});
+    ASSERT_EQ(found.state, State::kDone) << found.reason;
+    EXPECT_GT(found.value("kld_mean"), before) << kv;
+    EXPECT_LT(found.value("peak_bytes"), bytes) << kv;
+    EXPECT_EQ(found.texts.at("kld_mean").size(), 2u);
+    before = found.value("kld_mean");
+    bytes = found.value("peak_bytes");
+  }
+  EXPECT_GT(before, 0.01);
+}
+
+TEST(Evaluator, ValuesOfEitherSideAreReadThroughTheCache) {
+  Evaluator evaluator = make_evaluator();
+  const double keys = evaluator.measure({"w16", "k2v16", 256}).value("kld_mean");
+  const double values = evaluator.measure({"w16", "k16v2", 256}).value("kld_mean");
+  EXPECT_GT(keys, 1e-4);
+  EXPECT_GT(values, 1e-4);
+  EXPECT_NE(keys, values);
+}
+
+// Pack, then attend: what a position sees does not depend on how the text was cut.
+TEST(Evaluator, ChunkAndStepHardlyMoveTheDivergence) {
+  EvalOptions options = short_options();
+  Evaluator evaluator = make_evaluator(options);
+  options.step = 7;
+  Evaluator other = make_evaluator(options);
+  const Estimate whole = evaluator.measure({"w16", "k3v3g32", 256}).values.at("kld_mean");
+  for (const int chunk : {5, 16, 64}) {
+    EXPECT_NEAR(evaluator.measure({"w16", "k3v3g32", chunk}).value("kld_mean"), whole.value, 0.1 * whole.value)
+        << chunk;
+  }
+  EXPECT_NEAR(other.measure({"w16", "k3v3g32", 256}).value("kld_mean"), whole.value, 0.1 * whole.value);
+}
+
+TEST(Evaluator, MemoryIsTheSumOfItsPartsAndAsPredicted) {
+  const Measurement found = make_evaluator().measure({"w16", "k4v2g32", 64});
+  ASSERT_EQ(found.state, State::kDone) << found.reason;
+  const auto part = [&](const char* name) { return found.value(name); };
+  EXPECT_EQ(part("peak_bytes"),
+            part("weights_bytes") + part("kv_bytes") + part("scratch_bytes") + part("logits_bytes"));
+  EXPECT_EQ(part("peak_bytes"), part("predicted_peak_bytes"));
+  EXPECT_GT(part("process_peak_bytes"), part("weights_bytes"));
+  EXPECT_DOUBLE_EQ(part("effective_bits"), 4.0);  // (4 + 2) / 2 and 32 bits of scale and minimum in 32 values
+  for (const char* name : {"prefill_ts", "decode_ts", "avg_seconds"}) EXPECT_GT(part(name), 0) << name;
+  for (const auto& [name, value] : found.values) EXPECT_NE(find_figure(name), nullptr) << name;
+}
+
+TEST(Evaluator, TheRegimeTellsWhatWasMeasured) {
+  const Regime found = make_evaluator().regime();
+  EXPECT_EQ(found, make_evaluator().regime());
+  EXPECT_EQ(found.context, 170);
+  EXPECT_EQ(found.model, "tiny-llama-hd64.gguf");
+  EXPECT_EQ(found.texts, 2);
+  EXPECT_EQ(found.text_origin, "random");
+  EXPECT_EQ(found.model_hash.size(), 16u);
+  auto changed = two_texts();
+  changed[1].tokens[5] ^= 1;
+  EXPECT_NE(found.text_hash, make_evaluator(short_options(), changed).regime().text_hash);
+  EXPECT_EQ(make_evaluator().measure({}).regime, found);
+}
+
+TEST(Evaluator, AllThatFollowsThePrefillIsScored) {
+  EvalOptions options = short_options();
+  options.scored = 0;
+  auto texts = two_texts();
+  texts[1].tokens.resize(130);
+  Evaluator evaluator = make_evaluator(options, texts);
+  EXPECT_EQ(evaluator.regime().scored, 71);
+  const Measurement found = evaluator.measure({"w16", "k4v4g32", 64});
+  ASSERT_EQ(found.state, State::kDone) << found.reason;
+  EXPECT_EQ(found.texts.at("kld_mean").size(), 2u);
+}
+
+TEST(Evaluator, WithoutPrefillThereIsNoPrefillRate) {
+  EvalOptions options = short_options();
+  options.prefill = 0;
+  const Measurement found = make_evaluator(options).measure({"w16", "k4v4g32", 64});
+  ASSERT_EQ(found.state, State::kDone) << found.reason;
+  EXPECT_EQ(found.values.count("prefill_ts"), 0u);
+}
+
+TEST(Evaluator, AFailureIsAStateWithItsReason) {
+  Evaluator evaluator = make_evaluator();
+  const std::pair<Point, std::string> cases[] = {
+      {{"w4g128", "k8v8", 256}, "w4g128"},
+      {{"w16", "k5v8", 256}, "5"},
+      {{"w16", "k8v8g128", 256}, "128"},
+      {{"w16", "k8v8", 0}, "chunk 0"},
+  };
+  for (const auto& [point, reason] : cases) {
+    const Measurement found = evaluator.measure(point);
+    EXPECT_EQ(found.state, State::kFailed);
+    EXPECT_THAT(found.reason, HasSubstr(reason));
+    EXPECT_EQ(found.reason.find('\n'), std::string::npos);
+    EXPECT_EQ(found.values.count("kld_mean"), 0u);
+    EXPECT_EQ(found.point, point);
+  }
+  EXPECT_EQ(evaluator.measure({}).state, State::kDone) << "a failure must not spoil what follows";
+}
+
+TEST(Evaluator, AnInterruptIsThrown) {
+  Evaluator evaluator = make_evaluator();
+  const auto error = error_of(
+      [&] { evaluator.measure({}, [](double, const std::string&) { throw Error(Exit::kInterrupted, "stop"); }); });
+  ASSERT_TRUE(error.has_value());
+  EXPECT_EQ(error->exit(), Exit::kInterrupted);
+  EXPECT_EQ(evaluator.measure({}).state, State::kDone);
+}
+
+TEST(Evaluator, ProgressGrowsToTheEnd) {
+  Evaluator evaluator = make_evaluator();
+  double last = 0;
+  const Evaluator::Watcher watch = [&](double part, const std::string& note) {
+    EXPECT_GE(part, last);
+    EXPECT_THAT(note, HasSubstr("text "));
+    last = part;
+  };
+  evaluator.measure({"w16", "k4v4g32", 64}, watch);
+  EXPECT_GT(last, 0.99);
+  EXPECT_LE(last, 1);
+}
+
+TEST(Evaluator, BadOptionsAreOneClearLine) {
+  const auto message = [](auto change, std::vector<Text> texts) {
+    EvalOptions options = short_options();
+    change(options);
+    return message_of([&] { make_evaluator(options, texts); });
+  };
+  const auto keep = [](EvalOptions&) {};
+  EXPECT_THAT(message(keep, {}), HasSubstr("at least one text"));
+  EXPECT_THAT(message(keep, two_texts(169)), HasSubstr("at least 170 tokens (prefill 100 + scored 70), found 169"));
+  EXPECT_THAT(message([](EvalOptions& o) { o.context = 169; }, two_texts()), HasSubstr("at least 170"));
+  EXPECT_THAT(message([](EvalOptions& o) { o.context = 513; }, two_texts()), HasSubstr("at most 512"));
+  EXPECT_THAT(message([](EvalOptions& o) { o.step = 0; }, two_texts()), HasSubstr("steps"));
+  EXPECT_THAT(message([](EvalOptions& o) { o.prefill = -1; }, two_texts()), HasSubstr("-1"));
+  EXPECT_THAT(message([](EvalOptions& o) { o.needles = 1, o.needle_tokens = 600; }, two_texts()), HasSubstr("600"));
+  EXPECT_THAT(message([](EvalOptions& o) { o.needles = 1, o.needle_tokens = 40; }, two_texts()), HasSubstr("40"));
+  EXPECT_THAT(
+      message([](EvalOptions& o) { o.needles = 1, o.needle_tokens = 400, o.chat_template = "{{ odd }}"; }, two_texts()),
+      HasSubstr("chat template"));
+  auto texts = two_texts();
+  texts[1].tokens[3] = 100000;
+  EXPECT_THAT(message(keep, texts), HasSubstr("found 100000 in text 1"));
+}
+
+TEST(Evaluator, TasksAreAddedToAMeasurement) {
+  EvalOptions options = short_options();
+  options.needles = 2;
+  options.needle_tokens = 500;
+  options.chat_template = tiny().checkpoint->vocabulary().chat_template;
+  Evaluator evaluator = make_evaluator(options);
+  std::vector<double> losses;
+  for (const char* kv : {"k16v16", "k2v2g32"}) {
+    Measurement found = evaluator.measure({"w16", kv, 64});
+    EXPECT_EQ(found.values.count("needle"), 0u);
+    evaluator.measure_tasks(found);
+    ASSERT_EQ(found.state, State::kDone) << found.reason;
+    for (const char* name : {"needle", "needle_nll", "needle_multikey", "needle_multikey_nll"}) {
+      EXPECT_EQ(found.texts.at(name).size(), 2u) << name;
+      EXPECT_TRUE(std::isfinite(found.value(name))) << name;
+    }
+    losses.push_back(found.value("needle_nll"));
+  }
+  EXPECT_NE(losses[0], losses[1]);
+}
+
+TEST(RunTask, TheGoldAnswersLossIsThatOfTheWholeSequence) {
+  const Task& task = tasks()[0];
+  const TinyModel& model = tiny();
+  const TaskSetting setting{1, 400, 1, "", [&](const Generate& request) {
+                              return static_cast<int64_t>(request_tokens(request, model.tokenizer, "").size());
+                            }};
+  const auto samples = task.make(setting);
+  std::vector<int32_t> tokens = request_tokens(samples[0].request, model.tokenizer, "");
+  EXPECT_LE(tokens.size() + 16, 400u);
+  const std::vector<int32_t> gold = model.tokenizer.encode(samples[0].gold, false, false);
+  const size_t asked = tokens.size();
+  tokens.insert(tokens.end(), gold.begin(), gold.end());
+  Session whole(model.model, {KvScheme(), 512, 512, 512});
+  double loss = 0;
+  whole.forward(tokens, [&](int64_t i, std::span<const float> logits) {
+    const size_t next = static_cast<size_t>(i) + 1;
+    if (next < asked || next >= tokens.size()) return;
+    double sum = 0;
+    for (const float logit : logits) sum += std::exp(static_cast<double>(logit));
+    loss += (std::log(sum) - logits[static_cast<size_t>(tokens[next])]) / static_cast<double>(gold.size());
+  });
+  for (const int chunk : {3, 64}) {
+    Session session(model.model, {KvScheme(), 400, chunk, 16});
+    const TaskScores scores = run_task(task, samples, session, model.tokenizer, "");
+    EXPECT_NEAR(scores.losses[0], loss, 0.02 * loss) << chunk;
+    EXPECT_EQ(session.tokens(), 0);
+  }
+}
+
+}  // namespace
+}  // namespace kvpareto

@@ -1,0 +1,227 @@
+#include "report/findings.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <map>
+#include <set>
+
+#include "report/format.h"
+
+namespace kvpareto {
+namespace {
+
+constexpr const char* kUsualGroup = "g64";  // of a scheme's text without any, see the grammar of kv schemes
+
+// Reads digits from the front of `text`; 0 if there are none.
+int take_number(std::string_view& text) {
+  int number = 0;
+  const auto [end, problem] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (problem != std::errc()) return 0;
+  text.remove_prefix(static_cast<size_t>(end - text.data()));
+  return number;
+}
+
+int usual_chunk(const std::vector<Measurement>& points) {
+  std::map<int, int> counts;
+  for (const Measurement& m : points) ++counts[m.point.chunk];
+  const auto most =
+      std::max_element(counts.begin(), counts.end(), [](const auto& a, const auto& b) { return a.second < b.second; });
+  return most == counts.end() ? 0 : most->first;
+}
+
+bool sixteen_bit(const Measurement& m) {
+  const auto bits = scheme_bits(m.point.kv);
+  return bits && bits->k == 16 && bits->v == 16 && bits->variant.empty();
+}
+
+std::optional<size_t> find_baseline(const Findings& findings) {
+  std::optional<size_t> best;
+  for (size_t i = 0; i < findings.points.size(); ++i) {
+    if (!findings.complete(i) || !sixteen_bit(findings.points[i]) || !(findings.cost(i) > 0)) continue;
+    const auto rank = [&](size_t j) {
+      const Point& point = findings.points[j].point;
+      return 2 * (point.weights == "w16") + (point.chunk == findings.chunk);
+    };
+    if (!best || rank(i) > rank(*best)) best = i;
+  }
+  return best;
+}
+
+std::optional<size_t> find_recommended(const Findings& findings) {
+  const Front& front = findings.front;
+  if (front.members.empty()) return std::nullopt;
+  if (!findings.broken(front.knee)) return front.knee;
+  const auto sound =
+      std::find_if(front.members.begin(), front.members.end(), [&](size_t i) { return !findings.broken(i); });
+  if (sound == front.members.end()) return std::nullopt;
+  return *sound;
+}
+
+// The greatest x for which every point with bits(point) <= x is broken, 0 if there is none.
+template <typename Bits>
+int broken_up_to(const Findings& findings, Bits bits) {
+  std::map<int, bool> all_broken;
+  for (size_t i = 0; i < findings.points.size(); ++i) {
+    const auto scheme = scheme_bits(findings.points[i].point.kv);
+    if (!findings.complete(i) || !scheme) continue;
+    all_broken.try_emplace(bits(*scheme), true).first->second &= findings.broken(i);
+  }
+  int limit = 0;
+  for (const auto& [number, broken] : all_broken) {
+    if (!broken) break;
+    limit = number;
+  }
+  return limit;
+}
+
+// The key bits below those of point i that were measured with the same values, groups and chunk; 0 if there are none.
+int next_fewer(const Findings& findings, size_t i) {
+  const auto from = scheme_bits(findings.points[i].point.kv);
+  int most = 0;
+  for (size_t j = 0; j < findings.points.size(); ++j) {
+    const auto to = scheme_bits(findings.points[j].point.kv);
+    if (!findings.complete(j) || !to || to->v != from->v || to->variant != from->variant) continue;
+    if (findings.points[i].point.chunk != findings.points[j].point.chunk || to->k >= from->k) continue;
+    most = std::max(most, to->k);
+  }
+  return most;
+}
+
+std::string bits_or_fewer(int bits) { return fmt::format("{} bits{}", bits, bits > 2 ? " or fewer" : ""); }
+
+}  // namespace
+
+std::optional<SchemeBits> scheme_bits(std::string_view kv) {
+  SchemeBits bits;
+  if (kv.empty() || kv.front() != 'k') return std::nullopt;
+  kv.remove_prefix(1);
+  bits.k = take_number(kv);
+  const size_t values = kv.find('v');
+  if (values == std::string_view::npos) return std::nullopt;
+  std::string keys(kv.substr(0, values));
+  kv.remove_prefix(values + 1);
+  bits.v = take_number(kv);
+  std::string rest(kv);
+  if (bits.k == 16 && bits.v == 16 && keys.empty() && rest.empty()) return bits;
+  // What canonical text leaves out: a side without a group has the other side's, or the usual one.
+  if (keys.empty() && rest.empty()) rest = kUsualGroup;
+  if (keys.empty()) keys = rest;
+  if (rest.empty()) rest = keys;
+  bits.variant = keys == rest ? keys : fmt::format("keys {}, values {}", keys, rest);
+  if (bits.k < 1 || bits.k > 32 || bits.v < 1 || bits.v > 32) return std::nullopt;
+  return bits;
+}
+
+bool Findings::complete(size_t i) const {
+  return points[i].state == State::kDone && std::isfinite(cost(i)) && std::isfinite(loss(i));
+}
+
+size_t Findings::count_complete() const {
+  size_t count = 0;
+  for (size_t i = 0; i < points.size(); ++i) count += complete(i);
+  return count;
+}
+
+size_t Findings::count_broken() const {
+  size_t count = 0;
+  for (size_t i = 0; i < points.size(); ++i) count += broken(i);
+  return count;
+}
+
+bool Findings::several_chunks() const {
+  return std::any_of(points.begin(), points.end(), [&](const Measurement& m) { return m.point.chunk != chunk; });
+}
+
+std::string Findings::label(size_t i) const {
+  const Point& point = points[i].point;
+  const std::string weights = point.weights == "w16" ? "" : point.weights + " ";
+  return weights + point.kv + (point.chunk == chunk ? "" : fmt::format("·{}", point.chunk));
+}
+
+Findings read_study(const ReportInput& input) {
+  Findings findings;
+  findings.curves = input.curves;
+  findings.max_loss = input.max_loss;
+  for (const Measurement& m : input.measurements) {
+    if (m.regime == input.measurements.front().regime) {
+      findings.points.push_back(m);
+    } else {
+      ++findings.left_out;
+    }
+  }
+  findings.front = find_front(findings.points);
+  findings.on_front.assign(findings.points.size(), false);
+  for (const size_t i : findings.front.members) findings.on_front[i] = true;
+  findings.chunk = usual_chunk(findings.points);
+  findings.baseline = find_baseline(findings);
+  findings.recommended = find_recommended(findings);
+  return findings;
+}
+
+std::string tooltip(const Findings& findings, size_t i) {
+  const Measurement& m = findings.points[i];
+  std::string text = fmt::format("{} {}, chunk {}", m.point.weights, m.point.kv, m.point.chunk);
+  if (i == findings.recommended) {
+    text += " – recommended";
+  } else if (i == findings.baseline) {
+    text += " – baseline";
+  } else if (findings.complete(i) && findings.on_front[i]) {
+    text += " – on the front";
+  }
+  if (m.state == State::kFailed) return text + "\nFailed\t" + m.reason;
+  for (const Figure& figure : figures()) {
+    const auto found = m.values.find(figure.name);
+    if (found == m.values.end() || !std::isfinite(found->second.value)) continue;
+    const std::string unit = unit_in_words(figure);
+    text += fmt::format("\n{}\t{}{}{}", figure.label, in_words(figure, found->second), unit.empty() ? "" : " ", unit);
+    if (figure.name == "peak_bytes" && findings.baseline && i != findings.baseline) {
+      text += fmt::format(" ({})", percent_change(found->second.value, findings.cost(*findings.baseline)));
+    }
+  }
+  return text;
+}
+
+std::string common_cause(const Findings& findings) {
+  if (findings.count_broken() == 0) return {};
+  const int keys = broken_up_to(findings, [](const SchemeBits& s) { return s.k; });
+  const int values = broken_up_to(findings, [](const SchemeBits& s) { return s.v; });
+  for (size_t i = 0; i < findings.points.size(); ++i) {
+    const auto scheme = scheme_bits(findings.points[i].point.kv);
+    if (!findings.broken(i)) continue;
+    if (!scheme || (scheme->k > keys && scheme->v > values)) return {};
+  }
+  if (keys > 0 && values > 0) {
+    return fmt::format("every configuration with keys of {} or values of {}", bits_or_fewer(keys),
+                       bits_or_fewer(values));
+  }
+  if (keys > 0) return fmt::format("every configuration with keys of {}", bits_or_fewer(keys));
+  return fmt::format("every configuration with values of {}", bits_or_fewer(values));
+}
+
+std::string cliff(const Findings& findings) {
+  double steepest = 10;
+  std::string sentence;
+  for (size_t i = 0; i < findings.points.size(); ++i) {
+    const auto from = scheme_bits(findings.points[i].point.kv);
+    if (!findings.complete(i) || findings.broken(i) || !from || !(findings.loss(i) > 0)) continue;
+    for (size_t j = 0; j < findings.points.size(); ++j) {
+      const auto to = scheme_bits(findings.points[j].point.kv);
+      if (!findings.broken(j) || !to || to->v != from->v || to->k >= from->k || to->variant != from->variant) continue;
+      if (findings.points[i].point.chunk != findings.points[j].point.chunk || to->k < next_fewer(findings, i)) continue;
+      const double ratio = findings.loss(j) / findings.loss(i);
+      if (ratio <= steepest) continue;
+      steepest = ratio;
+      sentence = fmt::format(
+          "With {}-bit values, going from {}- to {}-bit keys multiplies the divergence by {}: from {} to {} "
+          "nats/token.",
+          from->v, from->k, to->k, significant(ratio, 2), significant(findings.loss(i), 2),
+          significant(findings.loss(j), 2));
+    }
+  }
+  return sentence;
+}
+
+}  // namespace kvpareto

@@ -1,0 +1,133 @@
+// Every point as a row, the front set off; failures with their reasons.
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <functional>
+
+#include "base/text.h"
+#include "report/format.h"
+#include "report/page.h"
+#include "report/svg.h"
+
+namespace kvpareto {
+namespace {
+
+// What a reader compares; the other figures are in the tooltips and in the CSV.
+constexpr const char* kColumns[] = {"kv_bytes",  "effective_bits", "kld_mean",        "kld_p999",   "same_top",
+                                    "delta_nll", "needle",         "needle_multikey", "prefill_ts", "decode_ts"};
+
+bool present(const Findings& findings, const char* figure) {
+  return std::any_of(findings.points.begin(), findings.points.end(),
+                     [&](const Measurement& m) { return std::isfinite(m.value(figure)); });
+}
+
+std::string cell(const std::string& text, double value, const char* style = "") {
+  const std::string key = std::isfinite(value) ? fmt::format(" data-v=\"{}\"", value) : "";
+  return fmt::format("<td{}{}>{}</td>", key, *style == 0 ? "" : fmt::format(" class=\"{}\"", style), text);
+}
+
+std::string figure_cell(const Findings& findings, size_t i, const char* name) {
+  const auto found = findings.points[i].values.find(name);
+  if (found == findings.points[i].values.end() || !std::isfinite(found->second.value)) return "<td></td>";
+  const std::string_view column = name;
+  const bool over = column == "kld_mean" && findings.broken(i);
+  Estimate shown = found->second;
+  // Only the objective carries its error here, or the table is wider than a page; the others' are in the tooltips.
+  if (column != "kld_mean") shown.standard_error = 0;
+  const bool loss = column == "kld_p999" || column == "delta_nll";
+  std::string text = loss ? significant(shown.value, 2) : in_words(*find_figure(name), shown);
+  const size_t sign = text.find(" ± ");
+  if (sign != std::string::npos) text = text.substr(0, sign) + "<span class=\"pm\">" + text.substr(sign) + "</span>";
+  return cell(text, found->second.value, over ? "over" : "");
+}
+
+std::string row_style(const Findings& findings, size_t i) {
+  std::string style = findings.on_front[i] ? "front" : "dominated";
+  if (findings.broken(i)) style += " broken";
+  if (i == findings.baseline) style += " base";
+  if (i == findings.recommended) style += " best";
+  return style;
+}
+
+std::string row(const Findings& findings, size_t i, const std::vector<const char*>& columns, bool with_weights) {
+  const Measurement& m = findings.points[i];
+  const char* remark = i == findings.recommended ? (i == findings.front.knee ? "knee" : "recommended")
+                       : i == findings.baseline  ? "baseline"
+                                                 : "";
+  std::string markup =
+      fmt::format("<tr class=\"{}\" data-p=\"{}\" data-front=\"{}\" data-chunk=\"{}\"{}>", row_style(findings, i), i,
+                  findings.on_front[i] ? 1 : 0, m.point.chunk, *remark == 0 ? "" : " data-keep=\"\"");
+  const std::string scheme = escape_html(m.point.kv);
+  markup += fmt::format("<td data-v=\"{}\"><i></i>{}{}</td>", scheme, scheme,
+                        *remark == 0 ? "" : fmt::format("<small>{}</small>", remark));
+  if (with_weights) markup += fmt::format("<td data-v=\"{0}\">{0}</td>", escape_html(m.point.weights));
+  markup += cell(std::to_string(m.point.chunk), m.point.chunk);
+  markup += cell(human_bytes(findings.cost(i)), findings.cost(i));
+  if (findings.baseline) {
+    const double whole = findings.cost(*findings.baseline);
+    markup += cell(i == findings.baseline ? "" : percent_change(findings.cost(i), whole), findings.cost(i) / whole);
+  }
+  for (const char* column : columns) markup += figure_cell(findings, i, column);
+  return markup + "</tr>\n";
+}
+
+std::string header(const std::string& name, const std::string& unit) {
+  return fmt::format("<th scope=\"col\"><span>{}</span><small>{}</small></th>", escape_html(name), escape_html(unit));
+}
+
+std::string failures(const Findings& findings) {
+  std::string rows;
+  for (size_t i = 0; i < findings.points.size(); ++i) {
+    if (findings.complete(i)) continue;
+    const Measurement& m = findings.points[i];
+    const std::string reason = m.state == State::kFailed ? m.reason : "not completely measured";
+    rows += fmt::format("<tr><td class=\"nb\">{}</td><td>{}</td></tr>", escape_html(to_text(m.point)),
+                        escape_html(reason.empty() ? "no reason recorded" : reason));
+  }
+  if (rows.empty()) return {};
+  return "<h3 id=\"failures\">Not measured, and why</h3><div class=\"scroll\"><table class=\"failures\"><tbody>" +
+         rows + "</tbody></table></div>";
+}
+
+}  // namespace
+
+std::string point_table(const Findings& findings) {
+  if (findings.points.empty()) return {};
+  std::vector<size_t> order;
+  for (size_t i = 0; i < findings.points.size(); ++i) {
+    if (findings.complete(i)) order.push_back(i);
+  }
+  std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) {
+    return std::pair(a != findings.baseline, findings.cost(a)) < std::pair(b != findings.baseline, findings.cost(b));
+  });
+  std::string markup = "<section id=\"points\"><h2>Every configuration</h2>";
+  if (!order.empty()) {
+    const bool with_weights = std::any_of(findings.points.begin(), findings.points.end(), [&](const Measurement& m) {
+      return m.point.weights != findings.points.front().point.weights;
+    });
+    std::vector<const char*> columns;
+    for (const char* column : kColumns) {
+      if (present(findings, column)) columns.push_back(column);
+    }
+    markup += "<p class=\"lead\">Baseline first, then from least to most memory. Rows in full ink are on the front.";
+    markup +=
+        " ± is one standard error of the mean; the errors of the other figures are in the tooltips of the charts and "
+        "in the CSV.</p>";
+    markup += "<div class=\"scroll\"><table class=\"sortable\"><thead><tr>" + header("Scheme", "");
+    if (with_weights) markup += header("Weights", "");
+    markup += header("Chunk", "tokens") + header("Peak", "");
+    if (findings.baseline) markup += header("Change", "to baseline");
+    for (const char* column : columns) {
+      const Figure* figure = find_figure(column);
+      markup += header(figure->label, unit_in_words(*figure));
+    }
+    markup += "</tr></thead><tbody>\n";
+    for (const size_t i : order) markup += row(findings, i, columns, with_weights);
+    markup += "</tbody></table></div>";
+  }
+  return markup + failures(findings) + "</section>\n";
+}
+
+}  // namespace kvpareto

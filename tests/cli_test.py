@@ -1,0 +1,384 @@
+#!/usr/bin/env python3
+"""The program as a person meets it: help, results, bad input, interrupts.
+
+    cli_test.py PROGRAM TESTDATA [unittest options]
+"""
+import json
+import os
+import pathlib
+import re
+import resource
+import signal
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+PROGRAM, TESTDATA = (pathlib.Path(argument).resolve() for argument in sys.argv[1:3])
+LLAMA = TESTDATA / "tiny/tiny-llama-hd64.gguf"
+QWEN = TESTDATA / "tiny/tiny-qwen2.gguf"
+OK, FAILURE, USAGE, NO_MEMORY, INTERRUPTED = 0, 1, 2, 3, 130
+SMALL_EVAL = ["--prefill", "64", "--scored", "32", "--step", "16", "--texts", "2"]
+# A search of a few points that takes a second, and one that takes long enough to be interrupted.
+SMALL_SEARCH = ["-m", LLAMA, "-c", "128", "--k-bits", "16,8,2", "--v-bits", "8,2", "--groups", "32", "--chunks", "64",
+                "--needles", "0"]
+LONG_SEARCH = ["-m", LLAMA, "-c", "512", "--preset", "grid", "--texts", "16", "--needles", "0"]
+
+
+class Outcome:
+    def __init__(self, code, out, err):
+        self.code, self.out = code, out
+        # Progress is not a message.
+        self.messages = [line for line in err.splitlines() if not re.search(r"\[=* *\] \d+/\d+ ", line)]
+
+
+class Cli(unittest.TestCase):
+    def setUp(self):
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="kvpareto-cli-"))
+        self.addCleanup(lambda: subprocess.run(["rm", "-rf", self.folder], check=True))
+
+    def start(self, *arguments, **options):
+        environment = {key: value for key, value in os.environ.items() if key != "KVPARETO_DATA"}
+        return subprocess.Popen([PROGRAM, *map(str, arguments)], stdout=options.pop("stdout", subprocess.PIPE),
+                                stderr=subprocess.PIPE, cwd=self.folder, env=environment, **options)
+
+    def finish(self, process):
+        out, err = process.communicate(timeout=120)
+        return Outcome(process.returncode, (out or b"").decode(errors="replace"), err.decode())
+
+    def call(self, *arguments, **options):
+        return self.finish(self.start(*arguments, **options))
+
+    def succeed(self, *arguments):
+        outcome = self.call(*arguments)
+        self.assertEqual(outcome.code, OK, outcome.messages)
+        return outcome
+
+    def refuse(self, code, words, *arguments, **options):
+        """Exit code, one line on standard error that has these words, nothing on standard output."""
+        outcome = self.call(*arguments, **options)
+        self.assertEqual(len(outcome.messages), 1, outcome.messages)
+        self.assertEqual(outcome.code, code, outcome.messages)
+        self.assertTrue(outcome.messages[0].startswith("kvpareto: "), outcome.messages)
+        for word in words:
+            self.assertIn(word, outcome.messages[0])
+        self.assertNotIn("internal error", outcome.messages[0])
+        self.assertEqual(outcome.out, "")
+        return outcome
+
+    def points(self, study="kvpareto-study.db"):
+        """Text of a point and the record of it, in order; none while there is no study."""
+        try:
+            with sqlite3.connect(f"file:{self.folder / study}?mode=ro", uri=True) as connection:
+                return dict(connection.execute("select point, body from measurements"))
+        except sqlite3.OperationalError:
+            return {}
+
+
+class Help(Cli):
+    def test_every_command_teaches(self):
+        top = self.succeed("--help").out
+        commands = re.findall(r"^  ([a-z]+) {2,}", top, re.MULTILINE)
+        self.assertEqual(set(commands), {"search", "front", "report", "plan", "run", "eval", "bench"})
+        for command in commands:
+            for form in ([command, "--help"], [command, "-h"], ["help", command]):
+                text = self.succeed(*form).out
+                self.assertIn("Examples:", text)
+                self.assertIn(f"kvpareto {command} ", text + " ")
+                self.assertIn("Exit codes: 0", text)
+                self.assertTrue(all(len(line) <= 110 for line in text.splitlines()), text)
+
+    def test_examples_name_options_that_exist(self):
+        for command in ("search", "front", "report", "plan", "run", "eval", "bench"):
+            text = self.succeed(command, "--help").out
+            options, examples = text.split("Examples:")
+            for used in re.findall(r"(?<= )(--?[a-z][a-z-]*)", re.sub(r"\|.*", "", examples.split("Exit codes")[0])):
+                self.assertRegex(options, rf"(^|[ ,]){re.escape(used)}[ ,\n]", f"{command} {used}")
+
+    def test_version(self):
+        self.assertRegex(self.succeed("--version").out, r"^kvpareto \d+\.\d+\.\d+\n$")
+
+
+class WrongOptions(Cli):
+    def test_commands_and_options(self):
+        self.refuse(USAGE, ["--help"])
+        self.refuse(USAGE, ["'serach'", "'search'"], "serach")
+        self.refuse(USAGE, ["command comes first", "-m"], "-m", LLAMA)
+        self.refuse(USAGE, ["--ctx", "--ctx-size"], "plan", "-m", LLAMA, "--ctx", "64")
+        self.refuse(USAGE, ["-ctx", "did you mean"], "plan", "-m", LLAMA, "-ctx", "64")
+        self.refuse(USAGE, ["options alone", "stray"], "plan", "-m", LLAMA, "stray")
+        self.refuse(USAGE, ["-c, --ctx-size", "needs a value"], "plan", "-m", LLAMA, "-c")
+        self.refuse(USAGE, ["needs a value"], "plan", "-m", LLAMA, "--kv=")
+        self.refuse(USAGE, ["takes no value"], "front", "--all=yes")
+        self.refuse(USAGE, ["which model", "smollm2-135m"], "plan")
+
+    def test_numbers(self):
+        for value in ("0", "-5", "1000000000000", "99999999999999999999", "x", "4k", "3.5", "1,,2", "9-5+1", "1-9"):
+            with self.subTest(value):
+                self.refuse(USAGE, ["-c/--ctx-size"], "plan", "-m", LLAMA, "-c", value)
+        self.refuse(USAGE, ["-t/--threads", "1 to 1024", "'0'"], "plan", "-m", LLAMA, "-t", "0")
+        self.refuse(USAGE, ["-ub/--ubatch-size", "'0'"], "run", "-m", LLAMA, "-p", "x", "-ub", "0")
+        self.refuse(USAGE, ["-n/--predict", "'-5'"], "run", "-m", LLAMA, "-p", "x", "-n", "-5")
+        self.refuse(USAGE, ["--temp", "'nan'"], "run", "-m", LLAMA, "-p", "x", "--temp", "nan")
+        self.refuse(USAGE, ["--max-time", "4.5m", "'soon'"], "search", "-m", LLAMA, "--max-time", "soon")
+        self.refuse(USAGE, ["--device-memory", "512MiB", "'big'"], "plan", "-m", LLAMA, "--device-memory", "big")
+
+    def test_names(self):
+        self.refuse(USAGE, ["'jsn'", "'json'"], "plan", "-m", LLAMA, "-o", "jsn")
+        self.refuse(USAGE, ["'avx3'", "'avx2'"], "plan", "-m", LLAMA, "--backend", "avx3")
+        self.refuse(USAGE, ["'int5'"], "plan", "-m", LLAMA, "-ctk", "int5")
+        self.refuse(USAGE, ["'k8v5'"], "plan", "-m", LLAMA, "--kv", "k8v5")
+        self.refuse(USAGE, ["--kv", "-ctk"], "plan", "-m", LLAMA, "--kv", "k8v8", "-ctk", "int8")
+        self.refuse(USAGE, ["'7'"], "search", "-m", LLAMA, "--k-bits", "7")
+        self.refuse(USAGE, ["'needel'", "'needle'"], "eval", "-m", LLAMA, "--tasks", "needel")
+        self.refuse(USAGE, ["--chat", "--raw"], "run", "-m", LLAMA, "-p", "x", "--chat", "--raw")
+        self.refuse(USAGE, ["-p", "-f"], "run", "-m", LLAMA)
+
+    def test_against_the_model(self):
+        self.refuse(USAGE, ["1000", "512", LLAMA.name], "plan", "-m", LLAMA, "-c", "1000")
+        self.refuse(USAGE, ["1000", "512"], "run", "-m", LLAMA, "-p", "x", "-c", "1000")
+        self.refuse(USAGE, ["1000", "512"], "search", "-m", LLAMA, "-c", "1000")
+        self.refuse(USAGE, ["4608", "512"], "eval", "-m", LLAMA)
+        self.refuse(USAGE, ["576", "512"], "bench", "-m", LLAMA, "-p", "512", "-d", "64")
+        self.refuse(USAGE, ["128", "64"], "plan", "-m", LLAMA, "-c", "64", "--kv", "k4v4g128")
+        self.refuse(USAGE, ["48"], "plan", "-m", LLAMA, "-c", "64", "--kv", "k4v4g48")
+        self.refuse(USAGE, ["--groups 128", "64"], "search", "-m", LLAMA, "--groups", "128")
+        self.refuse(USAGE, ["-c 16", "too short"], "run", "-m", LLAMA, "-p", "hello there", "-c", "16")
+
+
+class WrongFiles(Cli):
+    def model(self, contents):
+        path = self.folder / "model.gguf"
+        path.write_bytes(contents)
+        return path
+
+    def test_models(self):
+        whole = LLAMA.read_bytes()
+        self.refuse(FAILURE, ["missing.gguf", "No such file"], "plan", "-m", "missing.gguf")
+        self.refuse(FAILURE, [str(self.folder), "folder"], "plan", "-m", self.folder)
+        self.refuse(FAILURE, ["model.gguf"], "plan", "-m", self.model(b""))
+        self.refuse(FAILURE, ["model.gguf"], "plan", "-m", self.model(b"no model at all, only some text"))
+        for size in (6, 100, len(whole) // 2, len(whole) - 1):
+            with self.subTest(size):
+                self.refuse(FAILURE, ["model.gguf"], "run", "-p", "x", "-m", self.model(whole[:size]))
+        corrupt = bytearray(whole)
+        corrupt[8:16] = b"\xff" * 8  # the number of tensors
+        self.refuse(FAILURE, ["model.gguf"], "search", "-m", self.model(corrupt))
+
+    def test_unknown_architecture(self):
+        whole = LLAMA.read_bytes()
+        at = whole.index(b"llama", whole.index(b"general.architecture"))
+        unknown = self.model(whole[:at] + b"lemma" + whole[at + 5:])
+        self.refuse(FAILURE, ["lemma", "llama", "qwen2"], "plan", "-m", unknown)
+
+    def test_studies(self):
+        self.refuse(FAILURE, ["missing.db"], "front", "--study", "missing.db")
+        self.refuse(FAILURE, ["missing.db"], "report", "--study", "missing.db")
+        self.refuse(FAILURE, ["no/such/folder"], "search", *SMALL_SEARCH, "--study", "no/such/folder/s.db")
+        self.refuse(FAILURE, [str(self.folder)], "search", *SMALL_SEARCH, "--study", self.folder)
+        (self.folder / "text.db").write_text("this is no study, but it is long enough to be taken for a file" * 20)
+        self.refuse(FAILURE, ["text.db"], "front", "--study", "text.db")
+
+    def test_texts(self):
+        (self.folder / "short.txt").write_text("far too short")
+        (self.folder / "ids.json").write_text("[[1, 2, 999999]]")
+        (self.folder / "broken.json").write_text("[[1, 2,")
+        self.refuse(FAILURE, ["short.txt"], "eval", "-m", LLAMA, *SMALL_EVAL, "--text", "short.txt")
+        for name in ("ids.json", "broken.json", "missing.json"):
+            outcome = self.call("eval", "-m", LLAMA, "--prefill", "1", "--scored", "1", "--tokens", name)
+            self.assertIn(outcome.code, (FAILURE, USAGE))
+            self.assertEqual(len(outcome.messages), 1, outcome.messages)
+            self.assertIn(name, outcome.messages[0])
+
+    def test_output_that_cannot_be_written(self):
+        with open("/dev/full", "wb") as full:
+            self.refuse(FAILURE, ["standard output", "No space left"], "plan", "-m", LLAMA, "-c", "64", stdout=full)
+
+    def test_a_reader_that_went_away_is_no_failure(self):
+        read, write = os.pipe()
+        os.close(read)
+        outcome = self.call("plan", "-m", LLAMA, "-c", "64", stdout=write)
+        os.close(write)
+        self.assertEqual((outcome.code, outcome.messages), (OK, []))
+
+
+class Results(Cli):
+    def test_plan(self):
+        row = json.loads(self.succeed("plan", "-m", LLAMA, "-c", "64", "-ctk", "int4", "-ctv", "q4_0", "-o", "json").out)
+        parts = [row[f"{part}_bytes"] for part in ("weights", "kv", "scratch", "logits")]
+        self.assertEqual(row["total_bytes"], sum(parts))
+        self.assertTrue(all(part > 0 for part in parts))
+        self.assertEqual((row["type_k"], row["type_v"]), ("int4g64", "int4g32"))
+        self.assertGreater(row["baseline_total_bytes"], row["total_bytes"])
+        rows = json.loads(self.succeed("plan", "-m", LLAMA, "-c", "64-256+64", "-ub", "32,64", "--kv", "k8v8,k4v4",
+                                       "-o", "json").out)
+        self.assertEqual(len(rows), 4 * 2 * 2)
+        self.assertEqual(sorted({r["n_ctx"] for r in rows}), [64, 128, 192, 256])
+        table = self.succeed("plan", "-m", LLAMA, "-c", "64", "--kv", "k8v8", "--device-memory", "1MiB").out
+        self.assertIn("k16v16", table)
+        self.assertIn("longest in 1.00 MiB", table)
+
+    def test_longest_context_is_the_longest(self):
+        plan = lambda *more: json.loads(self.succeed("plan", "-m", LLAMA, "--kv", "k8v8", "-o", "json", *more).out)
+        limit = plan("-c", "300")["total_bytes"]
+        longest = plan("-c", "64", "--device-memory", str(limit))["longest_context"]
+        self.assertGreaterEqual(longest, 300)
+        self.assertLessEqual(plan("-c", str(longest))["total_bytes"], limit)
+        self.assertGreater(plan("-c", str(longest + 1))["total_bytes"], limit)
+
+    def test_plan_is_what_run_allocates(self):
+        planned = self.succeed("plan", "-m", LLAMA, "-c", "256", "--kv", "k4v4", "-ub", "32").out
+        total = re.search(r"k4v4.*\| +([\d.]+ [KM]iB) +\| +-", planned)[1]
+        outcome = self.succeed("run", "-m", LLAMA, "-c", "256", "--kv", "k4v4", "-ub", "32", "-p", "x", "-n", "2")
+        self.assertIn(f"memory {total} =", "\n".join(outcome.messages))
+
+    def test_plan_is_what_eval_allocates(self):
+        measured = json.loads(self.succeed("eval", "-m", LLAMA, "--kv", "k8v4", *SMALL_EVAL, "-o", "json").out)[0]
+        planned = json.loads(self.succeed("plan", "-m", LLAMA, "--kv", "k8v4", "-c", "96", "-o", "json").out)
+        for part in ("weights_bytes", "kv_bytes", "scratch_bytes"):
+            self.assertEqual(measured[part], planned[part], part)
+        self.assertEqual(measured["peak_bytes"], measured["predicted_peak_bytes"])
+
+    def test_run(self):
+        arguments = ["run", "-m", LLAMA, "-p", "in the", "-n", "12", "--temp", "1", "--kv", "k8v8"]
+        first, again = self.succeed(*arguments), self.succeed(*arguments)
+        self.assertEqual(first.out, again.out)
+        self.assertNotEqual(first.out, self.succeed(*arguments, "--seed", "2").out)
+        told = "\n".join(first.messages)
+        for word in ("k8v8", "cpu/", "memory", "tokens/s"):
+            self.assertIn(word, told)
+        (self.folder / "prompt.txt").write_text("in the")
+        self.assertEqual(first.out, self.succeed("run", "-m", LLAMA, "-f", "prompt.txt", *arguments[5:]).out)
+        self.assertNotEqual(first.out, self.succeed(*arguments, "--raw").out)
+        dashed = self.succeed("run", "-m", LLAMA, "-p", "- a list", "-n", "2")
+        self.assertEqual(dashed.code, OK)
+
+    def test_every_backend_runs(self):
+        names = re.search(r"--backend (\S+)", self.succeed("plan", "--help").out)[1].split("|")
+        self.assertIn("reference", names)
+        for name in names:
+            outcome = self.succeed("run", "-m", LLAMA, "-p", "x", "-n", "2", "--backend", name)
+            self.assertIn("reference" if name == "reference" else "cpu/", "\n".join(outcome.messages))
+
+    def test_eval(self):
+        (self.folder / "ids.json").write_text(json.dumps([[i * 7 % 200 for i in range(97)]] * 2))
+        rows = json.loads(self.succeed("eval", "-m", LLAMA, "--kv", "k16v16,k2v2g32", "-ub", "32,64", "--prefill", "64",
+                                       "--step", "16", "--tokens", "ids.json", "-o", "json", "--study", "s.db").out)
+        self.assertEqual([r["point"] for r in rows], [f"w16_{kv}_chunk{chunk}" for kv in ("k16v16", "k2v2g32")
+                                                      for chunk in (32, 64)])
+        for row in rows:
+            for key in ("kld_mean", "kld_p999", "same_top", "peak_bytes", "predicted_peak_bytes", "prefill_ts",
+                        "decode_ts", "dominated"):
+                self.assertIn(key, row)
+        self.assertGreater(rows[2]["kld_mean"], rows[0]["kld_mean"])
+        self.assertEqual(len(self.points("s.db")), 4)
+        for form in ("md", "csv", "jsonl"):
+            self.assertIn("k8v8", self.succeed("eval", "-m", LLAMA, "--kv", "k8v8", *SMALL_EVAL, "-o", form).out)
+
+    def test_bench(self):
+        rows = json.loads(self.succeed("bench", "-m", LLAMA, "-p", "16", "-n", "4", "-d", "0,64", "-ctk", "f16,int8",
+                                       "-ctv", "int8", "-r", "2", "-o", "json").out)
+        self.assertEqual(len(rows), 2 * 2 * 2)
+        for row in rows:
+            for key in ("model_filename", "n_prompt", "n_gen", "n_depth", "type_k", "type_v", "n_ubatch", "n_threads",
+                        "avg_ts", "stddev_ts", "min_ts", "median_ts", "max_ts", "backend", "kernel"):
+                self.assertIn(key, row)
+            self.assertLessEqual(row["min_ts"], row["avg_ts"])
+            self.assertEqual((row["n_prompt"] > 0) + (row["n_gen"] > 0), 1)
+        self.assertIn("pp16 @ d64", self.succeed("bench", "-m", LLAMA, "-p", "16", "-n", "0", "-d", "64", "-r", "1").out)
+
+
+class Search(Cli):
+    def test_search_ends_with_table_advice_and_report(self):
+        outcome = self.succeed("search", *SMALL_SEARCH)
+        for word in ("k16v16", "baseline", "Recommended", "kvpareto run -m", "kvpareto-report.html"):
+            self.assertIn(word, outcome.out)
+        self.assertEqual(next(iter(self.points())), "w16_k16v16_chunk256")
+        page = (self.folder / "kvpareto-report.html").read_text()
+        self.assertIn("<svg", page)
+        rows = json.loads((self.folder / "kvpareto-report.json").read_text())
+        self.assertEqual(len(rows), len(self.points()))
+        self.assertEqual((self.folder / "kvpareto-report.csv").read_text().count("\n"), len(rows) + 1)
+
+        before = self.points()
+        again = self.succeed("search", *SMALL_SEARCH)
+        self.assertEqual(again.out, outcome.out)
+        self.assertEqual(self.points(), before)
+
+        self.assertIn("k16v16", self.succeed("front").out)
+        self.assertEqual(len(json.loads(self.succeed("front", "--all", "-o", "json").out)), len(before))
+        members = json.loads(self.succeed("front", "-o", "json").out)
+        self.assertTrue(all(not row["dominated"] for row in members))
+        self.succeed("report", "-o", "again.html")
+        self.assertEqual((self.folder / "again.html").read_text(), page)
+
+    def test_the_command_it_recommends_works(self):
+        outcome = self.succeed("search", *SMALL_SEARCH, "--max-loss", "100")
+        command = re.search(r"kvpareto (run .*)-p", outcome.out)[1].split()
+        self.succeed(*command, "-p", "x", "-n", "2")
+
+    def test_run_warns_of_what_the_study_knows(self):
+        self.succeed("eval", "-m", QWEN, "--kv", "k16v16,k2v2g32,k8v8g32", *SMALL_EVAL, "--study", "kvpareto-study.db")
+        told = "\n".join(self.succeed("run", "-m", QWEN, "--kv", "k2v2g32", "-p", "x", "-n", "2", "--max-loss", "0.05").messages)
+        self.assertRegex(told, r"WARNING: k2v2g32 loses .* nats/token .*limit of 0.05.*--kv k")
+        told = "\n".join(self.succeed("run", "-m", QWEN, "--kv", "k16v16", "-p", "x", "-n", "2").messages)
+        self.assertNotIn("WARNING", told)
+
+    def wait_for_points(self, process, count):
+        limit = time.monotonic() + 60
+        while len(self.points()) < count:
+            self.assertIsNone(process.poll(), "ended too early")
+            self.assertLess(time.monotonic(), limit)
+            time.sleep(0.02)
+
+    def stop_and_resume(self, number):
+        process = self.start("search", *LONG_SEARCH)
+        self.wait_for_points(process, 3)
+        process.send_signal(number)
+        stopped = self.finish(process)
+        kept = self.points()
+        self.assertGreaterEqual(len(kept), 3)
+        resumed = self.start("search", *LONG_SEARCH)
+        self.wait_for_points(resumed, len(kept) + 2)
+        resumed.send_signal(signal.SIGINT)
+        self.finish(resumed)
+        now = self.points()
+        self.assertEqual({point: now[point] for point in kept}, kept, "measured again")
+        self.assertGreater(len(now), len(kept))
+        return stopped
+
+    def test_ctrl_c(self):
+        stopped = self.stop_and_resume(signal.SIGINT)
+        self.assertEqual(stopped.code, INTERRUPTED)
+        self.assertEqual(len(stopped.messages), 1, stopped.messages)
+        self.assertRegex(stopped.messages[0], r"interrupted; \d+ measurements are kept in kvpareto-study.db")
+
+    def test_kill(self):
+        self.assertEqual(self.stop_and_resume(signal.SIGKILL).code, -signal.SIGKILL)
+
+    def test_time_limit_counts_earlier_runs(self):
+        self.succeed("search", *LONG_SEARCH, "--max-time", "2s")
+        count = len(self.points())
+        start = time.monotonic()
+        self.succeed("search", *LONG_SEARCH, "--max-time", "2s")
+        self.assertEqual(len(self.points()), count)
+        self.assertLess(time.monotonic() - start, 2)
+
+    def test_full_disk(self):
+        """Stands in for one: files may not grow beyond this."""
+        full = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (32768, 32768))
+        outcome = self.call("search", *LONG_SEARCH, preexec_fn=full)
+        self.assertEqual(outcome.code, FAILURE, outcome.messages)
+        self.assertEqual(len(outcome.messages), 1, outcome.messages)
+        self.assertIn("kvpareto-study.db", outcome.messages[0])
+        kept = self.points()
+        resumed = self.start("search", *LONG_SEARCH)
+        self.wait_for_points(resumed, len(kept) + 1)
+        resumed.send_signal(signal.SIGINT)
+        self.assertEqual(self.finish(resumed).code, INTERRUPTED)
+
+
+if __name__ == "__main__":
+    unittest.main(argv=sys.argv[:1] + sys.argv[3:])
