@@ -84,8 +84,8 @@ TEST(Front, OfKnownPoints) {
   EXPECT_THAT(front.members, ElementsAre(1, 2, 0));
   EXPECT_THAT(front.dominated, ElementsAre(false, false, false, true, true, true));
   EXPECT_EQ(front.knee, 2u);
-  // Cost 3..9; loss 1e-4..1 in logarithms: .01 lies half way.
-  EXPECT_NEAR(front.hypervolume, 4.0 / 6 * 0.5, 1e-12);
+  // Cost 3..9; loss from the floor to 1 in logarithms.
+  EXPECT_NEAR(front.hypervolume, 4.0 / 6 * std::log(0.01) / std::log(kLossFloor), 1e-12);
 }
 
 TEST(Front, FiguresThatAreBetterWhenGreater) {
