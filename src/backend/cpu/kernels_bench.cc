@@ -45,10 +45,16 @@ std::vector<float> normals(int64_t n) {
   return values;
 }
 
-// Work a second as a counter, and its share of `limit`.
-void report(benchmark::State& state, const char* name, double work, double limit) {
-  state.counters[name] = benchmark::Counter(work, benchmark::Counter::kIsIterationInvariantRate);
-  state.counters["of_limit"] = benchmark::Counter(work / limit, benchmark::Counter::kIsIterationInvariantRate);
+// Times `body` and prints its work a second and the share of `limit` that this is. Returns the seconds of one call.
+template <typename Body>
+double measure(benchmark::State& state, const char* name, double work, double limit, Body body) {
+  const auto begin = std::chrono::steady_clock::now();
+  for (auto _ : state) body();
+  const std::chrono::duration<double> passed = std::chrono::steady_clock::now() - begin;
+  const double seconds = passed.count() / static_cast<double>(state.iterations());
+  state.counters[name] = work / seconds;
+  state.counters["of_limit"] = work / seconds / limit;
+  return seconds;
 }
 
 void limits(benchmark::State& state) {
@@ -95,8 +101,7 @@ void gemv(benchmark::State& state) {
   const double bytes = 2.0 * static_cast<double>(rows * columns);
   Product product(rows, columns, tokens, static_cast<int>(1 + 2.56e8 / bytes));
   const double limit = read_bandwidth(thread_count());
-  for (auto _ : state) product.run();
-  report(state, "B/s", bytes, limit);
+  measure(state, "B/s", bytes, limit, [&] { product.run(); });
 }
 BENCHMARK(gemv)
     ->ArgNames({"rows", "columns", "tokens"})
@@ -112,9 +117,8 @@ void dense(benchmark::State& state) {
   const int64_t rows = state.range(0), columns = state.range(1), tokens = state.range(2);
   Product product(rows, columns, tokens, 4);
   product.run();
-  for (auto _ : state) product.run();
-  report(state, "FLOP/s", 2.0 * static_cast<double>(rows * columns * tokens),
-         backend().activation() == DType::kBf16 ? bf16_limit() : f32_limit());
+  measure(state, "FLOP/s", 2.0 * static_cast<double>(rows * columns * tokens),
+          backend().activation() == DType::kBf16 ? bf16_limit() : f32_limit(), [&] { product.run(); });
 }
 BENCHMARK(dense)
     ->ArgNames({"rows", "columns", "tokens"})
@@ -186,10 +190,10 @@ void attend_decode(benchmark::State& state) {
   const CodecInfo info = kCodecs[static_cast<size_t>(state.range(0))];
   const double bf16_seconds = bf16_decode_seconds(), limit = read_bandwidth(thread_count());
   Layer layer(info.codec, kDepth, 1);
-  for (auto _ : state) layer.attend(kDepth - 1, 1);
   // The share of the memory's bandwidth counts packed bytes; one layer is small enough for a cache, so it may pass 1.
-  report(state, "B/s", static_cast<double>(layer.storage.bytes()), limit);
-  state.counters["bf16_time/time"] = benchmark::Counter(bf16_seconds, benchmark::Counter::kIsIterationInvariantRate);
+  const double seconds =
+      measure(state, "B/s", static_cast<double>(layer.storage.bytes()), limit, [&] { layer.attend(kDepth - 1, 1); });
+  state.counters["time/bf16"] = seconds / bf16_seconds;
   state.SetLabel(std::string(info.name));
 }
 BENCHMARK(attend_decode)->DenseRange(0, static_cast<int>(kCodecs.size()) - 1)->UseRealTime();
@@ -198,24 +202,23 @@ void attend_prefill(benchmark::State& state) {
   const CodecInfo info = kCodecs[static_cast<size_t>(state.range(0))];
   constexpr int64_t kTokens = 256;
   Layer layer(info.codec, kDepth, kTokens);
-  for (auto _ : state) layer.attend(kDepth - kTokens, kTokens);
   // Two products of head_dim multiply-adds for each query head and each key up to the query's own position.
   const double pairs = kTokens * (kDepth - kTokens) + kTokens * (kTokens + 1) / 2;
-  report(state, "FLOP/s", 4.0 * pairs * Layer::kHeads * Layer::kHeadDim, f32_limit());
+  measure(state, "FLOP/s", 4.0 * pairs * Layer::kHeads * Layer::kHeadDim, f32_limit(),
+          [&] { layer.attend(kDepth - kTokens, kTokens); });
   state.SetLabel(std::string(info.name) + ", limit f32");
 }
 BENCHMARK(attend_prefill)->DenseRange(0, static_cast<int>(kCodecs.size()) - 1)->UseRealTime();
 
-// --- rows. The limit is reading and writing at the memory's speed, all threads.
+// --- rows. The limit is all threads reading and writing at the memory's speed; a cache is faster.
 
 void encode(benchmark::State& state) {
   const CodecInfo info = kCodecs[static_cast<size_t>(state.range(0))];
   Layer layer(info.codec, 1024, 1);
   std::vector<float> rows = normals(1024 * Layer::kKvHeads * Layer::kHeadDim);
   const double limit = read_bandwidth(thread_count());
-  for (auto _ : state) backend().pack(tensor(rows.data(), 1024, Layer::kKvHeads, Layer::kHeadDim), 0, layer.keys);
-  const auto count = static_cast<double>(rows.size());
-  report(state, "values/s", count, limit / (4 + info.bits / 8.0));
+  measure(state, "values/s", static_cast<double>(rows.size()), limit / (4 + info.bits / 8.0),
+          [&] { backend().pack(tensor(rows.data(), 1024, Layer::kKvHeads, Layer::kHeadDim), 0, layer.keys); });
   state.SetLabel(std::string(info.name));
 }
 BENCHMARK(encode)->DenseRange(0, static_cast<int>(kCodecs.size()) - 1)->UseRealTime();
@@ -226,40 +229,37 @@ void decode(benchmark::State& state) {
   Layer layer(info.codec, 1024, 1);
   alignas(64) static float tile[kBlockTokens * Layer::kHeadDim];
   const double limit = f32_limit() / thread_count();
-  for (auto _ : state) {
-    for (int64_t token = 0; token < 1024; token += kBlockTokens)
-      kernels.decode(layer.keys, 0, token, kBlockTokens, tile);
-    benchmark::DoNotOptimize(tile);
-  }
   // One thread; a fused multiply-add a value is the least that decoding can take.
-  report(state, "values/s", 1024.0 * Layer::kHeadDim, limit / 2);
+  measure(state, "values/s", 1024.0 * Layer::kHeadDim, limit / 2, [&] {
+    for (int64_t token = 0; token < 1024; token += kBlockTokens) {
+      kernels.decode(layer.keys, 0, token, kBlockTokens, tile);
+    }
+    benchmark::DoNotOptimize(tile);
+  });
   state.SetLabel(std::string(info.name) + ", one thread");
 }
 BENCHMARK(decode)->DenseRange(0, static_cast<int>(kCodecs.size()) - 1)->UseRealTime();
 
 void rms_norm(benchmark::State& state) {
   const int64_t tokens = state.range(0), n = 576;
+  const DType type = backend().activation();
   std::vector<float> x = normals(tokens * n), weight = normals(n);
-  const Buffer out = backend().allocate(x.size() * 4, Purpose::kScratch);
-  const double limit = read_bandwidth(thread_count());
-  for (auto _ : state) {
-    backend().rms_norm(tensor(x.data(), tokens, n), weight.data(), 1e-5f,
-                       tensor(out.data(), backend().activation(), tokens, n));
-  }
-  report(state, "B/s", static_cast<double>(x.size()) * (4.0 + static_cast<double>(bytes_of(backend().activation()))),
-         limit);
+  const Buffer out = backend().allocate(x.size() * bytes_of(type), Purpose::kScratch);
+  const double bytes = static_cast<double>(x.size() * (sizeof(float) + bytes_of(type)));
+  measure(state, "B/s", bytes, read_bandwidth(thread_count()), [&] {
+    backend().rms_norm(tensor(x.data(), tokens, n), weight.data(), 1e-5f, tensor(out.data(), type, tokens, n));
+  });
 }
 BENCHMARK(rms_norm)->ArgName("tokens")->Arg(1)->Arg(256)->UseRealTime();
 
 void swiglu(benchmark::State& state) {
   const int64_t tokens = state.range(0), n = 1536;
+  const DType type = backend().activation();
   std::vector<float> x = normals(tokens * 2 * n);
-  const Buffer out = backend().allocate(x.size() * 2, Purpose::kScratch);
-  const double limit = read_bandwidth(thread_count());
-  for (auto _ : state)
-    backend().swiglu(tensor(x.data(), tokens, 2 * n), tensor(out.data(), backend().activation(), tokens, n));
-  report(state, "B/s", static_cast<double>(tokens * n) * (8.0 + static_cast<double>(bytes_of(backend().activation()))),
-         limit);
+  const Buffer out = backend().allocate(static_cast<size_t>(tokens * n) * bytes_of(type), Purpose::kScratch);
+  const double bytes = static_cast<double>(static_cast<size_t>(tokens * n) * (2 * sizeof(float) + bytes_of(type)));
+  measure(state, "B/s", bytes, read_bandwidth(thread_count()),
+          [&] { backend().swiglu(tensor(x.data(), tokens, 2 * n), tensor(out.data(), type, tokens, n)); });
 }
 BENCHMARK(swiglu)->ArgName("tokens")->Arg(1)->Arg(256)->UseRealTime();
 

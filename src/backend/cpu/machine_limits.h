@@ -5,7 +5,7 @@
 
 namespace kvpareto {
 
-// Bytes a second read from memory (128 MiB a thread, past every cache but the largest), best of five passes.
+// Bytes a second read from memory (128 MiB a thread), best of five passes.
 double read_bandwidth(int threads);
 
 // Floating-point operations a second of all threads: fused multiply-adds on registers in f32, in the widest vectors of
