@@ -39,7 +39,8 @@ int32_t choose(std::span<const float> logits, const Sampling& sampling, Random& 
       if (count == sorted) {
         sorted = std::min(order.size(), std::max<size_t>(64, 4 * sorted));
         const auto front = static_cast<std::ptrdiff_t>(count);
-        std::partial_sort(order.begin() + front, order.begin() + static_cast<std::ptrdiff_t>(sorted), order.end(), better);
+        std::partial_sort(order.begin() + front, order.begin() + static_cast<std::ptrdiff_t>(sorted), order.end(),
+                          better);
       }
       reached += weight(order[count]);
     }
@@ -53,13 +54,15 @@ int32_t choose(std::span<const float> logits, const Sampling& sampling, Random& 
   return order[count - 1];
 }
 
-std::vector<int32_t> generate(Session& session, std::span<const int32_t> prompt, int max_tokens, const Sampling& sampling,
-                              Random& random, const std::function<bool(int32_t)>& emit) {
+std::vector<int32_t> generate(Session& session, std::span<const int32_t> prompt, int max_tokens,
+                              const Sampling& sampling, Random& random, const std::function<bool(int32_t)>& emit) {
   std::vector<int32_t> tokens;
   if (prompt.empty() || max_tokens < 1) return tokens;
   session.prefill(prompt.first(prompt.size() - 1));
   int32_t last = prompt.back();
-  while (static_cast<int>(tokens.size()) < max_tokens && session.tokens() < session.options().context) {
+  // The first step is always tried: a prompt that does not fit is an error, not silence.
+  while (static_cast<int>(tokens.size()) < max_tokens &&
+         (tokens.empty() || session.tokens() < session.options().context)) {
     stop_if_interrupted();
     last = choose(session.next({&last, 1}), sampling, random);
     tokens.push_back(last);

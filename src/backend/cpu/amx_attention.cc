@@ -322,8 +322,9 @@ bool amx_allowed() {
 
 void attend_block_amx(const AttendJob& job, DecodeRows decode, int64_t kv_head, int64_t begin, int64_t count,
                       float* scratch) {
-  const TileConfiguration configuration;
-  _tile_loadconfig(&configuration);
+  // Static: g++ 12 believes that the instruction reads 8 bytes, and may leave out stores to the rest.
+  static constexpr TileConfiguration kConfiguration;
+  _tile_loadconfig(&kConfiguration);
   const int64_t head_dim = job.head_dim, block = job.queries_per_block, rows = block * job.group();
   const BlockSpace space(scratch, head_dim, rows);
   load_queries(job, kv_head, begin, count, rows, space.query_high, space.query_low);
