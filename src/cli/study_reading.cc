@@ -62,6 +62,11 @@ bool is_sound(const Measurement& m, double max_loss) {
   return m.state == State::kDone && m.value("kld_mean") <= max_loss && std::isfinite(m.value("peak_bytes"));
 }
 
+// As a shell takes it for one word.
+std::string quoted(const std::string& path) {
+  return path.find_first_of(" \t\"$&;()*?<>|\\`") == std::string::npos ? path : "'" + path + "'";
+}
+
 std::string divergence(const Measurement& m) { return with_error(m.values.at("kld_mean")); }
 
 }  // namespace
@@ -173,7 +178,8 @@ std::string recommendation(const Findings& findings, const std::string& model_pa
       "Recommended for {} tokens: {}, chunk {}: {}{}, at a divergence of {} nats/token (limit {}).\n"
       "Use it:  kvpareto run -m {} -c {} --kv {} -ub {} -p \"...\"\n",
       chosen.regime.context, chosen.point.kv, chosen.point.chunk, human_bytes(chosen.value("peak_bytes")), saved,
-      divergence(chosen), findings.max_loss, model_path, chosen.regime.context, chosen.point.kv, chosen.point.chunk);
+      divergence(chosen), findings.max_loss, quoted(model_path), chosen.regime.context, chosen.point.kv,
+      chosen.point.chunk);
 }
 
 std::string warning_of_loss(const Study& study, const std::string& model_hash, const std::string& kv, int context,
