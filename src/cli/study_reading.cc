@@ -17,9 +17,7 @@
 namespace kvpareto {
 namespace {
 
-std::string curves_name(const Measurement& m) {
-  return fmt::format("memory curves of {}, chunk {}", m.regime.model_hash, m.point.chunk);
-}
+std::string curves_name(const Measurement& m) { return "memory curves of " + m.regime.model_hash; }
 
 // From 1024 tokens to what the model was trained for, doubling; the model's limit last.
 std::vector<int> curve_contexts(const ModelShape& shape) {
