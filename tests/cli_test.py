@@ -237,7 +237,7 @@ class Results(Cli):
     def test_plan_is_what_eval_allocates(self):
         measured = json.loads(self.succeed("eval", "-m", LLAMA, "--kv", "k8v4", *SMALL_EVAL, "-o", "json").out)[0]
         planned = json.loads(self.succeed("plan", "-m", LLAMA, "--kv", "k8v4", "-c", "96", "-o", "json").out)
-        for part in ("weights_bytes", "kv_bytes", "scratch_bytes"):
+        for part in ("weights_bytes", "kv_bytes", "scratch_bytes", "logits_bytes"):
             self.assertEqual(measured[part], planned[part], part)
         self.assertEqual(measured["peak_bytes"], measured["predicted_peak_bytes"])
 

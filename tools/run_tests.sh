@@ -49,6 +49,9 @@ results=$build/test-results
 rm -rf "$results"
 mkdir -p "$results"
 
+# Two programs at a time, each with a thread a core: threads that wait must sleep, not spin.
+export OMP_WAIT_POLICY=passive
+
 # run NAME CTEST-ARGUMENT...: ctest's own verdict is dropped, since the summary below reads the result files and prints
 # what failed.
 run() {

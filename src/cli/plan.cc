@@ -29,8 +29,8 @@ class Plan : public Command {
         "plan",
         "memory of a configuration, before anything is loaded",
         "Prints what a configuration will take in memory (weights, KV cache with its scales, working memory, logits) "
-        "from the model file's metadata alone; no weight is read. The figures are what 'run' and 'eval' then really "
-        "allocate. Lists and ranges (1024-8192+1024) give a row for each combination, each with its 16-bit baseline.",
+        "from the model file's metadata alone; no weight is read. The figures are what 'run' then really "
+        "allocates. Lists and ranges (1024-8192+1024) give a row for each combination, each with its 16-bit baseline.",
         {"plan -m model.gguf -c 32768 -ctk int4 -ctv int4 -ub 256",
          "plan -m model.gguf --kv k8v8,k8v4,k4v4g32 -c 4096,8192",
          "plan -m model.gguf --kv k8v4 --device-memory 512MiB      the longest context that fits",

@@ -163,7 +163,7 @@ class Run : public Command {
   void read(Session& session, std::span<const int32_t> prompt) const {
     Progress progress("reading the prompt", static_cast<double>(prompt.size()), "tokens");
     session.prefill(prompt, [&](int64_t done) {
-      stop_if_interrupted();
+      if (interrupted()) throw Error(Exit::kInterrupted, "interrupted while reading the prompt");
       if (prompt.size() > kLongPrompt) progress.update(static_cast<double>(done));
     });
   }

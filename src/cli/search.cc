@@ -25,24 +25,26 @@ namespace {
 // time and is started again does not begin a second helping.
 class TimeSpent {
  public:
-  TimeSpent(Study& study, const Regime& regime) : study_(study), name_("seconds spent on " + regime_key(regime)) {
+  using Clock = std::chrono::steady_clock;
+  TimeSpent(Study& study, const Regime& regime, Clock::time_point start)
+      : study_(study), start_(start), name_("seconds spent on " + regime_key(regime)) {
     const std::string kept = study.note(name_).value_or("0");
     std::from_chars(kept.data(), kept.data() + kept.size(), earlier_);
   }
-  double seconds() const {
-    return earlier_ + std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
-  }
-  void keep(double at_least = 0) { study_.set_note(name_, fmt::format("{:.1f}", std::max(seconds(), at_least))); }
+  double seconds() const { return earlier_ + std::chrono::duration<double>(Clock::now() - start_).count(); }
+  void keep() { study_.set_note(name_, fmt::format("{:.3f}", seconds())); }
 
  private:
   Study& study_;
+  Clock::time_point start_;
   std::string name_;
   double earlier_ = 0;
-  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
 };
 
 constexpr double kDemoSeconds = 270;
 constexpr double kShareOfTasks = 0.25;  // of a bounded time, for the retrieval tasks of the front's points
+
+constexpr size_t kFewestPoints = 4;  // measured even if preparing took all the time: fewer show no frontier
 
 class Search : public Command {
  public:
@@ -123,10 +125,11 @@ class Search : public Command {
   }
 
   void search(const Space& space, const ModelShape& shape, Study& study) {
+    const auto start = TimeSpent::Clock::now();
     const LoadedModel loaded = load(model_);
     Evaluator evaluator(loaded.model, loaded.tokenizer, texts_.obtain(loaded, context_ + 1, &study),
                         eval_options(loaded));
-    TimeSpent spent(study, evaluator.regime());
+    TimeSpent spent(study, evaluator.regime(), start);
     std::vector<Measurement> measured = study.all(evaluator.regime());
     const auto sampler = make_sampler(sampler_, space, texts_.seed);
     measure_points(evaluator, *sampler, study, spent, measured);
@@ -136,8 +139,11 @@ class Search : public Command {
     conclude(study, measured);
   }
 
+  // Kept then, so that the same command given again finds it so too.
   bool time_is_up(TimeSpent& spent, double share) const {
-    return max_seconds_ > 0 && spent.seconds() >= share * max_seconds_;
+    const bool up = max_seconds_ > 0 && spent.seconds() >= share * max_seconds_;
+    if (up) spent.keep();
+    return up;
   }
 
   void measure_points(Evaluator& evaluator, Sampler& sampler, Study& study, TimeSpent& spent,
@@ -148,7 +154,7 @@ class Search : public Command {
     for (auto points = sampler.propose(measured); !points.empty(); points = sampler.propose(measured)) {
       progress.set_total(static_cast<double>(std::max(sampler.expected(), measured.size() + points.size())));
       for (const Point& point : points) {
-        if (time_is_up(spent, share)) return;
+        if (measured.size() >= kFewestPoints && time_is_up(spent, share)) return;
         measured.push_back(evaluator.measure(point, [&](double fraction, const std::string& what) {
           progress.update(static_cast<double>(measured.size()) + fraction, fmt::format("{} {}", point.kv, what));
         }));
@@ -162,9 +168,13 @@ class Search : public Command {
   // Retrieval for the baseline and the front, cheapest last: what a person would choose from.
   void measure_tasks(Evaluator& evaluator, Study& study, TimeSpent& spent, std::vector<Measurement>& measured) const {
     const Findings findings = read_study({measured, {}, max_loss_});
-    std::vector<size_t> wanted(findings.front.members.rbegin(), findings.front.members.rend());
-    if (findings.baseline) wanted.insert(wanted.begin(), *findings.baseline);
-    if (findings.recommended) wanted.insert(wanted.begin() + std::min<size_t>(1, wanted.size()), *findings.recommended);
+    std::vector<size_t> wanted;
+    const auto want = [&](size_t i) {
+      if (std::find(wanted.begin(), wanted.end(), i) == wanted.end()) wanted.push_back(i);
+    };
+    if (findings.baseline) want(*findings.baseline);
+    if (findings.recommended) want(*findings.recommended);
+    std::for_each(findings.front.members.rbegin(), findings.front.members.rend(), want);
     Progress progress("retrieval", static_cast<double>(wanted.size()), "points");
     for (size_t done = 0; done < wanted.size(); ++done) {
       Measurement& m = measured[wanted[done]];

@@ -34,7 +34,7 @@ const std::vector<Bits> kAllBits = {{16, 16}, {8, 8}, {4, 4},  {8, 4},  {2, 2}, 
 const std::vector<Preset>& presets() {
   static const std::vector<Preset> list = {
       {"demo",
-       {kAllBits.begin(), kAllBits.begin() + 12},
+       {kAllBits.begin(), kAllBits.begin() + 16},
        {"64", "32"},
        {{4, 4}, {3, 3}, {4, 2}, {2, 2}},
        {256, 128, 1024}},

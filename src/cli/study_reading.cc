@@ -17,9 +17,7 @@
 namespace kvpareto {
 namespace {
 
-std::string curves_name(const Measurement& m) {
-  return fmt::format("memory curves of {}, chunk {}", m.regime.model_hash, m.point.chunk);
-}
+std::string curves_name(const Measurement& m) { return "memory curves of " + m.regime.model_hash; }
 
 // From 1024 tokens to what the model was trained for, doubling; the model's limit last.
 std::vector<int> curve_contexts(const ModelShape& shape) {
@@ -60,6 +58,11 @@ std::vector<MemoryCurve> kept_curves(const Study& study, const Measurement& m) {
 
 bool is_sound(const Measurement& m, double max_loss) {
   return m.state == State::kDone && m.value("kld_mean") <= max_loss && std::isfinite(m.value("peak_bytes"));
+}
+
+// As a shell takes it for one word.
+std::string quoted(const std::string& path) {
+  return path.find_first_of(" \t\"$&;()*?<>|\\`") == std::string::npos ? path : "'" + path + "'";
 }
 
 std::string divergence(const Measurement& m) { return with_error(m.values.at("kld_mean")); }
@@ -173,7 +176,8 @@ std::string recommendation(const Findings& findings, const std::string& model_pa
       "Recommended for {} tokens: {}, chunk {}: {}{}, at a divergence of {} nats/token (limit {}).\n"
       "Use it:  kvpareto run -m {} -c {} --kv {} -ub {} -p \"...\"\n",
       chosen.regime.context, chosen.point.kv, chosen.point.chunk, human_bytes(chosen.value("peak_bytes")), saved,
-      divergence(chosen), findings.max_loss, model_path, chosen.regime.context, chosen.point.kv, chosen.point.chunk);
+      divergence(chosen), findings.max_loss, quoted(model_path), chosen.regime.context, chosen.point.kv,
+      chosen.point.chunk);
 }
 
 std::string warning_of_loss(const Study& study, const std::string& model_hash, const std::string& kv, int context,

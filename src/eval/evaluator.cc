@@ -18,8 +18,8 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-// Positions whose logits are made at once: one would read the whole head for every position, more would swell the
-// session's logits (here 16 * vocabulary * 4 bytes, counted in peak_bytes).
+// Positions whose logits are made at once: one would read the whole head for every position. They belong to the
+// instrument, not to the configuration: a session of their own holds them, and peak_bytes is what `run` would take.
 constexpr int kScoredRows = 16;
 // Tokens decoded one by one for decode_ts, at the depth of the prefill.
 constexpr int kDecodeTokens = 16;
@@ -90,6 +90,7 @@ struct Evaluator::Parts {
   Regime regime;
   std::vector<std::vector<Sample>> samples;    // of every task, in the order of tasks()
   std::vector<std::vector<float>> references;  // hidden states of the 16-bit baseline, a text each; empty until made
+  Session scorer{model, {KvScheme(), kScoredRows, kScoredRows, kScoredRows}};
 
   int scored(const Text& text) const {
     return options.scored > 0 ? options.scored : static_cast<int>(text.tokens.size()) - options.prefill;
@@ -207,7 +208,7 @@ Pass Evaluator::Parts::pass(Session& session, const Text& text, const Work& work
 
 void Evaluator::Parts::make_references(Work& work) {
   const Point baseline;
-  const SessionOptions wanted{parse_scheme(baseline.kv), regime.context, baseline.chunk, kScoredRows};
+  const SessionOptions wanted{parse_scheme(baseline.kv), regime.context, baseline.chunk};
   Session session(model, wanted);
   std::vector<std::vector<float>> made;
   for (size_t i = 0; i < texts.size(); ++i) {
@@ -234,7 +235,7 @@ void Evaluator::Parts::record_memory(const Session& session, Measurement& measur
 
 void Evaluator::Parts::run(Measurement& measurement, const Watcher& watch) {
   const Point& point = measurement.point;
-  const SessionOptions wanted{checked_scheme(point), regime.context, point.chunk, kScoredRows};
+  const SessionOptions wanted{checked_scheme(point), regime.context, point.chunk};
   const bool is_baseline = wanted.scheme == parse_scheme(Point().kv) && point.chunk == Point().chunk;
   // The first measurement of the baseline is its own reference: the same pass twice would give the same states.
   const bool makes_references = references.empty() && is_baseline;
@@ -252,7 +253,7 @@ void Evaluator::Parts::run(Measurement& measurement, const Watcher& watch) {
     Pass result = pass(session, texts[i], work, note);
     const std::vector<float>& reference = makes_references ? result.hidden : references[i];
     const double before = cost(texts[i]) - scored(texts[i]);
-    scores.push_back(compare_hidden(session, reference, result.hidden, texts[i].tokens, options.prefill,
+    scores.push_back(compare_hidden(scorer, reference, result.hidden, texts[i].tokens, options.prefill,
                                     [&](int64_t done) { work.at(before + static_cast<double>(done), note); }));
     work.finish(cost(texts[i]));
     if (options.prefill > 0) measurement.texts["prefill_ts"].push_back(options.prefill / result.prefill_seconds);
