@@ -65,10 +65,17 @@ class Backend {
   virtual void rope(Tensor x, const float* turns) = 0;
   // out (activation) [tokens, n] = silu(gate) * up with gate_up f32 [tokens, 2n], gate first (arXiv 2002.05202).
   virtual void swiglu(Tensor gate_up, Tensor out) = 0;
-  // Encodes x f32 [tokens, kv_heads, head_dim] as tokens [first, first + tokens) of the side.
+  // x f32 [tokens, heads, head_dim] in place: each head rotated (Hadamard) if asked, then less `offset` f32 [heads, head_dim]
+  // if that is not null.
+  virtual void transform(Tensor x, bool rotate, const float* offset) = 0;
+  // Stores x f32 [tokens, kv_heads, head_dim] as tokens [first, first + tokens) of the side: packed, or exact where the
+  // side says so, and packs what is due; store_rows() of packed_side.h is the specification.
   virtual void pack(Tensor x, int64_t first, const PackedSide& side) = 0;
-  // out [tokens, heads, head_dim] (f32 or activation) = softmax(q k^T / sqrt(head_dim)) v over packed tokens 0 .. of each
-  // query's position; queries f32 are positions [first, first + tokens). heads is a multiple of kv_heads, neighbours share.
+  // freeze_side() of packed_side.h.
+  virtual void freeze(const PackedSide& side, bool find_mean) = 0;
+  // out [tokens, heads, head_dim] (f32 or activation) = softmax(q k^T / sqrt(head_dim)) v over stored tokens 0 .. of each
+  // query's position, k and v as decode_row() and restore_values() give them; queries f32 are positions [first, first +
+  // tokens). heads is a multiple of kv_heads, neighbours share.
   virtual void attend(Tensor queries, int64_t first, const PackedSide& keys, const PackedSide& values, int kv_heads,
                       Tensor out, Tensor scratch) = 0;
   // Scratch of attend() for up to `tokens` queries against up to `context` keys: tiles, never tokens * context.

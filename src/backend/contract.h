@@ -126,6 +126,7 @@ class OwnedSide {
   OwnedSide(Codec codec, int group, int head_dim, int kv_heads, int64_t tokens) {
     side.codec = codec;
     side.head_dim = head_dim;
+    side.kv_heads = kv_heads;
     side.group = has_scale(codec) ? group : head_dim;
     side.row_bytes = static_cast<size_t>(head_dim / kChunk) * chunk_bytes(codec);
     side.scales_offset = side.row_bytes * kBlockTokens;

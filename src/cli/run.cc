@@ -151,7 +151,7 @@ class Run : public Command {
     const KvScheme& scheme = session.options().scheme;
     const MemoryParts bytes = session.bytes();
     note("{}, {}, weights w16 (stored as {}), KV {} ({:.2f} bits/value), {}", model.file, model.shape.family,
-         model.stored_as, to_text(scheme), effective_bits(scheme, model.shape.layers, model.shape.head_dim),
+         model.stored_as, to_text(scheme), effective_bits(scheme, session.cache().shape()),
          device_text(*loaded.backend));
     note("memory {} = weights {} + KV {} + scratch {} + logits {} for {} tokens in chunks of {}",
          human_bytes(static_cast<double>(bytes.total())), human_bytes(static_cast<double>(bytes.weights)),

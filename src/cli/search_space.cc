@@ -78,7 +78,7 @@ Space make_space(const SpaceOptions& options, const ModelShape& shape) {
   space.kv = {"k16v16"};
   bool first = true;
   for (const std::string& group : groups) {
-    const std::string problem = why_invalid(parse_scheme("k8v8g" + group), shape.layers, shape.head_dim);
+    const std::string problem = why_invalid(parse_scheme("k8v8g" + group), shape.layers, shape.head_dim, shape.qkv_bias);
     if (!problem.empty() && own_groups) fail_usage("--groups {}: {}", group, problem);
     if (!problem.empty()) continue;
     std::vector<Bits> bits = first ? preset.bits : preset.bits_of_other_groups;

@@ -66,7 +66,7 @@ std::vector<KvScheme> KvOptions::schemes(const ModelShape& shape, const std::str
   if (!kv.empty() && (!type_k.empty() || !type_v.empty())) {
     fail_usage("--kv says both types at once: give it or -ctk and -ctv, not all");
   }
-  for (const std::string& text : kv) wanted.push_back(parse_scheme(text));
+  if (!kv.empty()) wanted = parse_schemes(join(kv, ","));
   if (!type_k.empty() || !type_v.empty()) {
     const std::vector<std::string> plain = {"bf16"};
     for (const std::string& keys : type_k.empty() ? plain : type_k) {
@@ -78,7 +78,7 @@ std::vector<KvScheme> KvOptions::schemes(const ModelShape& shape, const std::str
   if (wanted.empty()) wanted.push_back(parse_scheme(fallback));
   std::vector<KvScheme> schemes;
   for (const KvScheme& scheme : wanted) {
-    const std::string problem = why_invalid(scheme, shape.layers, shape.head_dim);
+    const std::string problem = why_invalid(scheme, shape.layers, shape.head_dim, shape.qkv_bias);
     if (!problem.empty()) fail_usage("{}", problem);
     if (std::find(schemes.begin(), schemes.end(), scheme) == schemes.end()) schemes.push_back(scheme);
   }
@@ -137,7 +137,7 @@ void check_context(int64_t context, const ModelShape& shape, const std::string& 
   fail_usage("a context of {} tokens is longer than the {} that {} was trained for", context, shape.context, path);
 }
 
-std::string key_type(const KvScheme& scheme) { return to_text(scheme.at(0).keys); }
-std::string value_type(const KvScheme& scheme) { return to_text(scheme.at(0).values); }
+std::string key_type(const KvScheme& scheme) { return to_text(scheme.base().keys); }
+std::string value_type(const KvScheme& scheme) { return to_text(scheme.base().values); }
 
 }  // namespace kvpareto

@@ -20,7 +20,7 @@ const SessionOptions& checked(const ModelShape& shape, const SessionOptions& opt
     fail_usage("prefill chunk {} is outside 1 to {} tokens", options.chunk, kLongestChunk);
   }
   if (options.logits_rows < 1) fail_usage("logits of {} positions: wanted at least 1", options.logits_rows);
-  const std::string reason = why_invalid(options.scheme, shape.layers, shape.head_dim);
+  const std::string reason = why_invalid(options.scheme, shape.layers, shape.head_dim, shape.qkv_bias);
   if (!reason.empty()) fail_usage("KV scheme {}: {}", to_text(options.scheme), reason);
   return options;
 }
@@ -31,11 +31,15 @@ size_t logits_bytes(const ModelShape& shape, const SessionOptions& options) {
 
 int longest_step(const SessionOptions& options) { return std::min(options.chunk, options.context); }
 
+CacheShape cache_shape(const ModelShape& shape, const SessionOptions& options) {
+  return shape.cache_shape(options.context, longest_step(options));
+}
+
 }  // namespace
 
 MemoryParts session_bytes(const ModelShape& shape, const Backend& backend, const SessionOptions& options) {
   checked(shape, options);
-  return {weights_bytes(shape, backend), Backend::padded(cache_bytes(options.scheme, shape.cache_shape(options.context))),
+  return {weights_bytes(shape, backend), Backend::padded(cache_bytes(options.scheme, cache_shape(shape, options))),
           Backend::padded(workspace_bytes(shape, backend, longest_step(options), options.context)),
           logits_bytes(shape, options)};
 }
@@ -43,7 +47,7 @@ MemoryParts session_bytes(const ModelShape& shape, const Backend& backend, const
 Session::Session(const Model& model, const SessionOptions& options)
     : model_(model),
       options_(checked(model.shape, options)),
-      cache_(*model.backend, options.scheme, model.shape.cache_shape(options.context)) {
+      cache_(*model.backend, options.scheme, cache_shape(model.shape, options), kv_biases(model)) {
   Backend& backend = *model.backend;
   const int tokens = longest_step(options);
   scratch_ = backend.allocate(workspace_bytes(model.shape, backend, tokens, options.context), Purpose::kScratch);

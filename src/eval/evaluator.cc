@@ -230,7 +230,7 @@ void Evaluator::Parts::record_memory(const Session& session, Measurement& measur
   record("peak_bytes", parts.total());
   record("predicted_peak_bytes", session_bytes(model.shape, *model.backend, session.options()).total());
   measurement.values["effective_bits"] =
-      exact(effective_bits(session.options().scheme, model.shape.layers, model.shape.head_dim));
+      exact(effective_bits(session.options().scheme, session.cache().shape()));
 }
 
 void Evaluator::Parts::run(Measurement& measurement, const Watcher& watch) {

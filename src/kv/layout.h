@@ -14,14 +14,23 @@ struct CacheShape {
   int layers = 0;
   int kv_heads = 0;
   int head_dim = 0;
-  int context = 0;  // tokens; rounded up to whole blocks of kBlockTokens
+  int context = 0;  // tokens; packed parts are rounded up to whole blocks
+  int step = 1;     // tokens of the longest append; matters where tokens in flight stay exact
+  double rope_base = 10000;
 };
 
-// One side of one layer, `data` still null.
-PackedSide side_layout(const SideScheme& scheme, const CacheShape& shape);
-size_t side_bytes(const SideScheme& scheme, const CacheShape& shape);
+// One side of one layer with its parts from `data` on; null gives the sizes alone.
+PackedSide place_side(const KvScheme& scheme, const SideScheme& side, const CacheShape& shape, uint8_t* data);
+size_t side_bytes(const KvScheme& scheme, const SideScheme& side, const CacheShape& shape);
 
-// The whole cache: codes, scales and minimums of every layer, both sides.
+// Cosines and sines that keys before RoPE are turned by when they are read; 0 if no layer stores such keys.
+size_t turns_bytes(const KvScheme& scheme, const CacheShape& shape);
+
+// The whole cache: codes, scales, minimums, exact tokens and offsets of every layer, both sides, and the turns.
 size_t cache_bytes(const KvScheme& scheme, const CacheShape& shape);
+
+// Stored bits of the whole cache divided by the K and V values that it holds when its context, rounded up to whole blocks,
+// is full: scales, minimums, windows and tables included.
+double effective_bits(const KvScheme& scheme, const CacheShape& shape);
 
 }  // namespace kvpareto

@@ -5,6 +5,7 @@
 #include <rapidcheck/gtest.h>
 
 #include "base/testing.h"
+#include "kv/layout.h"
 
 namespace kvpareto {
 namespace {
@@ -19,6 +20,20 @@ std::vector<SideScheme> all_sides() {
       continue;
     }
     for (const int group : {32, 64, 96, 128, 256, 1024, kWholeHead}) sides.push_back({info.codec, group});
+    for (const int span : {32, 64, 128}) {
+      for (const int group : {1, 32, 128, kWholeHead}) sides.push_back({info.codec, group, span});
+    }
+    sides.push_back({info.codec, kWholeHead, kWholeLayer});
+    if (info.bits == 8 || info.bits == 4) sides.push_back({info.codec, 32, 1, Fit::kSymmetric});
+  }
+  const size_t plain = sides.size();
+  for (size_t i = 0; i < plain; i += 3) {
+    SideScheme side = sides[i];
+    side.rotated = i % 2 == 0;
+    side.offset = static_cast<Offset>(i / 2 % 3);
+    side.before_rope = i / 4 % 2 == 0;
+    if (side.fit == Fit::kRange && has_scale(side.codec)) side.fit = Fit::kSquares;
+    sides.push_back(side);
   }
   return sides;
 }
@@ -35,6 +50,71 @@ TEST(SchemeText, EverySchemeComesBackAndNoTwoShareAText) {
   }
   std::sort(texts.begin(), texts.end());
   EXPECT_EQ(std::unique(texts.begin(), texts.end()), texts.end());
+}
+
+std::string refusal(const std::function<void()>& body) {
+  const auto error = error_of(body);
+  if (!error) return "no error";
+  EXPECT_EQ(error->exit(), Exit::kUsage);
+  const std::string message = error->what();
+  EXPECT_EQ(message.find_first_of("\n\r\t\x1b"), std::string::npos) << "more than one plain line: " << message;
+  EXPECT_LT(message.size(), 400u) << message;
+  return message;
+}
+std::string scheme_refusal(const std::string& text) {
+  return refusal([&] { parse_scheme(text); });
+}
+std::string side_refusal(const std::string& text) {
+  return refusal([&] { parse_side(text); });
+}
+
+// Layers of their own: whatever is set comes back, in the fewest words.
+RC_GTEST_PROP(SchemeText, OverridesComeBack, ()) {
+  const std::vector<SideScheme> sides = all_sides();
+  KvScheme scheme(LayerScheme{*rc::gen::elementOf(sides), *rc::gen::elementOf(sides)});
+  scheme.recent = *rc::gen::element(0, 1, 64, 4096);
+  scheme.sinks = *rc::gen::element(0, 4);
+  scheme.attend_first = *rc::gen::arbitrary<bool>();
+  const int changes = *rc::gen::inRange(0, 6);
+  for (int i = 0; i < changes; ++i) {
+    LayerScheme layer = scheme.base();
+    if (*rc::gen::arbitrary<bool>()) layer.keys = *rc::gen::elementOf(sides);
+    if (*rc::gen::arbitrary<bool>()) layer.values = *rc::gen::elementOf(sides);
+    scheme.change(*rc::gen::inRange(0, 8), layer);
+  }
+  const std::string text = to_text(scheme);
+  RC_ASSERT(parse_scheme(text) == scheme);
+  RC_ASSERT(to_text(parse_scheme(text)) == text);
+  RC_ASSERT(parse_schemes(text + ",k8v8") == (std::vector<KvScheme>{scheme, parse_scheme("k8v8")}));
+}
+
+TEST(SchemeText, CanonicalTextsAreShort) {
+  const auto canonical = [](const char* text) { return to_text(parse_scheme(text)); };
+  for (const char* text :
+       {"k4v4t32", "k4t32v4g32", "k4t32.pre.v4g32.had", "k8v8p", "k4b64x32v2g64", "kq8vq4", "k4.pre.v4g64",
+        "k4v4g64.recent64.sink4.atp", "k4v4g64,0-1:k8,27:k8v8", "k4t32.pre.v4g32,3:k8.plain.v8", "k16v16,2:k4t32.fit",
+        "k4v4g64,0-3:k2,5-6:v16", "k16.pre.bias.had.v16"}) {
+    EXPECT_EQ(canonical(text), text);
+  }
+  EXPECT_EQ(canonical("k4v4g64,0:k8,1:k8g64"), "k4v4g64,0-1:k8");
+  EXPECT_EQ(canonical("k4v4,0-27:v8,3:k8"), "k4v4g64,0-2:v8,3:k8v8,4-27:v8");
+  EXPECT_EQ(canonical("k4v4,5:k4"), "k4v4g64");
+  EXPECT_EQ(canonical("k4.had.pre.v4"), "k4.pre.had.v4g64");
+}
+
+TEST(SchemeText, WrongOptionsAndLayersAreNamed) {
+  EXPECT_THAT(scheme_refusal("k4.hda.v4"), HasSubstr("wanted 'v' at '.hda.v4'"));
+  EXPECT_THAT(scheme_refusal("k4v4.hda"), HasSubstr("'hda' is no option, did you mean had"));
+  EXPECT_THAT(scheme_refusal("k4v4.recent"), HasSubstr("wanted 0 to 4096 tokens after 'recent', found ''"));
+  EXPECT_THAT(scheme_refusal("k4v4.sink99999"), HasSubstr("found '99999'"));
+  EXPECT_THAT(scheme_refusal("k4t48v4"), HasSubstr("a span of 48 tokens is none of 32, 64, 128, the nearest is"));
+  EXPECT_THAT(scheme_refusal("k4b32v4"), HasSubstr("a block is written tokens x channels, as in b64x32"));
+  EXPECT_THAT(scheme_refusal("kq3v4"), HasSubstr("'kq3' names no codec, the nearest is kq4"));
+  EXPECT_THAT(scheme_refusal("kq8.fit.v4"), HasSubstr("q8 and q4 have a fit of their own"));
+  EXPECT_THAT(scheme_refusal("k4v4,2000:k8"), HasSubstr("a layer or a range of layers below 1024"));
+  EXPECT_THAT(scheme_refusal("k4v4,3-1:k8"), HasSubstr("a layer or a range of layers"));
+  EXPECT_THAT(scheme_refusal("k4v4,3k8"), HasSubstr("wanted ':' after the layers"));
+  EXPECT_THAT(scheme_refusal("k4v4,3:"), HasSubstr("wanted 'v' at the end"));
 }
 
 TEST(SchemeText, SideWithoutGroupTakesTheOthersOrSixtyFour) {
@@ -56,22 +136,6 @@ TEST(SchemeText, GroupOfBf16IsIgnored) {
   EXPECT_EQ(KvScheme(LayerScheme{{Codec::kBf16, 32}, {Codec::kBf16, 128}}), KvScheme());
   EXPECT_EQ(parse_scheme("k16g32v16"), KvScheme());
   EXPECT_NE(parse_scheme("k4g32v4"), parse_scheme("k4g64v4"));
-}
-
-std::string refusal(const std::function<void()>& body) {
-  const auto error = error_of(body);
-  if (!error) return "no error";
-  EXPECT_EQ(error->exit(), Exit::kUsage);
-  const std::string message = error->what();
-  EXPECT_EQ(message.find_first_of("\n\r\t\x1b"), std::string::npos) << "more than one plain line: " << message;
-  EXPECT_LT(message.size(), 400u) << message;
-  return message;
-}
-std::string scheme_refusal(const std::string& text) {
-  return refusal([&] { parse_scheme(text); });
-}
-std::string side_refusal(const std::string& text) {
-  return refusal([&] { parse_side(text); });
 }
 
 TEST(SchemeText, WrongTextsNameThePartAndTheNearestValidOne) {
@@ -107,8 +171,9 @@ TEST(SideText, NamesOfOtherPrograms) {
   EXPECT_EQ(parse_side("f16"), side(Codec::kBf16));
   EXPECT_EQ(parse_side("bf16"), side(Codec::kBf16));
   EXPECT_EQ(parse_side("16"), side(Codec::kBf16));
-  EXPECT_EQ(parse_side("q8_0"), side(Codec::kInt8, 32));
-  EXPECT_EQ(parse_side("q4_0"), side(Codec::kInt4, 32));
+  for (const auto& [name, codec] : {std::pair("q8_0", Codec::kInt8), std::pair("q4_0", Codec::kInt4)}) {
+    EXPECT_EQ(parse_side(name), (SideScheme{.codec = codec, .group = 32, .fit = Fit::kSymmetric}));
+  }
   EXPECT_EQ(parse_side("int8"), side(Codec::kInt8, 64));
   EXPECT_EQ(parse_side("int4"), side(Codec::kInt4, 64));
   EXPECT_EQ(parse_side("int3"), side(Codec::kInt3, 64));
@@ -134,28 +199,53 @@ TEST(SideText, WrongNamesGetTheNearest) {
   EXPECT_THAT(side_refusal(std::string(100000, '4')), HasSubstr("did you mean"));
 }
 
-TEST(EffectiveBits, CountScaleAndMinimum) {
-  EXPECT_DOUBLE_EQ(effective_bits(KvScheme(), 3, 64), 16);
-  EXPECT_DOUBLE_EQ(effective_bits(parse_scheme("k4v4g32"), 30, 128), 5.0);
-  EXPECT_DOUBLE_EQ(effective_bits(parse_scheme("k4v4g64"), 30, 128), 4.5);
-  EXPECT_DOUBLE_EQ(effective_bits(parse_scheme("k4v4g128"), 30, 128), 4.25);
-  EXPECT_DOUBLE_EQ(effective_bits(parse_scheme("k4v4gh"), 1, 256), 4.125);
-  EXPECT_DOUBLE_EQ(effective_bits(parse_scheme("k2v2g32"), 1, 64), 3.0);
-  EXPECT_DOUBLE_EQ(effective_bits(parse_scheme("k16v4g32"), 1, 64), 10.5);
-  EXPECT_DOUBLE_EQ(effective_bits(parse_scheme("k8g32v3g64"), 1, 64), (9 + 3.5) / 2);
+TEST(EffectiveBits, CountEverythingThatIsStored) {
+  // Of heads of this size at 4096 tokens.
+  const auto bits = [](const char* scheme, int head_dim, int layers = 3) {
+    const CacheShape shape{.layers = layers, .kv_heads = 2, .head_dim = head_dim, .context = 4096, .step = 256};
+    return effective_bits(parse_scheme(scheme), shape);
+  };
+  EXPECT_DOUBLE_EQ(bits("k16v16", 64), 16);
+  EXPECT_DOUBLE_EQ(bits("k4v4g32", 128), 5.0);
+  EXPECT_DOUBLE_EQ(bits("k4v4g64", 128), 4.5);
+  EXPECT_DOUBLE_EQ(bits("k4v4g128", 128), 4.25);
+  EXPECT_DOUBLE_EQ(bits("k4v4gh", 256), 4.125);
+  EXPECT_DOUBLE_EQ(bits("k2v2g32", 64), 3.0);
+  EXPECT_DOUBLE_EQ(bits("k16v4g32", 64), 10.5);
+  EXPECT_DOUBLE_EQ(bits("k8g32v3g64", 64), (9 + 3.5) / 2);
+  EXPECT_DOUBLE_EQ(bits("kq8vq4", 64), (8.5 + 4.5) / 2);  // as GGUF's q8_0 and q4_0
+  // One scale a channel over 32 tokens costs as much as over 32 channels, and 32 exact tokens until they are packed.
+  EXPECT_DOUBLE_EQ(bits("k4t32v4g32", 64), 5.0 + 0.5 * 16 * 32 / 4096);
+  EXPECT_DOUBLE_EQ(bits("k4v4g32.sink64", 64), (5.0 * 4032 + 16 * 64) / 4096);
+  // The exact tokens take a place of their own, and those that are packed one block less.
+  EXPECT_DOUBLE_EQ(bits("k4v4g32.recent63", 64), 5.0 * 4096 / 4096 + 16.0 * 64 / 4096);
+  EXPECT_DOUBLE_EQ(bits("k4v4g32,0-1:k8", 64, 4), (5.0 * 6 + 9.0 * 2) / 8);
+  // Turns of 64 + 64 positions, f32, shared by all layers and heads.
+  EXPECT_DOUBLE_EQ(bits("k16.pre.v16", 64), 16 + 32.0 * 128 * 64 / (3 * 2 * 2 * 64 * 4096.0));
 }
 
 TEST(WhyInvalid, NamesTheNearestGroupThatFits) {
-  EXPECT_EQ(why_invalid(parse_scheme("k4v4g64"), 3, 64), "");
-  EXPECT_EQ(why_invalid(parse_scheme("k4v4gh"), 3, 96), "");
-  EXPECT_EQ(why_invalid(KvScheme(), 3, 32), "");
+  EXPECT_EQ(why_invalid(parse_scheme("k4v4g64"), 3, 64, false), "");
+  EXPECT_EQ(why_invalid(parse_scheme("k4v4gh"), 3, 96, false), "");
+  EXPECT_EQ(why_invalid(KvScheme(), 3, 32, false), "");
   // bf16 has no group that could be wrong.
-  EXPECT_EQ(why_invalid(KvScheme(LayerScheme{{Codec::kBf16, 64}, {Codec::kBf16, 64}}), 3, 32), "");
-  EXPECT_THAT(why_invalid(parse_scheme("k16v4g128"), 3, 64),
+  EXPECT_EQ(why_invalid(KvScheme(LayerScheme{{Codec::kBf16, 64}, {Codec::kBf16, 64}}), 3, 32, false), "");
+  EXPECT_THAT(why_invalid(parse_scheme("k16v4g128"), 3, 64, false),
               HasSubstr("128 channels does not divide the head size 64; the nearest that does is 64"));
-  EXPECT_THAT(why_invalid(parse_scheme("k4g64v16"), 3, 96), HasSubstr("the nearest that does is 32"));
-  EXPECT_THAT(why_invalid(parse_scheme("k4v4g1024"), 1, 32), HasSubstr("the nearest that does is 32"));
-  EXPECT_THAT(why_invalid(KvScheme(), 3, 80), HasSubstr("head size 80 is not a multiple of 32"));
+  EXPECT_THAT(why_invalid(parse_scheme("k4g64v16"), 3, 96, false), HasSubstr("the nearest that does is 32"));
+  EXPECT_THAT(why_invalid(parse_scheme("k4v4g1024"), 1, 32, false), HasSubstr("the nearest that does is 32"));
+  EXPECT_THAT(why_invalid(KvScheme(), 3, 80, false), HasSubstr("head size 80 is not a multiple of 32"));
+}
+
+TEST(WhyInvalid, OptionsThatMeanNothingAreRefused) {
+  EXPECT_THAT(why_invalid(parse_scheme("k4v4.pre"), 3, 64, true), HasSubstr("'.pre' is for keys alone"));
+  EXPECT_THAT(why_invalid(parse_scheme("k4.pre.bias.v4"), 3, 64, false), HasSubstr("the nearest choice is '.mean'"));
+  EXPECT_THAT(why_invalid(parse_scheme("k4.bias.v4"), 3, 64, true), HasSubstr("write '.pre.bias'"));
+  EXPECT_EQ(why_invalid(parse_scheme("k4.pre.bias.v4.bias"), 3, 64, true), "");
+  EXPECT_THAT(why_invalid(parse_scheme("k4p.fit.v4"), 3, 64, true), HasSubstr("'.fit' is for groups of one token"));
+  EXPECT_THAT(why_invalid(parse_scheme("k4b32x32.fit.v4"), 3, 64, true), HasSubstr("'.fit' is for groups of one token"));
+  EXPECT_THAT(why_invalid(parse_scheme("k4v4,3:k8"), 3, 64, true), HasSubstr("layer 3 is beyond the model's last, 2"));
+  EXPECT_THAT(why_invalid(parse_scheme("k4v4g64,1:k4g128"), 3, 64, true), HasSubstr("the nearest that does is 64"));
 }
 
 }  // namespace

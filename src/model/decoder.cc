@@ -1,34 +1,22 @@
 #include <algorithm>
-#include <cmath>
 
+#include "kv/rope.h"
 #include "model/model.h"
 
 namespace kvpareto {
 namespace {
 
-// Rotations of each position by each frequency (arXiv 2104.09864), in double: f32 angles are off by 1e-3 at 128k tokens.
-void fill_turns(const ModelShape& shape, int64_t position, int64_t tokens, float* turns) {
-  const int64_t half = shape.head_dim / 2;
-  for (int64_t c = 0; c < half; ++c) {
-    const double frequency = std::pow(shape.rope_base, -static_cast<double>(c) / static_cast<double>(half));
-    for (int64_t t = 0; t < tokens; ++t) {
-      const double angle = static_cast<double>(position + t) * frequency;
-      turns[2 * t * half + c] = static_cast<float>(std::cos(angle));
-      turns[(2 * t + 1) * half + c] = static_cast<float>(std::sin(angle));
-    }
-  }
-}
-
 void attention(const Model& model, int layer, std::span<const Stretch> stretches, const Workspace& work) {
   const ModelShape& shape = model.shape;
   const int64_t d = shape.head_dim;
-  model.backend->rope(work.qkv.columns_as(0, shape.heads + shape.kv_heads, d), work.turns.as<float>());
   const Tensor queries = work.qkv.columns_as(0, shape.heads, d);
+  model.backend->rope(queries, work.turns.as<float>());
   const Tensor keys = work.qkv.columns_as(shape.heads * d, shape.kv_heads, d);
   const Tensor values = work.qkv.columns_as((shape.heads + shape.kv_heads) * d, shape.kv_heads, d);
   int64_t row = 0;
   for (const Stretch& stretch : stretches) {
-    stretch.cache->append(layer, keys.slice(row, stretch.tokens), values.slice(row, stretch.tokens));
+    stretch.cache->append(layer, keys.slice(row, stretch.tokens), values.slice(row, stretch.tokens),
+                          work.turns.row<float>(row));
     stretch.cache->attend(layer, queries.slice(row, stretch.tokens),
                           work.attended.columns_as(0, shape.heads, d).slice(row, stretch.tokens), work.scratch);
     row += stretch.tokens;
@@ -113,7 +101,8 @@ void decode_step(const Model& model, std::span<const int32_t> tokens, std::span<
   backend.embed(*model.embedding, tokens, work.residual);
   int64_t row = 0;
   for (const Stretch& stretch : stretches) {
-    fill_turns(model.shape, stretch.cache->tokens(), stretch.tokens, work.turns.row<float>(row));
+    fill_turns(model.shape.rope_base, model.shape.head_dim / 2, stretch.cache->tokens(), 1, stretch.tokens,
+               work.turns.row<float>(row));
     row += stretch.tokens;
   }
   for (int layer = 0; layer < model.shape.layers; ++layer) {

@@ -29,6 +29,12 @@ class Loader {
     return buffer;
   }
 
+  // f32, rows in the order of the matrix that it belongs to; empty if the file has none.
+  std::vector<float> bias(const std::string& name) const {
+    if (file_.find(name + ".bias") == nullptr) return {};
+    return permuted(floats(name + ".bias"), rotated(name));
+  }
+
   // Matrices with the same columns, one below the other.
   std::unique_ptr<Linear> stacked(const std::vector<std::string>& names) {
     std::vector<const TensorInfo*> parts;
@@ -46,13 +52,12 @@ class Loader {
         first += part->rows();
       }
     };
-    std::vector<float> bias;
+    std::vector<float> biases;
     for (const std::string& name : names) {
-      if (file_.find(name + ".bias") == nullptr) continue;
-      const std::vector<float> piece = permuted(floats(name + ".bias"), rotated(name));
-      bias.insert(bias.end(), piece.begin(), piece.end());
+      const std::vector<float> piece = bias(name);
+      biases.insert(biases.end(), piece.begin(), piece.end());
     }
-    std::unique_ptr<Linear> linear = backend_.make_linear(rows, columns, reader, bias);
+    std::unique_ptr<Linear> linear = backend_.make_linear(rows, columns, reader, biases);
     for (const TensorInfo* part : parts) finished(*part);
     return linear;
   }
@@ -123,8 +128,18 @@ Model load_model(const Checkpoint& checkpoint, Backend& backend, const LoadProgr
     weights.output = loader.stacked({block + "attn_output"});
     weights.gate_up = loader.stacked({block + "ffn_gate", block + "ffn_up"});
     weights.down = loader.stacked({block + "ffn_down"});
+    weights.key_bias = loader.bias(block + "attn_k");
+    weights.value_bias = loader.bias(block + "attn_v");
   }
   return model;
+}
+
+std::vector<KvBias> kv_biases(const Model& model) {
+  std::vector<KvBias> biases;
+  for (const LayerWeights& layer : model.layers) {
+    if (!layer.key_bias.empty()) biases.push_back({layer.key_bias, layer.value_bias});
+  }
+  return biases;
 }
 
 size_t weights_bytes(const ModelShape& shape, const Backend& backend) {

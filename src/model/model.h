@@ -19,6 +19,7 @@ struct LayerWeights {
   std::unique_ptr<Linear> output;            // [hidden, heads * head_dim]
   std::unique_ptr<Linear> gate_up;           // [2 * feed_forward, hidden]: gate first
   std::unique_ptr<Linear> down;              // [hidden, feed_forward]
+  std::vector<float> key_bias, value_bias;   // f32 [kv_heads * head_dim], as in qkv; empty where the family has none
 };
 
 struct Model {
@@ -34,6 +35,9 @@ struct Model {
 
   const Linear& output_head() const { return head ? *head : *embedding; }
 };
+
+// Biases of every layer's keys and values for a cache that takes them off; empty where the family has none.
+std::vector<KvBias> kv_biases(const Model& model);
 
 // Called with the fraction loaded, 0 to 1.
 using LoadProgress = std::function<void(double)>;

@@ -25,7 +25,8 @@ struct ModelShape {
   bool tied = false;  // the output head is the embedding
 
   int qkv_rows() const { return (heads + 2 * kv_heads) * head_dim; }
-  CacheShape cache_shape(int tokens) const { return {layers, kv_heads, head_dim, tokens}; }
+  // Of a cache for `tokens`, appended by at most `step` at once.
+  CacheShape cache_shape(int tokens, int step = 1) const { return {layers, kv_heads, head_dim, tokens, step, rope_base}; }
 };
 
 // Throws Error (kFailure): unknown architecture (the known ones listed), missing or absurd sizes, tensors whose shape

@@ -125,7 +125,7 @@ inline SplitLanes split(__m512 x) {
 // Decoded rows [kTile][head_dim], rows past `keys` zero; where the cache holds bf16, the cache's own bytes.
 Split split_rows(const PackedSide& side, DecodeRows decode, int64_t head, int64_t key, int64_t keys, float* decoded,
                  bf16* high, bf16* low) {
-  const bool exact = side.codec == Codec::kBf16;
+  const bool exact = side.plain_bf16();
   if (exact && keys == kTile) return {reinterpret_cast<const bf16*>(side.block(head, key)), nullptr};
   decode(side, head, key, keys, decoded);
   const int64_t n = keys * side.head_dim;
@@ -292,18 +292,13 @@ void load_queries(const AttendJob& job, int64_t kv_head, int64_t begin, int64_t 
 
 void store_sums(const AttendJob& job, int64_t kv_head, int64_t begin, int64_t count, int64_t rows,
                 const BlockSpace& space) {
-  const int64_t head_dim = job.head_dim, group = job.group(), block = job.queries_per_block;
+  const int64_t group = job.group(), block = job.queries_per_block;
   for (int64_t g = 0; g < group; ++g) {
     for (int64_t t = 0; t < count; ++t) {
-      const int64_t row = g * block + t, at = (begin + t) * job.out.row_stride + (kv_head * group + g) * head_dim;
+      const int64_t row = g * block + t;
       const float inverse = 1.0f / space.masses[row];
-      if (job.out.type == DType::kBf16) {
-        auto* out = static_cast<bf16*>(job.out.data) + at;
-        for (int64_t c = 0; c < head_dim; ++c) out[c] = to_bf16(space.sums[c * rows + row] * inverse);
-      } else {
-        auto* out = static_cast<float*>(job.out.data) + at;
-        for (int64_t c = 0; c < head_dim; ++c) out[c] = space.sums[c * rows + row] * inverse;
-      }
+      for (int64_t c = 0; c < job.head_dim; ++c) space.decoded[c] = space.sums[c * rows + row] * inverse;
+      finish_row(job, begin + t, kv_head * group + g, space.decoded);
     }
   }
 }

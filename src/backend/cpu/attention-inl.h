@@ -9,15 +9,6 @@ namespace kvpareto::HWY_NAMESPACE {
 
 constexpr float kMasked = -1e30f;  // far below any score, and its exp is 0 without a NaN
 
-HWY_INLINE void put(const Tensor& out, int64_t row, int64_t column, float value) {
-  const int64_t at = row * out.row_stride + column;
-  if (out.type == DType::kF32) {
-    static_cast<float*>(out.data)[at] = value;
-  } else {
-    static_cast<bf16*>(out.data)[at] = to_bf16(value);
-  }
-}
-
 // c[i][r] (+)= sum over j < n of a[i * step_i + j * step_j] * b[j * rows + r], for kOut values of i and kVectors of r.
 template <int kOut, int kVectors>
 HWY_INLINE void multiply_part(const float* a, int64_t step_i, int64_t step_j, int64_t n, const float* b, float* c,
@@ -136,8 +127,8 @@ void attend_block(const AttendJob& job, int64_t kv_head, int64_t begin, int64_t 
   for (int64_t g = 0; g < group; ++g) {
     for (int64_t t = 0; t < count; ++t) {
       const float inverse = 1.0f / masses[g * block + t];
-      const int64_t at = (kv_head * group + g) * head_dim;
-      for (int64_t c = 0; c < head_dim; ++c) put(job.out, begin + t, at + c, sums[c * rows + g * block + t] * inverse);
+      for (int64_t c = 0; c < head_dim; ++c) tile[c] = sums[c * rows + g * block + t] * inverse;
+      finish_row(job, begin + t, kv_head * group + g, tile);
     }
   }
 }
@@ -231,7 +222,8 @@ void attend_split(const AttendJob& job, int64_t kv_head, int64_t query, int64_t 
   }
 }
 
-void join_splits(const AttendJob& job, int64_t kv_head, int64_t query, const float* partials, int64_t splits) {
+// Sums of the first split are overwritten by the result.
+void join_splits(const AttendJob& job, int64_t kv_head, int64_t query, float* partials, int64_t splits) {
   const int64_t head_dim = job.head_dim, group = job.group(),
                 size = partial_size(static_cast<int>(group), job.head_dim);
   for (int64_t g = 0; g < group; ++g) {
@@ -242,11 +234,13 @@ void join_splits(const AttendJob& job, int64_t kv_head, int64_t query, const flo
       weights[s] = hn::GetLane(hn::Exp(DF(), hn::Set(DF(), partials[s * size + g] - maximum)));
       mass += weights[s] * partials[s * size + group + g];
     }
+    float* row = partials + 2 * group + g * head_dim;
     for (int64_t c = 0; c < head_dim; ++c) {
       float sum = 0;
-      for (int64_t s = 0; s < splits; ++s) sum += weights[s] * partials[s * size + 2 * group + g * head_dim + c];
-      put(job.out, query, (kv_head * group + g) * head_dim + c, sum / mass);
+      for (int64_t s = 0; s < splits; ++s) sum += weights[s] * row[s * size + c];
+      row[c] = sum / mass;
     }
+    finish_row(job, query, kv_head * group + g, row);
   }
 }
 

@@ -1,6 +1,7 @@
 #include "backend/cpu/cpu_backend.h"
 
 #include <algorithm>
+#include <atomic>
 #include <bit>
 
 #include "backend/cpu/dense.h"
@@ -127,13 +128,33 @@ class CpuBackend : public Backend {
     });
   }
 
-  void pack(Tensor x, int64_t first, const PackedSide& side) override {
+  void transform(Tensor x, bool rotate, const float* offset) override {
+    const int64_t d = x.shape[2];
     parallel_ranges(x.rows(), kRowsAThread, [&](int64_t begin, int64_t end) {
       for (int64_t t = begin; t < end; ++t) {
-        for (int64_t h = 0; h < x.shape[1]; ++h) kernels_.encode(side, h, first + t, x.row<float>(t) + h * x.shape[2]);
+        for (int64_t h = 0; h < x.shape[1]; ++h) {
+          kernels_.transform(x.row<float>(t) + h * d, d, rotate, offset == nullptr ? nullptr : offset + h * d);
+        }
       }
     });
   }
+
+  void pack(Tensor x, int64_t first, const PackedSide& side) override {
+    if (side.direct()) return pack_each(x, first, side);
+    // A head's tail fills and empties token by token, so heads are what can go side by side.
+    parallel_for(side.kv_heads, [&](int64_t head) {
+      int64_t closed = side.closed;
+      close_due(side, head, first, closed);
+      for (int64_t t = 0; t < x.rows(); ++t) {
+        const int64_t token = first + t - side.sinks;
+        bf16* row = token < 0 ? side.sink_row(head, first + t) : side.tail_row(head, token);
+        kernels_.to_bf16(x.row<float>(t) + head * side.head_dim, side.head_dim, row);
+        if (token >= 0) close_due(side, head, first + t + 1, closed);
+      }
+    });
+  }
+
+  void freeze(const PackedSide& side, bool find_mean) override { freeze_side(side, find_mean); }
 
   size_t attend_scratch_bytes(int64_t tokens, int64_t context, int heads, int kv_heads, int head_dim) const override {
     const int group = heads / kv_heads;
@@ -173,6 +194,44 @@ class CpuBackend : public Backend {
 
  private:
   static constexpr int64_t kRowsAThread = 4;
+
+  // Tokens that are packed as they come, behind what a tail that was needed until now still holds.
+  void pack_each(Tensor x, int64_t first, const PackedSide& side) {
+    parallel_for(side.tail_rows > 0 ? side.kv_heads : 0, [&](int64_t head) {
+      int64_t closed = side.closed;
+      close_due(side, head, first, closed);
+    });
+    parallel_ranges(x.rows(), kRowsAThread, [&](int64_t begin, int64_t end) {
+      for (int64_t t = begin; t < end; ++t) {
+        for (int64_t head = 0; head < x.shape[1]; ++head) {
+          const float* row = x.row<float>(t) + head * x.shape[2];
+          const int64_t token = first + t - side.sinks;
+          if (token < 0) {
+            kernels_.to_bf16(row, side.head_dim, side.sink_row(head, first + t));
+          } else {
+            count_clamped(side, kernels_.encode(side, head, token, row));
+          }
+        }
+      }
+    });
+  }
+
+  static void count_clamped(const PackedSide& side, int64_t count) {
+    if (count > 0) std::atomic_ref<int64_t>(*side.clamped).fetch_add(count, std::memory_order_relaxed);
+  }
+
+  // Packs what may be packed of one head's tail once the sequence has `tokens`.
+  void close_due(const PackedSide& side, int64_t head, int64_t tokens, int64_t& closed) {
+    for (const int64_t due = side.due_now(tokens); closed < due; closed += side.closing()) {
+      if (side.closing() > 1) {
+        kernels_.encode_span(side, head, closed);
+        continue;
+      }
+      float row[kLargestHead];
+      kernels_.to_f32(side.tail_row(head, closed), side.head_dim, row);
+      count_clamped(side, kernels_.encode(side, head, closed, row));
+    }
+  }
 
   static int64_t split_count(int64_t keys) { return (keys + split_size(keys) - 1) / split_size(keys); }
 

@@ -17,12 +17,17 @@
 //
 #include "backend/cpu/packing-inl.h"
 //
+#include "backend/cpu/spans-inl.h"
+//
+#include "backend/cpu/decoding-inl.h"
+//
 #include "backend/cpu/attention-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace kvpareto::HWY_NAMESPACE {
-const CpuKernels kKernels = {rms_norm, swiglu, rope,         floats_to_bf16, bf16_to_floats, gemv,
-                             encode,   decode, attend_block, attend_split,   join_splits};
+const CpuKernels kKernels = {rms_norm,  swiglu, rope,        floats_to_bf16, bf16_to_floats, gemv,
+                             transform, encode, encode_span, decode,         attend_block,   attend_split,
+                             join_splits};
 }  // namespace kvpareto::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 

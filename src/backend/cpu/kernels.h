@@ -52,6 +52,19 @@ inline int64_t partial_size(int group, int head_dim) { return int64_t{group} * (
 // f32 elements of scratch of one thread in attend_split: one tile and its scores.
 inline int64_t split_scratch(int group, int head_dim) { return kTile * (int64_t{head_dim} + group); }
 
+// restore_values() of a row of weighted sums, then out[token, head] = row; row f32 [head_dim] is overwritten.
+KVPARETO_INLINE void finish_row(const AttendJob& job, int64_t token, int64_t head, float* row) {
+  restore_values(job.values, head / job.group(), row);
+  const int64_t at = token * job.out.row_stride + head * job.head_dim;
+  if (job.out.type == DType::kBf16) {
+    auto* out = static_cast<bf16*>(job.out.data) + at;
+    for (int64_t c = 0; c < job.head_dim; ++c) out[c] = to_bf16(row[c]);
+  } else {
+    auto* out = static_cast<float*>(job.out.data) + at;
+    for (int64_t c = 0; c < job.head_dim; ++c) out[c] = row[c];
+  }
+}
+
 struct CpuKernels {
   void (*rms_norm)(const float* x, const float* weight, float epsilon, int64_t n, Tensor out_row);
   void (*swiglu)(const float* gate, const float* up, int64_t n, Tensor out_row);
@@ -63,9 +76,14 @@ struct CpuKernels {
   // contiguous.
   void (*gemv)(const bf16* weight, const float* bias, int64_t columns, int64_t begin, int64_t end, const float* x,
                int64_t vectors, float* out, int64_t out_stride, bool accumulate);
-  // One token of one head.
-  void (*encode)(const PackedSide& side, int64_t head, int64_t token, const float* values);
-  // `count` tokens from `token` on, inside one block, to out f32 [count][head_dim].
+  // x f32 [n] of one head, in place; see Backend::transform().
+  void (*transform)(float* x, int64_t n, bool rotate, const float* offset);
+  // One token of one head, `token` counted from behind the sinks; for sides whose groups lie inside a token, and for a frozen
+  // scale of the layer. Returns the values that were clamped.
+  int64_t (*encode)(const PackedSide& side, int64_t head, int64_t token, const float* values);
+  // Tokens [token, token + span) of one head from the tail, for groups over tokens.
+  void (*encode_span)(const PackedSide& side, int64_t head, int64_t token);
+  // What attention reads of `count` tokens from `token` (of the sequence) on, inside one tile, to out f32 [count][head_dim].
   void (*decode)(const PackedSide& side, int64_t head, int64_t token, int64_t count, float* out);
   // Queries [begin, begin + count) of one kv head's group against all their keys.
   void (*attend_block)(const AttendJob& job, int64_t kv_head, int64_t begin, int64_t count, float* scratch);
@@ -73,7 +91,7 @@ struct CpuKernels {
   void (*attend_split)(const AttendJob& job, int64_t kv_head, int64_t query, int64_t from, int64_t to, float* partial,
                        float* scratch);
   // Joins `splits` partial results of one query token and kv head and writes job.out.
-  void (*join_splits)(const AttendJob& job, int64_t kv_head, int64_t query, const float* partials, int64_t splits);
+  void (*join_splits)(const AttendJob& job, int64_t kv_head, int64_t query, float* partials, int64_t splits);
 };
 
 // Instruction sets that this machine runs, best last: "portable", "avx2", "avx512_bf16", "amx_bf16".

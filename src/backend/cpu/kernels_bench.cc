@@ -139,6 +139,7 @@ struct Layer {
   Layer(Codec codec, int64_t context, int64_t tokens) {
     side.codec = codec;
     side.head_dim = kHeadDim;
+    side.kv_heads = kKvHeads;
     side.group = has_scale(codec) ? 32 : kHeadDim;
     side.row_bytes = kHeadDim / kChunk * chunk_bytes(codec);
     side.scales_offset = side.row_bytes * kBlockTokens;

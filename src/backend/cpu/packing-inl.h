@@ -1,22 +1,48 @@
-// Packing of rows and their decoding to f32 tiles, one instance a Highway target; quant/codec.h is the specification.
+// Packing of rows into codes, one instance a Highway target; quant/codec.h and packed_side.cc are the specification.
 // Included by kernels.cc inside foreach_target, after rows-inl.h.
 
 HWY_BEFORE_NAMESPACE();
 namespace kvpareto::HWY_NAMESPACE {
 
-void encode(const PackedSide& side, int64_t head, int64_t token, const float* values) {
+// Codes of n values (a multiple of kChunk) that share scale and minimum.
+HWY_INLINE void encode_group(Codec codec, const float* values, int n, float scale, float least, int levels,
+                             uint8_t* out) {
   const DF d;
   const hn::Rebind<uint8_t, DF> d8;
   const auto lanes = static_cast<int>(hn::Lanes(d));
-  uint8_t* block = side.block(head, token);
-  const int64_t place = token % kBlockTokens;
-  uint8_t* codes_out = block + static_cast<size_t>(place) * side.row_bytes;
-  if (side.codec == Codec::kBf16) return floats_to_bf16(values, side.head_dim, reinterpret_cast<bf16*>(codes_out));
+  const auto inverse = hn::Set(d, inverse_of(scale)), minimum = hn::Set(d, least);
+  const auto top = hn::Set(d, static_cast<float>(levels));
+  for (int c = 0; c < n; c += kChunk, out += chunk_bytes(codec)) {
+    HWY_ALIGN uint8_t codes[kChunk];
+    for (int i = 0; i < kChunk; i += lanes) {
+      const auto at = hn::Mul(hn::Sub(hn::LoadU(d, values + c + i), minimum), inverse);
+      const auto code = hn::NearestInt(hn::Min(hn::Max(at, hn::Zero(d)), top));
+      hn::StoreU(hn::DemoteTo(d8, code), d8, codes + i);
+    }
+    pack_chunk(codec, codes, out);
+  }
+}
 
-  const int levels = (1 << bits_of(side.codec)) - 1, groups = side.groups();
-  auto* scales = reinterpret_cast<f16*>(block + side.scales_offset) + place * groups;
-  auto* minimums = reinterpret_cast<f16*>(block + side.minimums_offset) + place * groups;
-  for (int g = 0; g < groups; ++g) {
+int64_t encode(const PackedSide& side, int64_t head, int64_t token, const float* values) {
+  const DF d;
+  const auto lanes = static_cast<int>(hn::Lanes(d));
+  uint8_t* block = side.block(head, token);
+  uint8_t* codes = block + static_cast<size_t>(token % side.block_tokens) * side.row_bytes;
+  if (side.codec == Codec::kBf16) {
+    floats_to_bf16(values, side.head_dim, reinterpret_cast<bf16*>(codes));
+    return 0;
+  }
+  const int levels = side.levels();
+  if (side.span == 0) {
+    const float scale = to_float(side.whole->scale), minimum = to_float(side.whole->minimum);
+    encode_group(side.codec, values, side.head_dim, scale, minimum, levels, codes);
+    int64_t clamped = 0;
+    for (int c = 0; c < side.head_dim; ++c) clamped += is_outside(values[c], minimum, inverse_of(scale), levels);
+    return clamped;
+  }
+  auto* scales = reinterpret_cast<f16*>(block + side.scales_offset) + side.fit_index(token);
+  auto* minimums = reinterpret_cast<f16*>(block + side.minimums_offset) + side.fit_index(token);
+  for (int g = 0; g < side.groups(); ++g) {
     const float* group = values + g * side.group;
     auto low = hn::LoadU(d, group), high = low;
     for (int c = lanes; c < side.group; c += lanes) {
@@ -24,94 +50,16 @@ void encode(const PackedSide& side, int64_t head, int64_t token, const float* va
       low = hn::Min(low, v);
       high = hn::Max(high, v);
     }
-    const GroupFit fit = fit_group(hn::GetLane(hn::MinOfLanes(d, low)), hn::GetLane(hn::MaxOfLanes(d, high)), levels);
+    const GroupFit fit = fit_values(side.fit, group, side.group, hn::GetLane(hn::MinOfLanes(d, low)),
+                                    hn::GetLane(hn::MaxOfLanes(d, high)), levels);
+    const bool symmetric = side.fit == Fit::kSymmetric;
     scales[g] = fit.scale;
-    minimums[g] = fit.minimum;
-    const float scale = to_float(fit.scale);
-    const auto inverse = hn::Set(d, scale > 0 ? 1.0f / scale : 0.0f), minimum = hn::Set(d, to_float(fit.minimum));
-    const auto top = hn::Set(d, static_cast<float>(levels));
-    for (int c = 0; c < side.group; c += kChunk) {
-      HWY_ALIGN uint8_t codes[kChunk];
-      for (int i = 0; i < kChunk; i += lanes) {
-        const auto at = hn::Mul(hn::Sub(hn::LoadU(d, group + c + i), minimum), inverse);
-        const auto code = hn::NearestInt(hn::Min(hn::Max(at, hn::Zero(d)), top));
-        hn::StoreU(hn::DemoteTo(d8, code), d8, codes + i);
-      }
-      pack_chunk(side.codec, codes,
-                 codes_out + static_cast<size_t>((g * side.group + c) / kChunk) * chunk_bytes(side.codec));
-    }
+    if (!symmetric) minimums[g] = fit.minimum;
+    const float scale = to_float(fit.scale), minimum = symmetric ? symmetric_minimum(scale, levels) : to_float(fit.minimum);
+    encode_group(side.codec, group, side.group, scale, minimum, levels,
+                 codes + static_cast<size_t>(g * side.group / kChunk) * chunk_bytes(side.codec));
   }
-}
-
-// In hardware where the target has F16C.
-HWY_INLINE float half_to_float(f16 x) {
-#if HWY_TARGET <= HWY_AVX2
-  return _cvtsh_ss(x.bits);
-#else
-  return to_float(x);
-#endif
-}
-
-// Codes of channels [i, i + lanes) of a chunk, as f32.
-template <Codec kCodec>
-HWY_INLINE VF codes_at(DF d, const uint8_t* chunk, int i) {
-  const hn::RebindToSigned<DF> di;
-  const hn::RebindToUnsigned<DF> du;
-  const hn::Rebind<uint8_t, DF> d8;
-  if constexpr (kCodec == Codec::kInt8) {
-    return hn::ConvertTo(d, hn::PromoteTo(di, hn::LoadU(d8, chunk + i)));
-  } else if constexpr (kCodec == Codec::kInt4) {
-    const auto bytes = hn::PromoteTo(du, hn::LoadU(d8, chunk + i % 16));
-    const auto codes = i < 16 ? hn::And(bytes, hn::Set(du, 15u)) : hn::ShiftRight<4>(bytes);
-    return hn::ConvertTo(d, hn::BitCast(di, codes));
-  } else {
-    uint32_t pairs;
-    __builtin_memcpy(&pairs, chunk + i / 16 * 4, 4);
-    const auto lane = hn::Iota(du, static_cast<uint32_t>(i % 16));
-    auto codes = hn::And(hn::Shr(hn::Set(du, pairs), hn::Add(lane, lane)), hn::Set(du, 3u));
-    if constexpr (kCodec == Codec::kInt3) {
-      uint32_t tops;
-      __builtin_memcpy(&tops, chunk + 8, 4);
-      const auto top = hn::Shr(hn::Set(du, tops), hn::Add(lane, hn::Set(du, static_cast<uint32_t>(i / 16 * 16))));
-      codes = hn::Or(codes, hn::ShiftLeft<2>(hn::And(top, hn::Set(du, 1u))));
-    }
-    return hn::ConvertTo(d, hn::BitCast(di, codes));
-  }
-}
-
-template <Codec kCodec>
-HWY_INLINE void decode_integers(const PackedSide& side, const uint8_t* block, int64_t place, int64_t count,
-                                float* out) {
-  const DF d;
-  const auto lanes = static_cast<int>(hn::Lanes(d));
-  const int groups = side.groups();
-  const auto* scales = reinterpret_cast<const f16*>(block + side.scales_offset) + place * groups;
-  const auto* minimums = reinterpret_cast<const f16*>(block + side.minimums_offset) + place * groups;
-  const uint8_t* chunk = block + static_cast<size_t>(place) * side.row_bytes;
-  for (int64_t g = 0; g < count * groups; ++g) {
-    const auto scale = hn::Set(d, half_to_float(scales[g])), minimum = hn::Set(d, half_to_float(minimums[g]));
-    for (int c = 0; c < side.group; c += kChunk, chunk += chunk_bytes(kCodec), out += kChunk) {
-      for (int i = 0; i < kChunk; i += lanes)
-        hn::StoreU(hn::MulAdd(codes_at<kCodec>(d, chunk, i), scale, minimum), d, out + i);
-    }
-  }
-}
-
-void decode(const PackedSide& side, int64_t head, int64_t token, int64_t count, float* out) {
-  const uint8_t* block = side.block(head, token);
-  const int64_t place = token % kBlockTokens;
-  switch (side.codec) {
-    case Codec::kBf16:
-      return bf16_to_floats(reinterpret_cast<const bf16*>(block) + place * side.head_dim, count * side.head_dim, out);
-    case Codec::kInt8:
-      return decode_integers<Codec::kInt8>(side, block, place, count, out);
-    case Codec::kInt4:
-      return decode_integers<Codec::kInt4>(side, block, place, count, out);
-    case Codec::kInt3:
-      return decode_integers<Codec::kInt3>(side, block, place, count, out);
-    case Codec::kInt2:
-      return decode_integers<Codec::kInt2>(side, block, place, count, out);
-  }
+  return 0;
 }
 
 }  // namespace kvpareto::HWY_NAMESPACE

@@ -79,6 +79,11 @@ void rope(float* x, const float* cosines, const float* sines, int64_t half) {
   }
 }
 
+void transform(float* x, int64_t n, bool rotate, const float* offset) {
+  if (rotate) hadamard(x, static_cast<int>(n));
+  for (int64_t c = 0; offset != nullptr && c < n; ++c) x[c] -= offset[c];
+}
+
 void floats_to_bf16(const float* x, int64_t n, bf16* out) {
   const DF d;
   for (int64_t c = 0; c < n; c += static_cast<int64_t>(hn::Lanes(d))) store_bf16(d, hn::LoadU(d, x + c), out + c);

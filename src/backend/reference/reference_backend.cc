@@ -109,11 +109,22 @@ class ReferenceBackend : public Backend {
     }
   }
 
-  void pack(Tensor x, int64_t first, const PackedSide& side) override {
+  void transform(Tensor x, bool rotate, const float* offset) override {
+    const int64_t d = x.shape[2];
     for (int64_t t = 0; t < x.rows(); ++t) {
-      for (int64_t h = 0; h < x.shape[1]; ++h) encode_row(side, h, first + t, x.row<float>(t) + h * x.shape[2]);
+      for (int64_t h = 0; h < x.shape[1]; ++h) {
+        float* head = x.row<float>(t) + h * d;
+        if (rotate) hadamard(head, static_cast<int>(d));
+        for (int64_t c = 0; offset != nullptr && c < d; ++c) head[c] -= offset[h * d + c];
+      }
     }
   }
+
+  void pack(Tensor x, int64_t first, const PackedSide& side) override {
+    store_rows(side, x.as<float>(), x.row_stride, x.rows(), first);
+  }
+
+  void freeze(const PackedSide& side, bool find_mean) override { freeze_side(side, find_mean); }
 
   void attend(Tensor queries, int64_t first, const PackedSide& keys, const PackedSide& values, int kv_heads, Tensor out,
               Tensor) override {
@@ -139,9 +150,9 @@ class ReferenceBackend : public Backend {
           for (int64_t c = 0; c < d; ++c) sum[static_cast<size_t>(c)] += p * row[static_cast<size_t>(c)];
           mass += p;
         }
-        for (int64_t c = 0; c < d; ++c) {
-          out.row<float>(t)[h * d + c] = static_cast<float>(sum[static_cast<size_t>(c)] / mass);
-        }
+        float* mean = out.row<float>(t) + h * d;
+        for (int64_t c = 0; c < d; ++c) mean[c] = static_cast<float>(sum[static_cast<size_t>(c)] / mass);
+        restore_values(values, kv_head, mean);
       }
     });
   }
