@@ -150,6 +150,7 @@ class Search : public Command {
                       std::vector<Measurement>& measured) const {
     const double share = needles_ > 0 ? 1 - kShareOfTasks : 1;
     Progress progress("search", static_cast<double>(sampler.expected()), "points");
+    if (max_seconds_ > 0) progress.set_limit(share * max_seconds_ - spent.seconds());
     progress.skip(static_cast<double>(measured.size()));
     for (auto points = sampler.propose(measured); !points.empty(); points = sampler.propose(measured)) {
       progress.set_total(static_cast<double>(std::max(sampler.expected(), measured.size() + points.size())));
@@ -176,6 +177,7 @@ class Search : public Command {
     if (findings.recommended) want(*findings.recommended);
     std::for_each(findings.front.members.rbegin(), findings.front.members.rend(), want);
     Progress progress("retrieval", static_cast<double>(wanted.size()), "points");
+    if (max_seconds_ > 0) progress.set_limit(max_seconds_ - spent.seconds());
     for (size_t done = 0; done < wanted.size(); ++done) {
       Measurement& m = measured[wanted[done]];
       if (!std::isnan(m.value("needle"))) continue;
