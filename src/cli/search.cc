@@ -8,6 +8,7 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "base/file.h"
 #include "base/progress.h"
 #include "base/text.h"
 #include "cli/command.h"
@@ -92,6 +93,7 @@ class Search : public Command {
     check_context(context_, shape, model_.path);
     const Space space = make_space(space_, shape);
     if (space_.preset == "demo" && max_seconds_ == 0) max_seconds_ = kDemoSeconds;
+    require_writable(report_);
     Study study(study_);
     try {
       search(space, shape, study);
