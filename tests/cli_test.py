@@ -171,13 +171,17 @@ class WrongFiles(Cli):
         whole = LLAMA.read_bytes()
         at = whole.index(b"llama", whole.index(b"general.architecture"))
         unknown = self.model(whole[:at] + b"lemma" + whole[at + 5:])
-        self.refuse(FAILURE, ["lemma", "llama", "qwen2"], "plan", "-m", unknown)
+        self.refuse(FAILURE, ["model.gguf", "lemma", "llama", "qwen2"], "plan", "-m", unknown)
 
     def test_studies(self):
         self.refuse(FAILURE, ["missing.db"], "front", "--study", "missing.db")
         self.refuse(FAILURE, ["missing.db"], "report", "--study", "missing.db")
         self.refuse(FAILURE, ["no/such/folder"], "search", *SMALL_SEARCH, "--study", "no/such/folder/s.db")
         self.refuse(FAILURE, [str(self.folder)], "search", *SMALL_SEARCH, "--study", self.folder)
+        # Told before anything is measured, not after.
+        for page in ("no/such/folder/r.html", self.folder):
+            self.refuse(FAILURE, [str(page), "cannot write"], "search", *SMALL_SEARCH, "--report", page)
+            self.assertEqual(self.points(), {})
         (self.folder / "text.db").write_text("this is no study, but it is long enough to be taken for a file" * 20)
         self.refuse(FAILURE, ["text.db"], "front", "--study", "text.db")
 

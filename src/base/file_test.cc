@@ -41,6 +41,16 @@ TEST(File, NowhereToWrite) {
   EXPECT_EQ(error->what(), path + ": cannot write: No such file or directory");
 }
 
+TEST(File, WritableIsKnownBefore) {
+  const TemporaryFolder folder;
+  EXPECT_FALSE(error_of([&] { require_writable(folder / "a"); }));
+  EXPECT_EQ(files_in(folder), 0u);
+  const std::string path = folder / "missing/a";
+  EXPECT_EQ(message_of([&] { require_writable(path); }), path + ": cannot write: No such file or directory");
+  fs::create_directory(folder / "b");
+  EXPECT_THAT(message_of([&] { require_writable(folder / "b"); }), HasSubstr("/b: cannot write: it is a folder"));
+}
+
 TEST(File, ADirectoryIsNotReplaced) {
   const TemporaryFolder folder;
   fs::create_directory(folder / "a");

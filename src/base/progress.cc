@@ -34,7 +34,9 @@ std::string Progress::line(double done, const std::string& note, double elapsed)
     const double per_second = fresh / elapsed;
     rate = per_second >= 1 ? fmt::format("  {:.1f} {}/s", per_second, unit_)
                            : fmt::format("  {:.1f} s/{}", 1 / per_second, unit_.substr(0, unit_.size() - 1));
-    left = fmt::format("  {} left", human_seconds((total_ - done) / per_second));
+    const double to_end = (total_ - done) / per_second, to_limit = limit_ - elapsed;
+    left = to_end <= to_limit ? fmt::format("  {} left", human_seconds(to_end))
+                              : fmt::format("  {} to the time limit", human_seconds(to_limit));
   }
   return fmt::format("{} [{}{}] {:.0f}/{:.0f} {}{}{}{}{}", title_, std::string(filled, '='),
                      std::string(kWidth - filled, ' '), std::floor(done), total_, unit_, rate, left,

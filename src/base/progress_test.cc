@@ -46,6 +46,14 @@ TEST_F(ProgressTest, ResumedWorkDoesNotCountAsSpeed) {
   EXPECT_THAT(progress.line(12, "", 4), HasSubstr("  2.0 s/point  0:16 left"));
 }
 
+TEST_F(ProgressTest, WorkThatIsCutShortCountsDownToItsLimit) {
+  Progress progress("search", 20, "points", stream_);
+  progress.set_limit(100);
+  EXPECT_THAT(progress.line(2, "", 60), EndsWith("  30.0 s/point  0:40 to the time limit"));
+  EXPECT_THAT(progress.line(19, "", 60), EndsWith("  0:03 left"));
+  EXPECT_THAT(progress.line(2, "", 120), EndsWith("  0:00 to the time limit"));
+}
+
 TEST_F(ProgressTest, StaysWithinItsBar) {
   Progress progress("search", 4, "points", stream_);
   EXPECT_THAT(progress.line(9, "", 1), HasSubstr("[========================] 9/4"));

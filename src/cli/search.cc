@@ -8,6 +8,7 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "base/file.h"
 #include "base/progress.h"
 #include "base/text.h"
 #include "cli/command.h"
@@ -92,6 +93,7 @@ class Search : public Command {
     check_context(context_, shape, model_.path);
     const Space space = make_space(space_, shape);
     if (space_.preset == "demo" && max_seconds_ == 0) max_seconds_ = kDemoSeconds;
+    require_writable(report_);
     Study study(study_);
     try {
       search(space, shape, study);
@@ -150,6 +152,7 @@ class Search : public Command {
                       std::vector<Measurement>& measured) const {
     const double share = needles_ > 0 ? 1 - kShareOfTasks : 1;
     Progress progress("search", static_cast<double>(sampler.expected()), "points");
+    if (max_seconds_ > 0) progress.set_limit(share * max_seconds_ - spent.seconds());
     progress.skip(static_cast<double>(measured.size()));
     for (auto points = sampler.propose(measured); !points.empty(); points = sampler.propose(measured)) {
       progress.set_total(static_cast<double>(std::max(sampler.expected(), measured.size() + points.size())));
@@ -176,6 +179,7 @@ class Search : public Command {
     if (findings.recommended) want(*findings.recommended);
     std::for_each(findings.front.members.rbegin(), findings.front.members.rend(), want);
     Progress progress("retrieval", static_cast<double>(wanted.size()), "points");
+    if (max_seconds_ > 0) progress.set_limit(max_seconds_ - spent.seconds());
     for (size_t done = 0; done < wanted.size(); ++done) {
       Measurement& m = measured[wanted[done]];
       if (!std::isnan(m.value("needle"))) continue;

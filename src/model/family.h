@@ -2,6 +2,7 @@
 // How one architecture differs from the common decoder, as data. To add one: a file in families/, a line in the list of
 // shape.cc, a tiny checkpoint in testdata/ with golden logits.
 
+#include <string>
 #include <string_view>
 
 namespace kvpareto {
@@ -18,6 +19,6 @@ extern const Family kLlama;  // families/llama.cc
 extern const Family kQwen2;  // families/qwen2.cc
 
 // Throws Error (kFailure) listing the known architectures.
-const Family& find_family(std::string_view architecture);
+const Family& find_family(std::string_view architecture, const std::string& path);
 
 }  // namespace kvpareto

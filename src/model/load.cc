@@ -20,7 +20,7 @@ int64_t stored_row(int64_t r, int head_dim, bool interleaved) {
 class Loader {
  public:
   Loader(const Checkpoint& file, Backend& backend, const ModelShape& shape, const LoadProgress& progress)
-      : file_(file), backend_(backend), shape_(shape), family_(find_family(shape.family)), progress_(progress) {}
+      : file_(file), backend_(backend), shape_(shape), family_(find_family(shape.family, file.path())), progress_(progress) {}
 
   Buffer vector(const std::string& name) {
     const std::vector<float> values = floats(name);

@@ -92,17 +92,17 @@ void demand_multiple(const Checkpoint& file, const char* what, int value, int un
 
 }  // namespace
 
-const Family& find_family(std::string_view architecture) {
+const Family& find_family(std::string_view architecture, const std::string& path) {
   std::vector<std::string> known;
   for (const Family* family : kFamilies) {
     if (family->architecture == architecture) return *family;
     known.emplace_back(family->architecture);
   }
-  fail("architecture '{}' is not supported; supported: {}", architecture, join(known, ", "));
+  fail("{}: architecture '{}' is not supported; supported: {}", path, architecture, join(known, ", "));
 }
 
 ModelShape read_shape(const Checkpoint& checkpoint) {
-  const Family& family = find_family(checkpoint.architecture());
+  const Family& family = find_family(checkpoint.architecture(), checkpoint.path());
   const Reader reader(checkpoint);
   const TensorInfo* embedding = checkpoint.find("token_embd.weight");
   if (embedding == nullptr || embedding->shape.size() != 2) fail("{}: no token embedding matrix", checkpoint.path());

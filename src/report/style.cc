@@ -48,7 +48,7 @@ code,pre,.mono{font-family:ui-monospace,SFMono-Regular,Menlo,Consolas,"DejaVu Sa
 .numbers .big small{font-size:14px;font-weight:400;color:var(--soft);letter-spacing:0}
 .numbers .than{color:var(--soft);font-size:13px;line-height:1.45}
 .command{display:flex;align-items:flex-start;gap:12px;background:var(--raised);border-radius:8px;padding:14px 16px}
-.command pre{margin:0;flex:1;white-space:pre-wrap;overflow-wrap:anywhere;font-size:14px;line-height:1.6}
+.command pre{margin:0;flex:1;min-width:0;max-width:100%;overflow-x:auto;font-size:14px;line-height:1.6}
 .command-name{margin:0 0 8px;color:var(--soft);font-size:13px}
 button{font:inherit;font-size:13px;color:var(--soft);background:none;border:1px solid var(--rule);border-radius:6px;padding:2px 10px;cursor:pointer}
 button:hover{color:var(--ink);border-color:var(--faint)}
