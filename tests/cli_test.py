@@ -214,7 +214,7 @@ class Results(Cli):
         parts = [row[f"{part}_bytes"] for part in ("weights", "kv", "scratch", "logits")]
         self.assertEqual(row["total_bytes"], sum(parts))
         self.assertTrue(all(part > 0 for part in parts))
-        self.assertEqual((row["type_k"], row["type_v"]), ("int4g64", "int4g32"))
+        self.assertEqual((row["type_k"], row["type_v"]), ("int4g64", "q4_0"))
         self.assertGreater(row["baseline_total_bytes"], row["total_bytes"])
         rows = json.loads(self.succeed("plan", "-m", LLAMA, "-c", "64-256+64", "-ub", "32,64", "--kv", "k8v8,k4v4",
                                        "-o", "json").out)
