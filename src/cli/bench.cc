@@ -44,6 +44,7 @@ class Bench : public Command {
         "Rounds are interleaved: each repetition visits every combination once, so that a machine that slows down "
         "does not favour one of them. Columns are llama-bench's. Tokens are drawn from a seeded generator.",
         {"bench -m model.gguf", "bench -m model.gguf -p 512 -n 64 -d 0,4096 --kv k16v16,k8v8,k4v4",
+         "bench -m model.gguf -d 4096 -p 256 -n 32 --kv all",
          "bench -m model.gguf -ctk bf16,int8 -ctv int8 -ub 128,512 -t 1,2 -r 5 -o csv"}};
   }
 
@@ -186,6 +187,7 @@ class Bench : public Command {
             {"n_ubatch", trial.chunk},
             {"type_k", key_type(trial.scheme)},
             {"type_v", value_type(trial.scheme)},
+            {"kv", to_text(trial.scheme)},
             {"n_prompt", trial.prompt},
             {"n_gen", trial.generate},
             {"n_depth", trial.depth},
@@ -200,13 +202,13 @@ class Bench : public Command {
   // As llama-bench shows it: what the same test has in common in one column ("pp512 @ d4096").
   std::string people_table(const std::vector<nlohmann::ordered_json>& rows) const {
     std::vector<std::vector<std::string>> table = {
-        {"kernel", "threads", "ubatch", "type_k", "type_v", "test", "t/s", "median", "min", "max"}};
+        {"kernel", "threads", "ubatch", "kv", "test", "t/s", "median", "min", "max"}};
     for (const auto& row : rows) {
       const int depth = row["n_depth"], prompt = row["n_prompt"], generate = row["n_gen"];
       std::string test = prompt > 0 ? fmt::format("pp{}", prompt) : fmt::format("tg{}", generate);
       if (depth > 0) test += fmt::format(" @ d{}", depth);
       table.push_back({fmt::format("{}", row["kernel"].get<std::string>()), row["n_threads"].dump(),
-                       row["n_ubatch"].dump(), row["type_k"], row["type_v"], test,
+                       row["n_ubatch"].dump(), row["kv"], test,
                        fmt::format("{:.2f} ± {:.2f}", row["avg_ts"].get<double>(), row["stddev_ts"].get<double>()),
                        fmt::format("{:.2f}", row["median_ts"].get<double>()),
                        fmt::format("{:.2f}", row["min_ts"].get<double>()),

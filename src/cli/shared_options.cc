@@ -14,6 +14,7 @@
 #include "base/progress.h"
 #include "base/text.h"
 #include "cli/output.h"
+#include "kv/catalogue.h"
 
 namespace kvpareto {
 
@@ -53,12 +54,15 @@ LoadedModel load(const ModelOptions& options) {
   return {std::move(checkpoint), std::move(backend), std::move(tokenizer), std::move(model)};
 }
 
+constexpr std::string_view kAllSchemes = "all";
+
 void KvOptions::declare(Options& options) {
   options.list(
       "-ctk,--cache-type-k", "TYPES", type_k,
       "precision of keys: bf16 int8 int4 int3 int2, with g32 for groups of 32 channels; f16 q8_0 q4_0 too [bf16]");
   options.list("-ctv,--cache-type-v", "TYPES", type_v, "precision of values [bf16]");
-  options.list("--kv", "SCHEMES", kv, "both at once: k8v4, k4v4g32, ... instead of -ctk and -ctv");
+  options.list("--kv", "SCHEMES", kv, "both at once, instead of -ctk and -ctv: k8v4, k4t32.pre.v4g32 (keys per channel before RoPE), "
+               "k4v4g64,0-1:k8 (more bits in two layers), a name of the catalogue (kivi-4, best-5), or all of it");
 }
 
 std::vector<KvScheme> KvOptions::schemes(const ModelShape& shape, const std::string& fallback) const {
@@ -66,7 +70,14 @@ std::vector<KvScheme> KvOptions::schemes(const ModelShape& shape, const std::str
   if (!kv.empty() && (!type_k.empty() || !type_v.empty())) {
     fail_usage("--kv says both types at once: give it or -ctk and -ctv, not all");
   }
-  if (!kv.empty()) wanted = parse_schemes(join(kv, ","));
+  for (const std::string& text : split_schemes(join(kv, ","))) {
+    if (text == kAllSchemes) {
+      const std::vector<KvScheme> all = fitting_schemes(shape.layers, shape.head_dim, shape.qkv_bias);
+      wanted.insert(wanted.end(), all.begin(), all.end());
+    } else if (!text.empty()) {
+      wanted.push_back(find_scheme(text));
+    }
+  }
   if (!type_k.empty() || !type_v.empty()) {
     const std::vector<std::string> plain = {"bf16"};
     for (const std::string& keys : type_k.empty() ? plain : type_k) {

@@ -263,6 +263,7 @@ void Evaluator::Parts::run(Measurement& measurement, const Watcher& watch) {
   }
   if (makes_references) references = std::move(made);
   measurement.values["process_peak_bytes"] = exact(static_cast<double>(process_peak_bytes()));
+  if (session.cache().has_frozen_scale()) measurement.values["clamped"] = exact(session.cache().clamped());
   for (const auto& [name, values] : measurement.texts) measurement.values[name] = estimate(values);
   DivergenceFigures figures = summarize(scores);
   measurement.values.merge(figures.values);
@@ -306,7 +307,11 @@ Measurement Evaluator::measure(const Point& point, const Watcher& watch) {
   measurement.provenance.program = KVPARETO_VERSION;
   measurement.provenance.device = device_text(*parts_->model.backend);
   measurement.provenance.time = utc_text(std::chrono::system_clock::now());
-  record_failure(measurement, [&] { parts_->run(measurement, watch); });
+  record_failure(measurement, [&] {
+    // Another order is another regime: numbers of the two are never compared.
+    if (checked_scheme(point).attend_first) measurement.regime.order = "attend-then-pack";
+    parts_->run(measurement, watch);
+  });
   return measurement;
 }
 

@@ -153,12 +153,21 @@ void KvCache::rewind(const Mark& mark) {
 
 size_t KvCache::bytes() const { return storage_.bytes(); }
 
-int64_t KvCache::clamped() const {
-  int64_t count = 0;
+bool KvCache::has_frozen_scale() const {
+  return std::any_of(layers_.begin(), layers_.end(),
+                     [](const Layer& layer) { return layer.keys.span == 0 || layer.values.span == 0; });
+}
+
+double KvCache::clamped() const {
+  int64_t clamped = 0, packed = 0;
   for (const Layer& layer : layers_) {
-    for (const PackedSide* side : {&layer.keys, &layer.values}) count += side->clamped == nullptr ? 0 : *side->clamped;
+    for (const PackedSide* side : {&layer.keys, &layer.values}) {
+      if (side->span != 0) continue;
+      clamped += *side->clamped;
+      packed += side->closed * side->kv_heads * side->head_dim;
+    }
   }
-  return count;
+  return packed == 0 ? 0 : static_cast<double>(clamped) / static_cast<double>(packed);
 }
 
 std::vector<float> KvCache::decoded(int layer, bool keys) const {

@@ -42,7 +42,9 @@ class KvCache {
   void rewind(const Mark& mark);  // to the state at the mark, bit for bit
   int64_t tokens() const { return tokens_; }
   size_t bytes() const;  // allocated: packed values, scales, minimums, exact tokens, offsets
-  int64_t clamped() const;  // values outside the frozen range of a layer's scale, of all layers
+  // Where a layer has one scale: the share of the values packed with it that lay outside its frozen range. 0 elsewhere.
+  bool has_frozen_scale() const;
+  double clamped() const;
   const KvScheme& scheme() const { return scheme_; }
   const CacheShape& shape() const { return shape_; }
 

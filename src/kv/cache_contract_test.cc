@@ -10,13 +10,14 @@
 #include "base/random.h"
 #include "base/testing.h"
 #include "kv/cache.h"
+#include "kv/catalogue.h"
 #include "kv/rope.h"
 
 namespace kvpareto {
 namespace {
 
-// Every grouping, codec, fit, window and transform, alone and together with others.
-const std::vector<std::string> kSchemes = {
+// Every grouping, codec, fit, window and transform, alone and together with others; then the catalogue.
+const std::vector<std::string> kOwnSchemes = {
     "k16v16", "k8v8g32", "k8v4g64", "k4v2g32", "k3v3gh", "k2v2gh", "k16v3g32", "k2v16", "k4g32v8g64", "k3g64v2g32",
     // groups over tokens, tiles, one scale a layer, GGUF's symmetric blocks
     "k4t32v4g32", "k2t64v3t32", "k3t128v8t64", "k4b32x32v8b64xh", "k8v8p", "k3pv2p", "kq8vq4", "kq4vq8",
@@ -30,6 +31,14 @@ const std::vector<std::string> kSchemes = {
     "k4v4g64.atp", "k2t64.pre.v4g32.mean.had.recent30.sink4.atp", "k16v16.atp",
     // a layer of its own
     "k4v4g64,0:k8", "k2t64.pre.v4g32.recent10,1:k4g32.had.v16", "k16v16,1:k2t32.pre.mean.fit.v2p"};
+std::vector<std::string> all_schemes() {
+  std::vector<std::string> schemes = kOwnSchemes;
+  for (const NamedScheme& named : catalogue()) {
+    const std::string text(named.text);
+    if (std::find(schemes.begin(), schemes.end(), text) == schemes.end()) schemes.push_back(text);
+  }
+  return schemes;
+}
 constexpr CacheShape kShape{.layers = 2, .kv_heads = 2, .head_dim = 64, .context = 150, .step = 150};
 constexpr int64_t kColumns = kShape.kv_heads * kShape.head_dim;
 constexpr int kHeads = 6;
@@ -339,13 +348,14 @@ std::string case_name(const testing::TestParamInfo<CacheContract::ParamType>& in
 
 std::vector<std::string> schemes_by_order(bool attend_first) {
   std::vector<std::string> schemes;
-  std::copy_if(kSchemes.begin(), kSchemes.end(), std::back_inserter(schemes),
+  const std::vector<std::string> all = all_schemes();
+  std::copy_if(all.begin(), all.end(), std::back_inserter(schemes),
                [&](const std::string& text) { return parse_scheme(text).attend_first == attend_first; });
   return schemes;
 }
 
 INSTANTIATE_TEST_SUITE_P(All, CacheContract,
-                         testing::Combine(testing::ValuesIn(backend_names()), testing::ValuesIn(kSchemes)), case_name);
+                         testing::Combine(testing::ValuesIn(backend_names()), testing::ValuesIn(all_schemes())), case_name);
 INSTANTIATE_TEST_SUITE_P(All, ChunkingContract,
                          testing::Combine(testing::ValuesIn(backend_names()), testing::ValuesIn(schemes_by_order(false))),
                          case_name);

@@ -80,8 +80,8 @@ class KvScheme {
 std::string to_text(const KvScheme& scheme);
 // Throws Error (kUsage) naming the part that is wrong and the nearest valid text.
 KvScheme parse_scheme(std::string_view text);
-// Schemes between commas; a part that begins with a digit is an override of the scheme before it.
-std::vector<KvScheme> parse_schemes(std::string_view list);
+// The texts of schemes between commas; a part that begins with a digit is an override of the scheme before it.
+std::vector<std::string> split_schemes(std::string_view list);
 
 // One side as users of llama.cpp and vLLM write it: "f16", "bf16", "int8", "q8_0", "int4g32", "4", "int4t32.pre". f16 is
 // stored as bf16. Throws Error (kUsage) with the nearest valid name.

@@ -85,7 +85,7 @@ RC_GTEST_PROP(SchemeText, OverridesComeBack, ()) {
   const std::string text = to_text(scheme);
   RC_ASSERT(parse_scheme(text) == scheme);
   RC_ASSERT(to_text(parse_scheme(text)) == text);
-  RC_ASSERT(parse_schemes(text + ",k8v8") == (std::vector<KvScheme>{scheme, parse_scheme("k8v8")}));
+  RC_ASSERT(split_schemes(text + ",k8v8,kivi-4") == (std::vector<std::string>{text, "k8v8", "kivi-4"}));
 }
 
 TEST(SchemeText, CanonicalTextsAreShort) {

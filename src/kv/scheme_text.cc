@@ -352,7 +352,7 @@ KvScheme parse_scheme(std::string_view text) {
   return scheme;
 }
 
-std::vector<KvScheme> parse_schemes(std::string_view list) {
+std::vector<std::string> split_schemes(std::string_view list) {
   std::vector<std::string> texts;
   for (const std::string& part : split(list, ',')) {
     const bool change = !part.empty() && part.front() >= '0' && part.front() <= '9' && !texts.empty();
@@ -362,9 +362,7 @@ std::vector<KvScheme> parse_schemes(std::string_view list) {
       texts.push_back(part);
     }
   }
-  std::vector<KvScheme> schemes;
-  for (const std::string& text : texts) schemes.push_back(parse_scheme(text));
-  return schemes;
+  return texts;
 }
 
 SideScheme parse_side(std::string_view text) {

@@ -18,6 +18,7 @@ std::span<const Figure> figures() {
       {"process_peak_bytes", "bytes", kLess, "Process peak", "Largest resident set of the whole process (VmHWM)."},
       {"effective_bits", "bits/value", kLess, "Bits",
        "Bits of one cached value, its share of scales and offsets included."},
+      {"clamped", "fraction", kLess, "Clamped", "Values outside the range that was frozen for one scale a layer."},
       {"kld_mean", "nats/token", kLess, "Divergence",
        "Mean Kullback-Leibler divergence of the next-token distribution from the 16-bit baseline, through the cache."},
       {"kld_p999", "nats/token", kLess, "Divergence 99.9 %", "The divergence that one token in a thousand exceeds."},
