@@ -40,7 +40,7 @@ class Eval : public Command {
     options.integer("-c,--ctx-size", options_.context, kContexts,
                     "tokens the cache is allocated for [prefill + scored]");
     options.choice("-o,--output", format_, {"md", "csv", "json", "jsonl"}, "format of the result");
-    options.text("--study", "FILE", study_, "record into this study what is measured");
+    options.text("--study", "FILE", study_, "keep measurements in this study; what it holds already is not measured again");
     options.heading("Divergence");
     options.integer("--prefill", options_.prefill, {1, kMostContext}, "tokens before the scored ones");
     options.integer("--scored", scored_, {1, kMostContext},
@@ -96,10 +96,23 @@ class Eval : public Command {
     const auto watch = [&](double fraction, const std::string& what) {
       progress.update(static_cast<double>(done) + fraction, fmt::format("{}: {}", to_text(point), what));
     };
-    Measurement measurement = evaluator.measure(point, watch);
+    Measurement measurement = kept(evaluator, point, study);
+    if (measurement.values.empty()) measurement = evaluator.measure(point, watch);
     if (options_.needles > 0 && measurement.state == State::kDone) evaluator.measure_tasks(measurement, watch);
     if (study != nullptr) study->record(measurement);
     return measurement;
+  }
+
+  // What the study holds of this point, measured in the same way; without values if it has nothing that is complete.
+  Measurement kept(const Evaluator& evaluator, const Point& point, const Study* study) const {
+    if (study == nullptr) return {};
+    Regime regime = evaluator.regime();
+    regime.order = order_of(point);
+    for (const Measurement& m : study->all(regime)) {
+      const bool has_tasks = options_.needles == 0 || !std::isnan(m.value("needle"));
+      if (m.point == point && m.state == State::kDone && has_tasks) return m;
+    }
+    return {};
   }
 
   ModelOptions model_;

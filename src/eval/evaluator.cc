@@ -288,6 +288,10 @@ void Evaluator::Parts::run_tasks(Measurement& measurement, const Watcher& watch)
   }
 }
 
+std::string order_of(const Point& point) {
+  return checked_scheme(point).attend_first ? "attend-then-pack" : "pack-then-attend";
+}
+
 Evaluator::Evaluator(const Model& model, const Tokenizer& tokenizer, std::vector<Text> texts,
                      const EvalOptions& options)
     : parts_(new Parts{model, tokenizer, std::move(texts), options, {}, {}, {}}) {
@@ -309,7 +313,7 @@ Measurement Evaluator::measure(const Point& point, const Watcher& watch) {
   measurement.provenance.time = utc_text(std::chrono::system_clock::now());
   record_failure(measurement, [&] {
     // Another order is another regime: numbers of the two are never compared.
-    if (checked_scheme(point).attend_first) measurement.regime.order = "attend-then-pack";
+    measurement.regime.order = order_of(point);
     parts_->run(measurement, watch);
   });
   return measurement;

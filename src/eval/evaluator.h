@@ -25,6 +25,9 @@ struct EvalOptions {
   uint64_t seed = 1;
 };
 
+// "pack-then-attend" or "attend-then-pack", as the point's scheme says. Throws Error (kUsage) on a scheme that is none.
+std::string order_of(const Point& point);
+
 // Holds the texts and the 16-bit reference of a model (hidden states of the scored positions: exact logits at hidden *
 // 4 bytes a position, never context * vocabulary); swapping the KV scheme is free. Model and tokenizer must outlive it.
 class Evaluator {

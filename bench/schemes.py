@@ -1,0 +1,109 @@
+#!/usr/bin/env python3
+"""Measures the schemes that docs/SCHEMES.md compares and writes its tables: effective bits and divergence through the cache
+of every grouping, codec, transform and window, on one model.
+
+  bench/schemes.py -m MODEL.gguf -o bench/results/schemes-NAME.md [--set all|short] [--texts 8] [--study FILE]
+
+Regime: 4096 tokens of prefill in chunks of 256, 512 teacher-forced in steps of 128, pack-then-attend, stretches of
+wikitext2's test set ($KVPARETO_DATA). What the study holds already is not measured again, so a run that was stopped goes on.
+"""
+import argparse
+import collections
+import json
+import pathlib
+import subprocess
+import sys
+
+PAIRS = ("k8v8", "k8v4", "k8v2", "k4v4", "k4v2", "k2v2")  # the paper's, beside k16v16
+
+# Heading and schemes; a scheme stands under the first heading that has it.
+SETS = {
+    "all": (
+        ("Per token, groups of 32 channels", [f"{pair}g32" for pair in PAIRS]),
+        ("Per channel over 32 tokens (keys), per token (values)", [f"k{p[1]}t32v{p[3]}g32" for p in PAIRS]),
+        ("Per block of 64 tokens x 32 channels", [f"{pair}b64x32" for pair in PAIRS]),
+        ("Per tensor: one scale a layer and side", [f"{pair}p" for pair in PAIRS]),
+        ("Group size, int4", ["k4v4g32", "k4v4g64", "k4v4gh", "k4v4t32", "k4v4t64", "k4v4t128"]),
+        ("Transforms at int4, groups of 32", ["k4.mean.v4g32", "k4.had.v4g32", "k4.mean.had.v4g32", "k4.pre.v4g32",
+                                              "k4.pre.mean.v4g32", "k4.pre.mean.had.v4g32", "k4v4g32.had", "k4t32.pre.v4g32",
+                                              "k4t32.pre.v4g32.had"]),
+        ("Fitted scales", ["k4t32.pre.fit.v4g32.had.fit", "k3t32.pre.v3g32.had", "k3t32.pre.fit.v3g32.had.fit",
+                           "k2t32.pre.v2g32.had", "k2t32.pre.fit.v2g32.had.fit"]),
+        ("Windows", ["k4v4g32.sink4", "k4v4g32.recent64", "k4t64.pre.v4g64.had.sink4"]),
+        ("llama.cpp's blocks", ["kq8vq8", "kq8vq4", "kq4vq4", "kq8.had.vq4.had", "kq4.had.vq4.had"]),
+        ("Best of their size", ["best-5", "best-4", "best-3"]),
+        ("The other order, for comparison with nothing above", ["k4v4g32.atp"]),
+    ),
+    "short": (
+        ("Per token, groups of 32 channels", ["k8v8g32", "k8v4g32", "k8v2g32", "k4v4g32"]),
+        ("Per channel over 32 tokens (keys), per token (values)", ["k4t32v4g32", "k4t32v2g32", "k2t32v2g32"]),
+        ("Per tensor: one scale a layer and side", ["k8v8p", "k4v4p"]),
+        ("Transforms", ["k8.pre.bias.v8g32", "k4.pre.bias.v4g32", "k4.had.v4g32", "k4t32.pre.v4g32"]),
+        ("llama.cpp's blocks", ["kq8vq8", "kq4.had.vq4.had"]),
+        ("Best of their size", ["best-5", "best-4", "best-3"]),
+    ),
+}
+
+
+def find_program():
+    program = pathlib.Path(__file__).resolve().parent.parent / "build" / "kvpareto"
+    if not program.exists():
+        sys.exit("schemes: build/kvpareto is missing; 'make build' makes it")
+    return str(program)
+
+
+def measure(options, schemes):
+    command = [find_program(), "eval", "-m", options.model, "--study", options.study, "--texts", str(options.texts),
+               "--kv", ",".join(["k16v16"] + schemes), "-o", "json"]
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=False)
+    if done.returncode != 0:
+        sys.exit(f"schemes: eval ended with exit code {done.returncode}; what it measured is in {options.study}")
+    return json.loads(done.stdout)
+
+
+def shown(row, figure, digits):
+    value, error = row.get(figure), row.get(figure + "_se")
+    if value is None:
+        return ""
+    return f"{value:.{digits}f}" + (f" ± {error:.{digits}f}" if error else "")
+
+
+def table(rows):
+    lines = ["| scheme | bits | divergence | 99.9 % | same top | clamped |", "| --- | ---: | ---: | ---: | ---: | ---: |"]
+    for row in rows:
+        digits = 5 if (row["kld_mean"] or 0) < 0.01 else 4
+        clamped = row.get("clamped")
+        lines.append(f"| `{row['kv']}` | {row['effective_bits']:.2f} | {shown(row, 'kld_mean', digits)} | "
+                     f"{shown(row, 'kld_p999', 3)} | {100 * row['same_top']:.1f} % | "
+                     f"{'' if clamped is None else f'{100 * clamped:.2f} %'} |")
+    return "\n".join(lines)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("-m", "--model", required=True)
+    parser.add_argument("-o", "--output", required=True)
+    parser.add_argument("--set", choices=SETS, default="all")
+    parser.add_argument("--texts", type=int, default=8)
+    parser.add_argument("--study", default="schemes-study.db")
+    options = parser.parse_args()
+    headings = collections.OrderedDict()
+    for heading, schemes in SETS[options.set]:
+        known = [scheme for listed in headings.values() for scheme in listed]
+        headings[heading] = [scheme for scheme in schemes if scheme not in known]
+    everything = [scheme for schemes in headings.values() for scheme in schemes]
+    rows = measure(options, everything)[1:]
+    by_place = dict(zip(everything, rows))
+    version = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False)
+    text = (f"# Schemes on {pathlib.Path(options.model).name}\n\nMade by `bench/schemes.py --set {options.set}` at "
+            f"{version.stdout.strip()}, {options.texts} texts of wikitext2's test set, 4096 tokens of prefill in chunks of "
+            f"256, 512 scored in steps of 128, pack-then-attend. Divergence in nats/token, ± standard error over texts. "
+            f"{rows[0].get('device', platform.processor())}.\n")
+    for heading, schemes in headings.items():
+        text += f"\n## {heading}\n\n{table([by_place[scheme] for scheme in schemes])}\n"
+    pathlib.Path(options.output).write_text(text)
+    print(text)
+
+
+if __name__ == "__main__":
+    main()
