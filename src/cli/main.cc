@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
+#include <filesystem>
 #include <new>
 
 #include "base/error.h"
@@ -56,8 +57,11 @@ Exit run_and_report(const std::vector<std::string>& arguments) {
 // its settings before main, so the program starts itself once more with a bound of some 50 us.
 void bound_spinning(char** arguments) {
   if (std::getenv("OMP_WAIT_POLICY") != nullptr || std::getenv("GOMP_SPINCOUNT") != nullptr) return;
+  std::error_code problem;
+  const std::string program = std::filesystem::read_symlink("/proc/self/exe", problem);
+  if (problem) return;
   ::setenv("GOMP_SPINCOUNT", "3000", 1);
-  ::execv("/proc/self/exe", arguments);  // if it fails, the default will do
+  ::execv(program.c_str(), arguments);  // if it fails, the default will do
 }
 
 int main(int count, char** arguments) {

@@ -133,47 +133,118 @@ void attend_block(const AttendJob& job, int64_t kv_head, int64_t begin, int64_t 
   }
 }
 
-// Scores of one query vector against a tile: scores[k] = dot(query, tile[k]).
-HWY_INLINE void score_tile(const float* query, const float* tile, int64_t keys, int64_t head_dim, float* scores) {
+// out[i] = sum of the lanes of v[i], i < 4.
+HWY_INLINE void sum_four(const VF (&v)[4], float* out) {
+#if HWY_TARGET == HWY_SCALAR
+  for (int i = 0; i < 4; ++i) out[i] = hn::GetLane(v[i]);
+#else
+  const DF d;
+  // Neighbouring lanes are added until each of the four has one left.
+  const auto halve = [&](VF low, VF high) HWY_ATTR { return hn::Add(hn::ConcatEven(d, high, low), hn::ConcatOdd(d, high, low)); };
+  VF sums = halve(halve(v[0], v[1]), halve(v[2], v[3]));
+  for (size_t lanes = hn::Lanes(d); lanes > 4; lanes /= 2) sums = halve(sums, sums);
+  hn::StoreU(hn::LowerHalf(hn::Half<DF>(), sums), hn::Half<DF>(), out);
+#endif
+}
+
+// scores[q][k] = dot(queries[q], tile[k]) for kQueries queries and all keys; up to 3 keys past the last are scored too.
+template <int kQueries>
+HWY_INLINE void score_tile(const float* queries, const float* tile, int64_t keys, int64_t head_dim, float* scores) {
   const DF d;
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));
-  for (int64_t k = 0; k < keys; ++k) {
-    auto even = hn::Zero(d), odd = hn::Zero(d);
-    for (int64_t c = 0; c < head_dim; c += 2 * lanes) {
-      even = hn::MulAdd(hn::LoadU(d, query + c), hn::LoadU(d, tile + k * head_dim + c), even);
-      odd = hn::MulAdd(hn::LoadU(d, query + c + lanes), hn::LoadU(d, tile + k * head_dim + c + lanes), odd);
+  for (int64_t k = 0; k < keys; k += 4) {
+    VF sums[kQueries][4];
+    for (int q = 0; q < kQueries; ++q) {
+      for (int i = 0; i < 4; ++i) sums[q][i] = hn::Zero(d);
     }
-    scores[k] = hn::GetLane(hn::SumOfLanes(d, hn::Add(even, odd)));
+    for (int64_t c = 0; c < head_dim; c += lanes) {
+      VF query[kQueries];
+      for (int q = 0; q < kQueries; ++q) query[q] = hn::LoadU(d, queries + q * head_dim + c);
+      for (int i = 0; i < 4; ++i) {
+        const auto key = hn::LoadU(d, tile + (k + i) * head_dim + c);
+        for (int q = 0; q < kQueries; ++q) sums[q][i] = hn::MulAdd(query[q], key, sums[q][i]);
+      }
+    }
+    HWY_ALIGN float four[hn::MaxLanes(DF()) < 4 ? 4 : hn::MaxLanes(DF())];
+    for (int q = 0; q < kQueries; ++q) {
+      sum_four(sums[q], four);
+      for (int i = 0; i < 4; ++i) scores[q * kTile + k + i] = four[i];
+    }
   }
 }
 
-// sums[c] += sum over k of weights[k] * tile[k][c], kVectors vectors of channels at once.
-template <int kVectors>
+// sums[q][c] += sum over k of weights[q][k] * tile[k][c] for kQueries queries.
+template <int kQueries>
 HWY_INLINE void add_weighted(const float* weights, const float* tile, int64_t keys, int64_t head_dim, float* sums) {
+  constexpr int kVectors = 2;
   const DF d;
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));
   for (int64_t c = 0; c < head_dim; c += kVectors * lanes) {
-    VF sum[kVectors];
-    for (int v = 0; v < kVectors; ++v) sum[v] = hn::LoadU(d, sums + c + v * lanes);
+    VF sum[kQueries][kVectors];
+    for (int q = 0; q < kQueries; ++q) {
+      for (int v = 0; v < kVectors; ++v) sum[q][v] = hn::LoadU(d, sums + q * head_dim + c + v * lanes);
+    }
     for (int64_t k = 0; k < keys; ++k) {
-      const auto weight = hn::Set(d, weights[k]);
-      for (int v = 0; v < kVectors; ++v) {
-        sum[v] = hn::MulAdd(weight, hn::LoadU(d, tile + k * head_dim + c + v * lanes), sum[v]);
+      VF value[kVectors];
+      for (int v = 0; v < kVectors; ++v) value[v] = hn::LoadU(d, tile + k * head_dim + c + v * lanes);
+      for (int q = 0; q < kQueries; ++q) {
+        const auto weight = hn::Set(d, weights[q * kTile + k]);
+        for (int v = 0; v < kVectors; ++v) sum[q][v] = hn::MulAdd(weight, value[v], sum[q][v]);
       }
     }
-    for (int v = 0; v < kVectors; ++v) hn::StoreU(sum[v], d, sums + c + v * lanes);
+    for (int q = 0; q < kQueries; ++q) {
+      for (int v = 0; v < kVectors; ++v) hn::StoreU(sum[q][v], d, sums + q * head_dim + c + v * lanes);
+    }
+  }
+}
+
+// Calls body(queries, first) with a compile-time number of them until the whole group is done: three share each load of a key
+// or value, and four by three sums are what sixteen registers hold.
+template <typename Body>
+HWY_INLINE void by_three(int64_t group, Body body) {
+  int64_t g = 0;
+  for (; g + 3 <= group; g += 3) body(std::integral_constant<int, 3>(), g);
+  if (group - g == 2) body(std::integral_constant<int, 2>(), g);
+  if (group - g == 1) body(std::integral_constant<int, 1>(), g);
+}
+
+// Scores of one query, scaled, become weights; its running maximum, mass and sums are rescaled.
+HWY_INLINE void soften_row(float* row, int64_t keys, float scale, int64_t head_dim, float& maximum, float& mass, float* sum) {
+  const DF d;
+  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
+  for (int64_t k = keys; k < (keys + lanes - 1) / lanes * lanes; ++k) row[k] = kMasked;
+  auto highest = hn::Set(d, maximum);
+  const auto factor = hn::Set(d, scale);
+  for (int64_t k = 0; k < keys; k += lanes) {
+    const auto score = hn::Mul(hn::LoadU(d, row + k), factor);
+    hn::StoreU(score, d, row + k);
+    highest = hn::Max(highest, score);
+  }
+  const float before = maximum;
+  maximum = hn::GetLane(hn::MaxOfLanes(d, highest));
+  auto total = hn::Zero(d);
+  for (int64_t k = 0; k < keys; k += lanes) {
+    const auto p = hn::Exp(d, hn::Sub(hn::LoadU(d, row + k), hn::Set(d, maximum)));
+    hn::StoreU(p, d, row + k);
+    total = hn::Add(total, p);
+  }
+  const float shrink = maximum > before ? hn::GetLane(hn::Exp(d, hn::Set(d, before - maximum))) : 1.0f;
+  mass = mass * shrink + hn::GetLane(hn::SumOfLanes(d, total));
+  if (shrink == 1.0f) return;
+  for (int64_t c = 0; c < head_dim; c += lanes) {
+    hn::StoreU(hn::Mul(hn::LoadU(d, sum + c), hn::Set(d, shrink)), d, sum + c);
   }
 }
 
 void attend_split(const AttendJob& job, int64_t kv_head, int64_t query, int64_t from, int64_t to, float* partial,
                   float* scratch) {
-  const DF d;
-  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
   const int64_t head_dim = job.head_dim, group = job.group();
   float* tile = scratch;  // [kTile][head_dim]
   float* scores = tile + kTile * head_dim;
+  float* turned = scores + kTile * group;  // [group][head_dim]
   const float scale = 1.0f / __builtin_sqrtf(static_cast<float>(head_dim));
-  const float* queries = job.queries.row<float>(query) + kv_head * group * head_dim;
+  const float* const given = job.queries.row<float>(query) + kv_head * group * head_dim;
+  const float* const queries = job.keys.before_rope ? turned : given;
   float* maxima = partial;
   float* masses = partial + group;
   float* sums = partial + 2 * group;
@@ -185,40 +256,20 @@ void attend_split(const AttendJob& job, int64_t kv_head, int64_t query, int64_t 
 
   for (int64_t key = from; key < to; key += kTile) {
     const int64_t keys = to - key < kTile ? to - key : kTile;
-    decode(job.keys, kv_head, key, keys, tile);
-    for (int64_t g = 0; g < group; ++g) score_tile(queries + g * head_dim, tile, keys, head_dim, scores + g * kTile);
+    decode_in_tile(job.keys, kv_head, key, keys, tile);
+    for (int64_t g = 0; job.keys.before_rope && g < group; ++g) {
+      turn_back(job.keys, key, given + g * head_dim, turned + g * head_dim);
+    }
+    by_three(group, [&](auto count, int64_t g) HWY_ATTR {
+      score_tile<count>(queries + g * head_dim, tile, keys, head_dim, scores + g * kTile);
+    });
     decode(job.values, kv_head, key, keys, tile);
     for (int64_t g = 0; g < group; ++g) {
-      float* row = scores + g * kTile;
-      for (int64_t k = keys; k < (keys + lanes - 1) / lanes * lanes; ++k) row[k] = kMasked;
-      auto highest = hn::Set(d, maxima[g]);
-      const auto factor = hn::Set(d, scale);
-      for (int64_t k = 0; k < keys; k += lanes) {
-        const auto score = hn::Mul(hn::LoadU(d, row + k), factor);
-        hn::StoreU(score, d, row + k);
-        highest = hn::Max(highest, score);
-      }
-      const float maximum = hn::GetLane(hn::MaxOfLanes(d, highest));
-      const float shrink = hn::GetLane(hn::Exp(d, hn::Set(d, maxima[g] - maximum)));
-      auto mass = hn::Zero(d);
-      for (int64_t k = 0; k < keys; k += lanes) {
-        const auto p = hn::Exp(d, hn::Sub(hn::LoadU(d, row + k), hn::Set(d, maximum)));
-        hn::StoreU(p, d, row + k);
-        mass = hn::Add(mass, p);
-      }
-      masses[g] = masses[g] * shrink + hn::GetLane(hn::SumOfLanes(d, mass));
-      float* sum = sums + g * head_dim;
-      if (maximum > maxima[g]) {
-        for (int64_t c = 0; c < head_dim; c += lanes)
-          hn::StoreU(hn::Mul(hn::LoadU(d, sum + c), hn::Set(d, shrink)), d, sum + c);
-      }
-      maxima[g] = maximum;
-      if (head_dim % (4 * lanes) == 0) {
-        add_weighted<4>(row, tile, keys, head_dim, sum);
-      } else {
-        add_weighted<2>(row, tile, keys, head_dim, sum);
-      }
+      soften_row(scores + g * kTile, keys, scale, head_dim, maxima[g], masses[g], sums + g * head_dim);
     }
+    by_three(group, [&](auto count, int64_t g) HWY_ATTR {
+      add_weighted<count>(scores + g * kTile, tile, keys, head_dim, sums + g * head_dim);
+    });
   }
 }
 

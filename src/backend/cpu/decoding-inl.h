@@ -139,20 +139,27 @@ HWY_INLINE void decode_packed(const PackedSide& side, int64_t head, int64_t toke
   }
 }
 
-// Keys before RoPE: offset, rotation back, then the turn of the place in the tile and that of the tile.
-HWY_INLINE void turn_keys(const PackedSide& side, int64_t head, int64_t token, int64_t count, float* out) {
-  const int64_t d = side.head_dim, half = d / 2;
-  const float* tile = side.block_turns + token / kBlockTokens * d;
-  for (int64_t t = 0; t < count; ++t, out += d) {
-    restore_values(side, head, out);
-    const float* turn = side.turns + (token % kBlockTokens + t) * d;
-    rope(out, turn, turn + half, half);
-    rope(out, tile, tile + half, half);
+// Keys before RoPE: offset, rotation back, then the turn of the place in the tile.
+HWY_INLINE void turn_in_tile(const PackedSide& side, int64_t head, int64_t token, int64_t count, float* out) {
+  const DF d;
+  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
+  const int64_t half = side.head_dim / 2;
+  const float* turn = side.turns + token % kBlockTokens * side.head_dim;
+  const bool restored = side.offset != nullptr || side.rotated;
+  for (int64_t t = 0; t < count; ++t, out += side.head_dim, turn += side.head_dim) {
+    if (restored) restore_values(side, head, out);
+    for (int64_t c = 0; c < half; c += lanes) {
+      const auto a = hn::LoadU(d, out + c), b = hn::LoadU(d, out + half + c);
+      const auto cosine = hn::LoadU(d, turn + c), sine = hn::LoadU(d, turn + half + c);
+      hn::StoreU(hn::NegMulAdd(b, sine, hn::Mul(a, cosine)), d, out + c);
+      hn::StoreU(hn::MulAdd(a, sine, hn::Mul(b, cosine)), d, out + half + c);
+    }
   }
 }
 
-// The parts of the sequence in turn: sinks, packed tokens block by block, the tail.
-void decode(const PackedSide& side, int64_t head, int64_t token, int64_t count, float* out) {
+// The parts of the sequence in turn: sinks, packed tokens block by block, the tail. Keys before RoPE come turned as if their
+// tile began at position 0: with few queries it is cheaper to turn those back by the tile's beginning.
+void decode_in_tile(const PackedSide& side, int64_t head, int64_t token, int64_t count, float* out) {
   float* const begin = out;
   const int64_t first = token, end = token + count;
   const int64_t packed_end = side.tail_rows > 0 && side.sinks + side.closed < end ? side.sinks + side.closed : end;
@@ -169,7 +176,29 @@ void decode(const PackedSide& side, int64_t head, int64_t token, int64_t count, 
   for (; token < end; ++token, out += side.head_dim) {
     bf16_to_floats(side.tail_row(head, token - side.sinks), side.head_dim, out);
   }
-  if (side.before_rope) turn_keys(side, head, first, count, begin);
+  if (side.before_rope) turn_in_tile(side, head, first, count, begin);
+}
+
+void decode(const PackedSide& side, int64_t head, int64_t token, int64_t count, float* out) {
+  decode_in_tile(side, head, token, count, out);
+  if (!side.before_rope) return;
+  const int64_t half = side.head_dim / 2;
+  const float* tile = side.block_turns + token / kBlockTokens * side.head_dim;
+  for (int64_t t = 0; t < count; ++t, out += side.head_dim) rope(out, tile, tile + half, half);
+}
+
+// out = x turned back by the beginning of the token's tile.
+HWY_INLINE void turn_back(const PackedSide& side, int64_t token, const float* x, float* out) {
+  const DF d;
+  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
+  const int64_t half = side.head_dim / 2;
+  const float* tile = side.block_turns + token / kBlockTokens * side.head_dim;
+  for (int64_t c = 0; c < half; c += lanes) {
+    const auto a = hn::LoadU(d, x + c), b = hn::LoadU(d, x + half + c);
+    const auto cosine = hn::LoadU(d, tile + c), sine = hn::LoadU(d, tile + half + c);
+    hn::StoreU(hn::MulAdd(b, sine, hn::Mul(a, cosine)), d, out + c);
+    hn::StoreU(hn::NegMulAdd(a, sine, hn::Mul(b, cosine)), d, out + half + c);
+  }
 }
 
 }  // namespace kvpareto::HWY_NAMESPACE

@@ -2,6 +2,8 @@
 
 #include <immintrin.h>
 
+#include <type_traits>
+
 #include "backend/cpu/amx_attention.h"
 
 // "portable" is Highway's scalar target, for any x86-64: its emulated vectors are broken by g++ 12.2.

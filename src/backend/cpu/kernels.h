@@ -49,8 +49,10 @@ inline int64_t block_scratch(int group, int head_dim) {
 }
 // f32 elements of one partial result of attend_split: for each head of the group maximum, mass, weighted values.
 inline int64_t partial_size(int group, int head_dim) { return int64_t{group} * (head_dim + 2); }
-// f32 elements of scratch of one thread in attend_split: one tile and its scores.
-inline int64_t split_scratch(int group, int head_dim) { return kTile * (int64_t{head_dim} + group); }
+// f32 elements of scratch of one thread in attend_split: one tile, its scores, and queries turned for it.
+inline int64_t split_scratch(int group, int head_dim) {
+  return kTile * (int64_t{head_dim} + group) + int64_t{group} * head_dim;
+}
 
 // restore_values() of a row of weighted sums, then out[token, head] = row; row f32 [head_dim] is overwritten.
 KVPARETO_INLINE void finish_row(const AttendJob& job, int64_t token, int64_t head, float* row) {
