@@ -54,6 +54,36 @@ struct BySide {
   }
 };
 
+bool measured_probe(const Measurement& m) {
+  return m.state == State::kDone && std::isfinite(m.value("kld_mean")) && is_layer_probe(m);
+}
+
+bool alike(const Measurement& a, const Measurement& b) {
+  return a.regime == b.regime && a.point.chunk == b.point.chunk && a.point.weights == b.point.weights;
+}
+
+// A probe of the circumstances that most probes share, of two the later ones; null if there is no probe.
+const Measurement* most_usual(std::span<const Measurement> measurements) {
+  std::vector<std::pair<const Measurement*, int>> kinds;
+  for (const Measurement& m : measurements) {
+    if (!measured_probe(m)) continue;
+    const auto kind = std::find_if(kinds.begin(), kinds.end(), [&](const auto& k) { return alike(*k.first, m); });
+    if (kind == kinds.end()) {
+      kinds.emplace_back(&m, 1);
+    } else {
+      ++kind->second;
+    }
+  }
+  const Measurement* usual = nullptr;
+  int most = 0;
+  for (const auto& [kind, count] : kinds) {
+    if (count < most) continue;
+    usual = kind;
+    most = count;
+  }
+  return usual;
+}
+
 double median_of(std::vector<double> values) {
   std::erase_if(values, [](double value) { return !std::isfinite(value); });
   return values.empty() ? kUnknown : quantile(values, 0.5);
@@ -90,16 +120,15 @@ bool Sensitivity::stands_out(const Layer& layer, size_t side) const {
 
 Sensitivity sensitivity_of(std::span<const Measurement> measurements) {
   Sensitivity table;
-  const auto last = std::find_if(measurements.rbegin(), measurements.rend(), is_layer_probe);
-  if (last == measurements.rend()) return table;
-  table.regime = last->regime;
-  table.chunk = last->point.chunk;
+  const Measurement* typical = most_usual(measurements);
+  if (typical == nullptr) return table;
+  table.regime = typical->regime;
+  table.chunk = typical->point.chunk;
   std::map<int, std::map<std::string, Estimate>> by_layer;
   std::set<std::string, BySide> sides;
   for (const Measurement& m : measurements) {
+    if (!measured_probe(m) || !alike(m, *typical)) continue;
     const std::optional<LayerProbe> probe = layer_probe(m.point.kv);
-    if (!probe || m.state != State::kDone || !std::isfinite(m.value("kld_mean"))) continue;
-    if (!(m.regime == last->regime) || m.point.chunk != table.chunk || m.point.weights != last->point.weights) continue;
     by_layer[probe->layer][probe->side] = m.values.at("kld_mean");
     sides.insert(probe->side);
   }
@@ -127,7 +156,7 @@ std::string who_stands_out(const Sensitivity& sensitivity) {
     for (const Sensitivity::Layer& row : sensitivity.layers) {
       if (!sensitivity.stands_out(row, side)) continue;
       const double times = sensitivity.times_median(row, side);
-      layers.push_back(std::isfinite(times) ? fmt::format("{} ({:.0f}x)", row.layer, times)
+      layers.push_back(std::isfinite(times) ? fmt::format("{} ({:.0f}×)", row.layer, times)
                                             : std::to_string(row.layer));
     }
     if (layers.empty()) continue;

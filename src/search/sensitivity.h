@@ -43,11 +43,11 @@ struct Sensitivity {
   bool stands_out(const Layer& layer, size_t side) const;
 };
 
-// The table of the probes among the measurements; those of another regime, chunk or weights than the last probe's are
-// left out, as is whatever is no probe or failed. Empty without any.
+// The table of the probes among the measurements that share regime, chunk and weights with most of them (of two such
+// sets the later one); what is no probe, or failed, plays no part. Empty without any.
 Sensitivity sensitivity_of(std::span<const Measurement> measurements);
 
-// Who stands out, in one sentence: "K int4 in layers 0 (34x), 8 (9x); V int2 in layer 1 (6x)". Empty if nobody does.
+// Who stands out, in one sentence: "K int4 in layers 0 (34×), 8 (9×); V int2 in layer 1 (6×)". Empty if nobody does.
 std::string who_stands_out(const Sensitivity& sensitivity);
 
 }  // namespace kvpareto

@@ -69,7 +69,7 @@ TEST(Sensitivity, MarksWhatStandsOut) {
   EXPECT_TRUE(table.stands_out(table.layers[2], 0));
   EXPECT_FALSE(table.stands_out(table.layers[1], 0));
   EXPECT_FALSE(table.stands_out(table.layers[8], 1)) << "twice the median is not much";
-  EXPECT_EQ(who_stands_out(table), "K int4 t32.pre in layer 2 (34x)");
+  EXPECT_EQ(who_stands_out(table), "K int4 t32.pre in layer 2 (34×)");
   EXPECT_EQ(who_stands_out({}), "");
 }
 
@@ -80,7 +80,7 @@ TEST(Sensitivity, WhatCostsNothingNeverStandsOut) {
   EXPECT_EQ(who_stands_out(sensitivity_of(list)), "");
 }
 
-TEST(Sensitivity, KeepsToTheLastCircumstances) {
+TEST(Sensitivity, KeepsToTheCircumstancesOfMost) {
   std::vector<Measurement> list = nine_layers();
   list[0].regime.context = 99;
   list[2].point.chunk = 64;

@@ -107,6 +107,19 @@ void cell(Svg& svg, const Findings& findings, const Colours& colours, const Box&
   svg.close();
 }
 
+// A variant in words where it is one thing alone; else as it is, on two lines if it is wider than the panel.
+std::pair<std::string, std::string> title_of(const std::string& variant) {
+  if (variant.empty()) return {"no groups", ""};
+  if (variant == "gh") return {"one group a head", ""};
+  if (variant == "p") return {"one scale a layer", ""};
+  const bool number = variant.size() > 1 && variant.find_first_not_of("0123456789", 1) == std::string::npos;
+  if (number && variant.front() == 'g') return {"groups of " + variant.substr(1), ""};
+  if (number && variant.front() == 't') return {fmt::format("a channel over {} tokens", variant.substr(1)), ""};
+  const size_t comma = variant.find(", ");
+  if (text_width(variant, 15) <= kPanelWidth || comma == std::string::npos) return {variant, ""};
+  return {variant.substr(0, comma), variant.substr(comma + 2)};
+}
+
 std::string draw_map(const Findings& findings, const Map& map, const Colours& colours, size_t number) {
   std::set<int, std::greater<>> keys, values;
   for (const auto& [bits, i] : map.points) {
@@ -121,12 +134,9 @@ std::string draw_map(const Findings& findings, const Map& map, const Colours& co
       "<defs><pattern id=\"{}\" width=\"6\" height=\"6\" patternUnits=\"userSpaceOnUse\" "
       "patternTransform=\"rotate(45)\"><line class=\"hatch\" x1=\"0\" y1=\"0\" x2=\"0\" y2=\"6\"/></pattern></defs>",
       hatch));
-  const bool groups = map.variant.size() > 1 && map.variant.front() == 'g';
-  svg.text(0, 14,
-           map.variant.empty() ? "no groups"
-           : groups            ? "groups of " + map.variant.substr(1)
-                               : map.variant,
-           "panel-name");
+  const auto [name, more] = title_of(map.variant);
+  svg.text(0, 14, name, "panel-name");
+  svg.text(0, 28, more, "panel-note");
   svg.text(kLeft, kTop - 24, "bits of values", "axis-unit");
   svg.text(kLeft - 10, kTop - 24, "keys", "axis-unit", Anchor::kEnd);
   double top = kTop;
