@@ -13,6 +13,7 @@
 #include "base/text.h"
 #include "cli/command.h"
 #include "cli/output.h"
+#include "cli/probe_sides.h"
 #include "cli/shared_options.h"
 #include "eval/evaluator.h"
 #include "report/format.h"
@@ -21,29 +22,6 @@ namespace kvpareto {
 namespace {
 
 constexpr int kProbeContext = 2048, kMostScored = 512;
-constexpr std::string_view kSixteen = "k16v16";
-
-// One side as it is tried in a layer, and where it belongs.
-struct Side {
-  bool keys;
-  SideScheme scheme;
-  SideScheme& in(LayerScheme& layer) const { return keys ? layer.keys : layer.values; }
-};
-
-// "k4t32.pre" by the grammar of an override.
-Side parse_probe_side(const std::string& option, char letter, const std::string& text) {
-  if (!text.starts_with(letter)) {
-    fail_usage("{}: wanted a side such as {}4 or {}4t32.had, found '{}'", option, letter, letter, text);
-  }
-  const KvScheme scheme = parse_scheme(fmt::format("{},0:{}", kSixteen, text));
-  const LayerScheme& layer = scheme.at(0);
-  const bool keys = letter == 'k';
-  const SideScheme& other = keys ? layer.values : layer.keys;
-  if (scheme.changed().size() != 1 || !(other == scheme.base().keys)) {
-    fail_usage("{}: wanted a change of one side, such as {}4, found '{}'", option, letter, text);
-  }
-  return {keys, keys ? layer.keys : layer.values};
-}
 
 class SensitivityCommand : public Command {
  public:
@@ -128,7 +106,7 @@ class SensitivityCommand : public Command {
       for (const std::string& text : texts) {
         sides_.push_back(parse_probe_side(option, letter, text));
         const std::string problem =
-            why_invalid(scheme_of(sides_.back(), 0), shape.layers, shape.head_dim, shape.qkv_bias);
+            why_invalid(probe_scheme(sides_.back(), 0), shape.layers, shape.head_dim, shape.qkv_bias);
         if (!problem.empty()) fail_usage("{} {}: {}", option, text, problem);
       }
     };
@@ -148,21 +126,13 @@ class SensitivityCommand : public Command {
     return options;
   }
 
-  static KvScheme scheme_of(const Side& side, int layer) {
-    KvScheme scheme = parse_scheme(kSixteen);
-    LayerScheme changed = scheme.base();
-    side.in(changed) = side.scheme;
-    scheme.change(layer, changed);
-    return scheme;
-  }
-
   // Whole columns of the table first, so that an interrupted run already compares layers.
   std::vector<Measurement> measure(Evaluator& evaluator, Study& study) const {
     std::vector<Measurement> measured;
     std::vector<Point> missing;
-    for (const Side& side : sides_) {
+    for (const ProbeSide& side : sides_) {
       for (const int layer : layers_) {
-        const Point point{"w16", to_text(scheme_of(side, layer)), chunk_};
+        const Point point{"w16", to_text(probe_scheme(side, layer)), chunk_};
         if (const auto known = study.find(point, evaluator.regime())) {
           measured.push_back(*known);
         } else {
@@ -230,7 +200,7 @@ class SensitivityCommand : public Command {
         json["layer"] = row.layer;
         json["side"] = table.sides[side].substr(0, 1);
         json["scheme"] = table.sides[side];
-        json["kv"] = fmt::format("{},{}:{}", kSixteen, row.layer, table.sides[side]);
+        json["kv"] = fmt::format("k16v16,{}:{}", row.layer, table.sides[side]);
         json["kld_mean"] = number(row.loss[side].value);
         json["kld_mean_se"] = number(row.loss[side].standard_error);
         json["times_median"] = number(table.times_median(row, side));
@@ -247,46 +217,16 @@ class SensitivityCommand : public Command {
     const std::string rest = fmt::format("{:g} times the median of its column", kStandsOut);
     std::string text = who.empty() ? fmt::format("No layer stands out: none costs more than {}.\n", rest)
                                    : fmt::format("More than {} (<): {}.\n", rest, who);
-    const KvScheme first = suggestion(table, 0), second = suggestion(table, 1);
+    const KvScheme first = suggested_scheme(table, 0), second = suggested_scheme(table, 1);
     text += fmt::format("Suggested: --kv {}", to_text(first));
     if (!(second == first)) text += fmt::format(", or with fewer bits --kv {}", to_text(second));
     return text + fmt::format("  (for eval and run; 'kvpareto report --study {}' draws the layers)\n", study_);
   }
 
-  // The `rank`-th side of keys and of values everywhere, but for the layers that stand out: those have the side before
-  // it, or 8 bits. A side that was not tried keeps 16 bits.
-  KvScheme suggestion(const Sensitivity& table, size_t rank) const {
-    LayerScheme base;
-    std::vector<std::pair<int, Side>> better;
-    for (const char letter : {'k', 'v'}) {
-      std::vector<size_t> columns;
-      for (size_t side = 0; side < table.sides.size(); ++side) {
-        if (table.sides[side].front() == letter) columns.push_back(side);
-      }
-      if (columns.empty()) continue;
-      const size_t at = std::min(rank, columns.size() - 1);
-      const Side chosen = parse_probe_side("", letter, table.sides[columns[at]]);
-      Side raised = chosen;
-      raised.scheme.codec = Codec::kInt8;
-      if (at > 0) raised = parse_probe_side("", letter, table.sides[columns[at - 1]]);
-      chosen.in(base) = chosen.scheme;
-      for (const Sensitivity::Layer& row : table.layers) {
-        if (table.stands_out(row, columns[at])) better.emplace_back(row.layer, raised);
-      }
-    }
-    KvScheme scheme(base);
-    for (const auto& [layer, side] : better) {
-      LayerScheme changed = scheme.at(layer);
-      side.in(changed) = side.scheme;
-      scheme.change(layer, changed);
-    }
-    return scheme;
-  }
-
   ModelOptions model_;
   TextOptions texts_;
   std::vector<std::string> k_, v_;
-  std::vector<Side> sides_;
+  std::vector<ProbeSide> sides_;
   std::vector<int> layers_;  // ascending
   int prefill_ = 0, scored_ = 0, step_ = 128, chunk_ = 256;
   std::string study_ = kDefaultStudy, format_ = "md";
