@@ -24,6 +24,7 @@ SMALL_EVAL = ["--prefill", "64", "--scored", "32", "--step", "16", "--texts", "2
 # A search of a few points that takes a second, and one that takes long enough to be interrupted.
 SMALL_SEARCH = ["-m", LLAMA, "-c", "128", "--k-bits", "16,8,2", "--v-bits", "8,2", "--groups", "32", "--chunks", "64",
                 "--needles", "0"]
+SMALL_PROBES = ["--prefill", "64", "--scored", "32", "--step", "16"]
 LONG_SEARCH = ["-m", LLAMA, "-c", "512", "--preset", "grid", "--texts", "16", "--needles", "0"]
 
 
@@ -81,7 +82,8 @@ class Help(Cli):
     def test_every_command_teaches(self):
         top = self.succeed("--help").out
         commands = re.findall(r"^  ([a-z]+) {2,}", top, re.MULTILINE)
-        self.assertEqual(set(commands), {"search", "front", "report", "plan", "run", "eval", "bench"})
+        self.assertEqual(set(commands), {"search", "front", "report", "plan", "run", "eval", "sensitivity",
+                                         "bench"})
         for command in commands:
             for form in ([command, "--help"], [command, "-h"], ["help", command]):
                 text = self.succeed(*form).out
@@ -91,7 +93,7 @@ class Help(Cli):
                 self.assertTrue(all(len(line) <= 110 for line in text.splitlines()), text)
 
     def test_examples_name_options_that_exist(self):
-        for command in ("search", "front", "report", "plan", "run", "eval", "bench"):
+        for command in ("search", "front", "report", "plan", "run", "eval", "sensitivity", "bench"):
             text = self.succeed(command, "--help").out
             options, examples = text.split("Examples:")
             for used in re.findall(r"(?<= )(--?[a-z][a-z-]*)", re.sub(r"\|.*", "", examples.split("Exit codes")[0])):
@@ -382,6 +384,80 @@ class Search(Cli):
         self.wait_for_points(resumed, len(kept) + 1)
         resumed.send_signal(signal.SIGINT)
         self.assertEqual(self.finish(resumed).code, INTERRUPTED)
+
+
+class Sensitivity(Cli):
+    def test_layers_and_sides(self):
+        arguments = ["sensitivity", "-m", LLAMA, *SMALL_PROBES, "--k", "k4t32.pre,k2", "--v", "v2.had"]
+        rows = json.loads(self.succeed(*arguments, "-o", "json").out)
+        layers = len({row["layer"] for row in rows})
+        self.assertEqual(len(rows), 3 * layers)
+        self.assertEqual([row["kv"] for row in rows[:3]], ["k16v16,0:k4t32.pre", "k16v16,0:k2", "k16v16,0:v2.had"])
+        self.assertTrue(all(row["kld_mean"] > 0 for row in rows))
+        self.assertEqual(set(self.points()), {f"w16_{row['kv']}_chunk256" for row in rows})
+        before = self.points()
+        table = self.succeed(*arguments).out
+        self.assertEqual(self.points(), before, "measured again")
+        for words in ("K int4 t32.pre", "V int2 had", "median", "Suggested: --kv k4t32.pre"):
+            self.assertIn(words, table)
+        suggested = re.search(r"Suggested: --kv ([^ ]+[^ ,])", table)[1]
+        self.succeed("eval", "-m", LLAMA, *SMALL_EVAL, "--kv", suggested)
+        self.assertIn("times_median", self.succeed(*arguments, "-o", "csv").out)
+        self.succeed(*arguments, "--layers", "1", "--k", "none")
+
+    def test_a_layer_that_stands_out_is_told(self):
+        table = self.succeed("sensitivity", "-m", QWEN, *SMALL_PROBES, "--v", "none").out
+        self.assertRegex(table, r"More than 5 times .* in layer 0 ")
+        self.assertRegex(table, r"--kv k4g32v16,0:k8")
+
+    def test_wrong_values(self):
+        self.refuse(USAGE, ["--k", "k4t32.had", "'v4'"], "sensitivity", "-m", LLAMA, "--k", "v4")
+        self.refuse(USAGE, ["--v", "one side"], "sensitivity", "-m", LLAMA, "--v", "v16")
+        self.refuse(USAGE, ["--v v4.pre", "RoPE"], "sensitivity", "-m", LLAMA, "--v", "v4.pre")
+        self.refuse(USAGE, ["k5"], "sensitivity", "-m", LLAMA, "--k", "k5")
+        self.refuse(USAGE, ["nothing"], "sensitivity", "-m", LLAMA, "--k", "none", "--v", "none")
+        self.refuse(USAGE, ["layer 99"], "sensitivity", "-m", LLAMA, "--layers", "0,99")
+        for layers in ("3-1", "x", "1-", "-1", "0-99999999"):
+            self.refuse(USAGE, ["--layers"], "sensitivity", "-m", LLAMA, "--layers", layers)
+        self.refuse(USAGE, ["1000", "512"], "sensitivity", "-m", LLAMA, "--prefill", "900", "--scored", "100")
+
+    def test_the_frontier_stays_the_searchs(self):
+        self.succeed("search", *SMALL_SEARCH)
+        front = self.succeed("front").out
+        self.succeed("sensitivity", "-m", LLAMA, *SMALL_PROBES)
+        # Probes under the search's own circumstances are no choices either.
+        self.succeed("sensitivity", "-m", LLAMA, "--prefill", "96", "--scored", "32", "--layers", "0")
+        self.assertEqual(self.succeed("front").out, front)
+        self.succeed("report", "-o", "r.html")
+        page = (self.folder / "r.html").read_text()
+        for section in ("frontier", "layers"):
+            self.assertIn(f'<section id="{section}">', page)
+        self.assertNotIn("\"k16v16,", (self.folder / "r.csv").read_text())
+        self.succeed("search", *SMALL_SEARCH, "--report", "again.html")
+        self.assertEqual((self.folder / "again.html").read_text(), page)
+
+    def test_report_of_layers_alone(self):
+        self.succeed("sensitivity", "-m", LLAMA, *SMALL_PROBES, "--layers", "0-1")
+        self.succeed("report", "-o", "r.html")
+        self.assertIn("no whole configuration", (self.folder / "r.html").read_text())
+        self.succeed("front")
+
+    def test_ctrl_c(self):
+        arguments = ["sensitivity", "-m", LLAMA, "--texts", "16", "--k", "k8,k4,k3,k2", "--v", "v8,v4,v3,v2"]
+        process = self.start(*arguments)
+        limit = time.monotonic() + 60
+        while len(self.points()) < 2:
+            self.assertIsNone(process.poll(), "ended too early")
+            self.assertLess(time.monotonic(), limit)
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        stopped = self.finish(process)
+        self.assertEqual(stopped.code, INTERRUPTED)
+        self.assertIn("goes on from there", "\n".join(stopped.messages))
+        kept = self.points()
+        self.succeed(*arguments)
+        now = self.points()
+        self.assertEqual({point: now[point] for point in kept}, kept, "measured again")
 
 
 if __name__ == "__main__":

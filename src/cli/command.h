@@ -33,6 +33,7 @@ std::unique_ptr<Command> make_run();
 std::unique_ptr<Command> make_eval();
 std::unique_ptr<Command> make_front();
 std::unique_ptr<Command> make_report();
+std::unique_ptr<Command> make_sensitivity();
 std::unique_ptr<Command> make_bench();
 
 // In the order in which a newcomer meets them.

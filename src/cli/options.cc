@@ -82,7 +82,7 @@ std::string top_help(const std::vector<std::unique_ptr<Command>>& commands) {
       "precision of keys and values takes and how far the model's answers drift, and keeps the best trades.\n\n"
       "Usage: kvpareto COMMAND [options]\n\nCommands:\n";
   for (const auto& command : commands) {
-    text += fmt::format("  {:<10}{}\n", command->about().name, command->about().summary);
+    text += fmt::format("  {:<13}{}\n", command->about().name, command->about().summary);
   }
   text +=
       "\n  -h, --help    this text; 'kvpareto COMMAND --help' explains one command with examples\n"

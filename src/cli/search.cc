@@ -132,11 +132,11 @@ class Search : public Command {
     Evaluator evaluator(loaded.model, loaded.tokenizer, texts_.obtain(loaded, context_ + 1, &study),
                         eval_options(loaded));
     TimeSpent spent(study, evaluator.regime(), start);
-    std::vector<Measurement> measured = study.all(evaluator.regime());
+    std::vector<Measurement> measured = all_choices(study, evaluator.regime());
     const auto sampler = make_sampler(sampler_, space, texts_.seed);
     measure_points(evaluator, *sampler, study, spent, measured);
     if (needles_ > 0) measure_tasks(evaluator, study, spent, measured);
-    measured = study.all(evaluator.regime());
+    measured = all_choices(study, evaluator.regime());
     keep_curves(study, measured, shape, *loaded.backend);
     conclude(study, measured);
   }
@@ -170,7 +170,7 @@ class Search : public Command {
 
   // Retrieval for the baseline and the front, cheapest last: what a person would choose from.
   void measure_tasks(Evaluator& evaluator, Study& study, TimeSpent& spent, std::vector<Measurement>& measured) const {
-    const Findings findings = read_study({measured, {}, max_loss_});
+    const Findings findings = read_study({.measurements = measured, .curves = {}, .max_loss = max_loss_});
     std::vector<size_t> wanted;
     const auto want = [&](size_t i) {
       if (std::find(wanted.begin(), wanted.end(), i) == wanted.end()) wanted.push_back(i);

@@ -12,6 +12,7 @@
 #include "base/text.h"
 #include "cli/output.h"
 #include "report/format.h"
+#include "search/sensitivity.h"
 #include "study/measurement_json.h"
 
 namespace kvpareto {
@@ -79,6 +80,8 @@ std::vector<Measurement> latest_regime(const Study& study, const std::string& mo
     const std::vector<std::string> names(models.begin(), models.end());
     fail_usage("{} holds nothing of a model '{}'; did you mean '{}'?", study.path(), model, nearest(model, names));
   }
+  // Single layers packed are no choices; they count only where nothing else was measured.
+  if (!std::all_of(all.begin(), all.end(), is_layer_probe)) std::erase_if(all, is_layer_probe);
   const std::string latest = regime_key(all.back().regime);
   const size_t before = all.size();
   std::erase_if(all, [&](const Measurement& m) { return regime_key(m.regime) != latest; });
@@ -92,7 +95,7 @@ std::vector<Measurement> latest_regime(const Study& study, const std::string& mo
 
 void keep_curves(Study& study, const std::vector<Measurement>& measurements, const ModelShape& shape,
                  const Backend& backend) {
-  const Findings findings = read_study({measurements, {}, kDefaultMaxLoss});
+  const Findings findings = read_study({.measurements = measurements, .curves = {}, .max_loss = kDefaultMaxLoss});
   if (findings.points.empty()) return;
   std::vector<std::string> schemes = {"k16v16"};
   for (const size_t i : findings.front.members) schemes.push_back(findings.points[i].point.kv);
@@ -111,8 +114,18 @@ void keep_curves(Study& study, const std::vector<Measurement>& measurements, con
   study.set_note(curves_name(findings.points.front()), all.dump());
 }
 
+std::vector<Measurement> all_choices(const Study& study, const Regime& regime) {
+  std::vector<Measurement> all = study.all(regime);
+  std::erase_if(all, is_layer_probe);
+  return all;
+}
+
 ReportInput report_input(const Study& study, const std::vector<Measurement>& measurements, double max_loss) {
-  ReportInput input{.measurements = measurements, .curves = {}, .max_loss = max_loss};
+  ReportInput input{.measurements = measurements, .curves = {}, .probes = study.all(), .max_loss = max_loss};
+  std::erase_if(input.measurements, is_layer_probe);
+  std::erase_if(input.probes, [&](const Measurement& m) {
+    return !is_layer_probe(m) || m.regime.model_hash != measurements.front().regime.model_hash;
+  });
   const std::vector<MemoryCurve> curves = kept_curves(study, measurements.front());
   const Findings findings = read_study(input);
   const std::string chosen = findings.recommended ? findings.points[*findings.recommended].point.kv : "";

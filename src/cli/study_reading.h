@@ -15,14 +15,19 @@ namespace kvpareto {
 
 inline constexpr double kDefaultMaxLoss = 0.1;  // nats/token of divergence
 
-// The regime measured last, whole; what else the study holds is counted in a note on standard error. `model` (part of a
-// file name) narrows the choice if it is not empty. Throws Error (kFailure) if nothing was measured.
+// The regime measured last, whole but for single layers (search/sensitivity.h), which stand in only where nothing else
+// was measured; what else the study holds is counted in a note on standard error. `model` (part of a file name) narrows
+// the choice if it is not empty. Throws Error (kFailure) if nothing was measured.
 std::vector<Measurement> latest_regime(const Study& study, const std::string& model);
+
+// All of a regime but single layers: what a frontier is made of.
+std::vector<Measurement> all_choices(const Study& study, const Regime& regime);
 
 // Total memory against context, for the report; kept as a note of the study so that a report needs no model.
 void keep_curves(Study& study, const std::vector<Measurement>& measurements, const ModelShape& shape,
                  const Backend& backend);
 
+// `measurements`: what latest_regime or all_choices gave. The single layers of the same model are added.
 ReportInput report_input(const Study& study, const std::vector<Measurement>& measurements, double max_loss);
 
 // Writes FILE.html, and FILE.csv and FILE.json beside it; returns the sentence that says so.

@@ -10,6 +10,7 @@ std::span<const Chart> charts() {
   static constexpr Chart kCharts[] = {
       {"frontier", "Memory against divergence", draw_frontier},
       {"bits", "Bits of keys against bits of values", draw_heat_map},
+      {"layers", "Bits by layer, and what each layer bears", draw_layers},
       {"memory", "Where the memory goes as the context grows", draw_memory_parts},
       {"chunk", "What the prefill chunk changes", draw_chunk},
       {"needles", "Finding facts in a long text", draw_needle},

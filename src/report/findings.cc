@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <charconv>
 #include <cmath>
 #include <map>
 #include <set>
@@ -12,17 +11,6 @@
 
 namespace kvpareto {
 namespace {
-
-constexpr const char* kUsualGroup = "g64";  // of a scheme's text without any, see the grammar of kv schemes
-
-// Reads digits from the front of `text`; 0 if there are none.
-int take_number(std::string_view& text) {
-  int number = 0;
-  const auto [end, problem] = std::from_chars(text.data(), text.data() + text.size(), number);
-  if (problem != std::errc()) return 0;
-  text.remove_prefix(static_cast<size_t>(end - text.data()));
-  return number;
-}
 
 int usual_chunk(const std::vector<Measurement>& points) {
   std::map<int, int> counts;
@@ -94,27 +82,6 @@ std::string bits_or_fewer(int bits) { return fmt::format("{} bits{}", bits, bits
 
 }  // namespace
 
-std::optional<SchemeBits> scheme_bits(std::string_view kv) {
-  SchemeBits bits;
-  if (kv.empty() || kv.front() != 'k') return std::nullopt;
-  kv.remove_prefix(1);
-  bits.k = take_number(kv);
-  const size_t values = kv.find('v');
-  if (values == std::string_view::npos) return std::nullopt;
-  std::string keys(kv.substr(0, values));
-  kv.remove_prefix(values + 1);
-  bits.v = take_number(kv);
-  std::string rest(kv);
-  if (bits.k == 16 && bits.v == 16 && keys.empty() && rest.empty()) return bits;
-  // What canonical text leaves out: a side without a group has the other side's, or the usual one.
-  if (keys.empty() && rest.empty()) rest = kUsualGroup;
-  if (keys.empty()) keys = rest;
-  if (rest.empty()) rest = keys;
-  bits.variant = keys == rest ? keys : fmt::format("keys {}, values {}", keys, rest);
-  if (bits.k < 1 || bits.k > 32 || bits.v < 1 || bits.v > 32) return std::nullopt;
-  return bits;
-}
-
 bool Findings::complete(size_t i) const {
   return points[i].state == State::kDone && std::isfinite(cost(i)) && std::isfinite(loss(i));
 }
@@ -145,6 +112,7 @@ Findings read_study(const ReportInput& input) {
   Findings findings;
   findings.curves = input.curves;
   findings.max_loss = input.max_loss;
+  findings.sensitivity = sensitivity_of(input.probes);
   for (const Measurement& m : input.measurements) {
     if (m.regime == input.measurements.front().regime) {
       findings.points.push_back(m);

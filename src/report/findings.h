@@ -4,27 +4,20 @@
 
 #include <optional>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "report/report.h"
+#include "report/scheme_bits.h"
+#include "search/sensitivity.h"
 
 namespace kvpareto {
-
-// Bits and the rest of a scheme's text as the charts need them; the grammar itself is known to the kv folder alone.
-struct SchemeBits {
-  int k = 16, v = 16;
-  std::string variant;  // how they are grouped: "g64", "keys g32, values g64"; empty for 16 bits on both sides
-};
-// None for text that does not begin as schemes do ("k8v4", "k8v4g32"); such a point is in the table and on the front
-// alone.
-std::optional<SchemeBits> scheme_bits(std::string_view kv);
 
 struct Findings {
   std::vector<Measurement> points;  // of one regime
   std::vector<MemoryCurve> curves;
-  size_t left_out = 0;  // measurements of another regime than the first one's, which cannot be compared
-  double max_loss = 0;  // nats/token
+  Sensitivity sensitivity;  // of single layers; measured under circumstances of its own
+  size_t left_out = 0;      // measurements of another regime than the first one's, which cannot be compared
+  double max_loss = 0;      // nats/token
 
   Front front;
   std::vector<bool> on_front;         // for every point

@@ -39,6 +39,9 @@ std::string loss_in_words(const Measurement& m) {
 }
 
 std::string no_answer(const Findings& findings) {
+  if (findings.points.empty() && !findings.sensitivity.layers.empty()) {
+    return "Only single layers were measured yet, and no whole configuration.";
+  }
   if (findings.points.empty()) return "This study has no measurements yet.";
   if (findings.count_complete() == 0) {
     const size_t count = findings.points.size();
@@ -186,6 +189,9 @@ std::string headline(const Findings& findings) {
     const Regime& regime = findings.points.front().regime;
     eyebrow += fmt::format(" · {} · context {} · {} configurations", escape_html(regime.model), regime.context,
                            findings.points.size());
+  }
+  if (findings.points.empty() && !findings.sensitivity.layers.empty()) {
+    eyebrow += " · " + escape_html(findings.sensitivity.regime.model);
   }
   const std::string below = below_answer(findings);
   return fmt::format("<header><p class=\"eyebrow\">{}</p><h1>{}</h1>{}{}{}{}</header>\n", eyebrow, answer(findings),

@@ -142,6 +142,28 @@ TEST(Page, EveryChartDrawsAnOrdinaryStudy) {
   }
 }
 
+TEST(Page, LayersShowBitsAndWhatStandsOut) {
+  ReportInput input = synthetic_study(Like::kCliff);
+  EXPECT_THAT(draw(input, "layers"), HasSubstr("Layer 8, K int4"));
+  EXPECT_THAT(html_report(input), HasSubstr("More than 5 times the median:</strong> K int4 in layers 0 ("));
+  input.measurements = {synthetic_point("k16v16", 256, 360 * kMiB, 0),
+                        synthetic_point("k4v2,0:k8,8-9:v4,29:k8t32.pre.vq8", 256, 300 * kMiB, 0.004),
+                        synthetic_point("k2v2", 256, 295 * kMiB, 2)};
+  expect_sound(input);
+  EXPECT_THAT(draw(input, "layers"), HasSubstr("Keys of layer 0\nStored with\t8 bits"));
+  EXPECT_THAT(draw(input, "layers"), HasSubstr("Values of layers 8–9\nStored with\t4 bits"));
+  EXPECT_THAT(draw(input, "layers"), HasSubstr("Values of layers 10–28\nStored with\t2 bits"));
+}
+
+TEST(Page, SingleLayersAlone) {
+  ReportInput input;
+  input.probes = synthetic_study(Like::kCliff).probes;
+  expect_sound(input);
+  EXPECT_THAT(html_report(input), HasSubstr("no whole configuration"));
+  input.probes.resize(1);
+  expect_sound(input);
+}
+
 TEST(Page, EmptyStudySaysSo) {
   const ReportInput input;
   expect_sound(input);
@@ -197,6 +219,9 @@ TEST(Page, OddNumbersNeverAppear) {
   }
   expect_sound(study_of(list));
   for (const Measurement& m : list) expect_sound(study_of({m}));
+  ReportInput layers = synthetic_study(Like::kCliff);
+  for (size_t i = 0; i < list.size(); ++i) layers.probes[i].values["kld_mean"] = list[i].values["kld_mean"];
+  expect_sound(layers);
   list.insert(list.begin(), synthetic_point("k16v16", 256, 360 * kMiB, 0));
   ReportInput input = study_of(list);
   input.curves = {{"k8v8", {1024, 2048}, {nan, 1}, {1, inf}, {1, 1}, {1, 1}}, {"k8v8", {1024}, {}, {}, {}, {}}};

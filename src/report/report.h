@@ -22,6 +22,7 @@ struct MemoryCurve {
 struct ReportInput {
   std::vector<Measurement> measurements;  // of one regime
   std::vector<MemoryCurve> curves;        // baseline and recommended schemes
+  std::vector<Measurement> probes = {};   // of single layers (search/sensitivity.h), of the same model
   double max_loss = 0.1;                  // nats/token of divergence above which a configuration is drawn as broken
 };
 

@@ -136,9 +136,35 @@ TEST(Findings, ReadsSchemesWithTheirGroups) {
   EXPECT_EQ(scheme_bits("k8g32v4g128")->variant, "keys g32, values g128");
   EXPECT_EQ(scheme_bits("k16v16")->variant, "");
   EXPECT_EQ(scheme_bits("k8v4g32")->k, 8);
+  EXPECT_EQ(scheme_bits("k16v4g32")->variant, "g32");
+  EXPECT_EQ(scheme_bits("k4t32.pre.v4g32.had")->variant, "keys t32.pre, values g32.had");
+  EXPECT_EQ(scheme_bits("k4.pre.v4g32.had.recent64.sink4")->variant, "keys g32.pre, values g32.had, recent64.sink4");
+  EXPECT_EQ(scheme_bits("k4t32v4")->variant, "t32");
+  EXPECT_EQ(scheme_bits("k8v8p")->variant, "p");
+  EXPECT_EQ(scheme_bits("k4b32x64v4g64")->variant, "keys b32x64, values g64");
+  EXPECT_EQ(scheme_bits("kq8vq4")->variant, "GGUF blocks");
+  EXPECT_EQ(scheme_bits("kq8vq4")->v, 4);
+  EXPECT_EQ(scheme_bits("k8vq4")->variant, "keys g64, values GGUF blocks");
+  EXPECT_EQ(scheme_bits("k4v4g64.atp")->variant, "g64, atp");
+  EXPECT_FALSE(scheme_bits("k4v4,0-1:k8"));
   EXPECT_FALSE(scheme_bits("int8"));
   EXPECT_FALSE(scheme_bits("kv"));
   EXPECT_FALSE(scheme_bits(""));
+}
+
+TEST(Findings, BitsOfEveryLayer) {
+  const auto bits = bits_by_layer("k4t32.pre.v4g32.had.recent64.sink4,0-1:k8,3:k8.plain.vq8,5:v2", 5);
+  ASSERT_EQ(bits.size(), 6u);
+  EXPECT_EQ(bits[0], (LayerBits{8, 4}));
+  EXPECT_EQ(bits[1], (LayerBits{8, 4}));
+  EXPECT_EQ(bits[2], (LayerBits{4, 4}));
+  EXPECT_EQ(bits[3], (LayerBits{8, 8}));
+  EXPECT_EQ(bits[5], (LayerBits{4, 2}));
+  EXPECT_EQ(bits_by_layer("kq8vq4", 2), (std::vector<LayerBits>{{8, 4}, {8, 4}}));
+  for (const char* odd : {"", "int8", "k4v4,", "k4v4,x:k8", "k4v4,3-1:k8", "k4v4,0:", "k4v4,0:x8", "k4v4,9999999:k8",
+                          "k4v4,0:k99", "k0v4"}) {
+    EXPECT_TRUE(bits_by_layer(odd, 4).empty()) << odd;
+  }
 }
 
 TEST(Findings, NameTheCauseOfWhatIsBroken) {

@@ -10,13 +10,13 @@ const char* const kStyle = R"css(
 --blue:#0063ab;--blue-wash:#e4eff8;--dot:#b3bbc3;--broken:#c2480a;--wash:#fdf2ec;--strip:#f3f4f6;
 --h0:#f1f6fa;--h1:#dceaf5;--h2:#bfd9ec;--h3:#98c2e0;--h4:#69a5d0;--h5:#3a84bb;
 --x0:#f9c9ae;--x1:#ee9b70;--x2:#d96a35;--x3:#a93d0c;--on-light:#171b20;--on-dark:#fff;--hatch:rgba(90,30,0,.28);
---weights:#c3cad1;--kv:#3a84bb;--scratch:#e2b04a;--logits:#4fa58a}
+--weights:#c3cad1;--kv:#3a84bb;--scratch:#e2b04a;--logits:#4fa58a;--keys:#00795e;--values:#9a4f8c}
 @media (prefers-color-scheme:dark){:root{
 --paper:#121518;--raised:#1b1f24;--ink:#e9ecef;--soft:#a9b3bd;--faint:#7f8a95;--rule:#353c44;--grid:#22272d;
 --blue:#62b1ee;--blue-wash:#172938;--dot:#5d6873;--broken:#f48a55;--wash:#241913;--strip:#1a1e23;
 --h0:#17212a;--h1:#1a2f41;--h2:#1d405b;--h3:#205377;--h4:#256a98;--h5:#3585bc;
 --x0:#4d2c1c;--x1:#733c1d;--x2:#9e4a1b;--x3:#c9591a;--on-light:#e9ecef;--on-dark:#fff;--hatch:rgba(255,225,205,.2);
---weights:#4a545e;--kv:#3f90cb;--scratch:#c9973a;--logits:#4aa186}}
+--weights:#4a545e;--kv:#3f90cb;--scratch:#c9973a;--logits:#4aa186;--keys:#35b894;--values:#d08cc2}}
 *{box-sizing:border-box}
 html{-webkit-text-size-adjust:100%}
 body{margin:0;background:var(--paper);color:var(--ink);
@@ -128,6 +128,15 @@ svg .trend-name.base,svg .row-name.base{fill:var(--ink);font-weight:650}
 svg .row-name{fill:var(--soft)}svg .value-at{fill:var(--soft)}
 .whisker{stroke:var(--dot);stroke-width:2}.share-dot{fill:var(--faint)}.share-dot.best{fill:var(--blue)}.share-dot.base{fill:var(--ink)}
 .broken .share-dot{fill:var(--paper);stroke:var(--broken);stroke-width:2}
+.side-k{--side:var(--keys)}.side-v{--side:var(--values)}
+.bits{fill:var(--side)}.b0{fill-opacity:.13}.b1{fill-opacity:.26}.b2{fill-opacity:.42}.b3{fill-opacity:.6}
+.trail{fill:none;stroke:var(--side);stroke-width:1.25;opacity:.4}.trail.s1{stroke-dasharray:3 2}.trail.s2{stroke-dasharray:1 3}
+.probe{fill:var(--side);stroke:var(--paper);stroke-width:1}.probe.s1{fill:var(--paper);stroke:var(--side);stroke-width:1.75}
+.probe.s2{fill:var(--dot);stroke:var(--side);stroke-width:1.5}.probe-bar{stroke:var(--side);stroke-width:1.5;opacity:.55}
+svg .times{fill:var(--side);font-weight:600;paint-order:stroke;stroke:var(--paper);stroke-width:3px;stroke-linejoin:round}
+.mark:hover .probe{stroke:var(--ink);stroke-width:2}
+.key i.probe-key{width:10px;height:10px;border-radius:50%;background:var(--side)}
+.key i.probe-key.s1{background:none;border:2px solid var(--side)}.key i.probe-key.s2{background:var(--dot);border:2px solid var(--side)}
 .scroll{overflow-x:auto;margin:16px 0 0}
 table{border-collapse:collapse;width:100%;font-size:12.5px;line-height:1.35}
 td .pm{color:var(--faint);font-size:11.5px}
@@ -173,7 +182,7 @@ h1{font-size:25px}section{margin-top:56px}.glossary{columns:1}.numbers{grid-temp
 @media print{:root{color-scheme:light;--paper:#fff;--raised:#f6f7f8;--ink:#000;--soft:#444;--faint:#666;--rule:#ccc;--grid:#eee;
 --blue:#0063ab;--blue-wash:#e4eff8;--dot:#b3bbc3;--broken:#c2480a;--wash:#fdf2ec;--strip:#f3f4f6;
 --h0:#f1f6fa;--h1:#dceaf5;--h2:#bfd9ec;--h3:#98c2e0;--h4:#69a5d0;--h5:#3a84bb;--x0:#f9c9ae;--x1:#ee9b70;--x2:#d96a35;--x3:#a93d0c;
---on-light:#171b20;--on-dark:#fff;--hatch:rgba(90,30,0,.28);--weights:#c3cad1;--kv:#3a84bb;--scratch:#e2b04a;--logits:#4fa58a}
+--on-light:#171b20;--on-dark:#fff;--hatch:rgba(90,30,0,.28);--weights:#c3cad1;--kv:#3a84bb;--scratch:#e2b04a;--logits:#4fa58a;--keys:#00795e;--values:#9a4f8c}
 body{font-size:11pt;-webkit-print-color-adjust:exact;print-color-adjust:exact}
 main{max-width:none;padding:0}section{margin-top:36px}.wide,.narrow,.js .script{display:none}.medium{display:block}
 svg,.numbers,.command,tr,.glossary div{break-inside:avoid}h2,h3{break-after:avoid}

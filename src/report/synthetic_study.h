@@ -10,7 +10,8 @@ enum class Like {
   kCliff   // a Qwen: 4-bit keys destroy it whatever the values
 };
 
-// K bits x V bits x groups at chunk 256, a few schemes at other chunks too, one failure, memory curves.
+// K bits x V bits x groups at chunk 256, a few schemes at other chunks too, one failure, memory curves; probes of 24
+// layers, of which a few stand out.
 ReportInput synthetic_study(Like like);
 
 // A finished measurement with the figures every chart needs. `texts` decides how the error is to be read.

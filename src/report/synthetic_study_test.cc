@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 
 #include "base/random.h"
 
@@ -119,6 +120,16 @@ ReportInput synthetic_study(Like like) {
   failed.values.clear();
   input.measurements.push_back(failed);
   input.curves = {curve_of(16, 16, 64), curve_of(8, 8, 64), curve_of(8, 4, 64), curve_of(4, 4, 32)};
+  for (int layer = 0; layer < 24; ++layer) {
+    const bool fragile = like == Like::kCliff && (layer == 0 || layer == 8);
+    for (const auto& [side, loss] : std::map<std::string, double>{{"k4", fragile ? .3 : .003},
+                                                                  {"k2", fragile ? 1.5 : .06},
+                                                                  {"v4", .0003},
+                                                                  {"v2", layer == 1 ? .06 : .006}}) {
+      const double value = loss * std::exp(.5 * random.normal());
+      input.probes.push_back(synthetic_point(fmt::format("k16v16,{}:{}", layer, side), 256, 360e6, value));
+    }
+  }
   return input;
 }
 

@@ -15,7 +15,7 @@
 namespace kvpareto {
 namespace {
 
-constexpr double kLeft = 36, kTop = 66, kCellHeight = 40;
+constexpr double kLeft = 36, kTop = 66, kSecondLine = 18, kCellHeight = 40;
 constexpr int kSoundSteps = 6, kBrokenSteps = 4;  // colours of style.cc: h0 to h5, x0 to x3
 
 struct Map {
@@ -107,34 +107,46 @@ void cell(Svg& svg, const Findings& findings, const Colours& colours, const Box&
   svg.close();
 }
 
-std::string draw_map(const Findings& findings, const Map& map, const Colours& colours, size_t number) {
+// A variant in words where it is one thing alone; else as it is, on two lines if it is wider than the panel.
+std::pair<std::string, std::string> title_of(const std::string& variant) {
+  if (variant.empty()) return {"no groups", ""};
+  if (variant == "gh") return {"one group a head", ""};
+  if (variant == "p") return {"one scale a layer", ""};
+  const bool number = variant.size() > 1 && variant.find_first_not_of("0123456789", 1) == std::string::npos;
+  if (number && variant.front() == 'g') return {"groups of " + variant.substr(1), ""};
+  if (number && variant.front() == 't') return {fmt::format("a channel over {} tokens", variant.substr(1)), ""};
+  const size_t comma = variant.find(", ");
+  if (text_width(variant, 15) <= kPanelWidth || comma == std::string::npos) return {variant, ""};
+  return {variant.substr(0, comma), variant.substr(comma + 2)};
+}
+
+std::string draw_map(const Findings& findings, const Map& map, const Colours& colours, size_t number,
+                     double first_row) {
   std::set<int, std::greater<>> keys, values;
   for (const auto& [bits, i] : map.points) {
     keys.insert(bits.first);
     values.insert(bits.second);
   }
   const double cell_width = std::min(72.0, (kPanelWidth - kLeft) / static_cast<double>(values.size()));
-  const double height = kTop + kCellHeight * static_cast<double>(keys.size()) + 4;
+  const double height = first_row + kCellHeight * static_cast<double>(keys.size()) + 4;
   Svg svg(kPanelWidth, height, "Divergence by bits of keys and values, " + map.variant);
   const std::string hatch = fmt::format("hatch{}", number);
   svg.raw(fmt::format(
       "<defs><pattern id=\"{}\" width=\"6\" height=\"6\" patternUnits=\"userSpaceOnUse\" "
       "patternTransform=\"rotate(45)\"><line class=\"hatch\" x1=\"0\" y1=\"0\" x2=\"0\" y2=\"6\"/></pattern></defs>",
       hatch));
-  const bool groups = map.variant.size() > 1 && map.variant.front() == 'g';
-  svg.text(0, 14,
-           map.variant.empty() ? "no groups"
-           : groups            ? "groups of " + map.variant.substr(1)
-                               : map.variant,
-           "panel-name");
-  svg.text(kLeft, kTop - 24, "bits of values", "axis-unit");
-  svg.text(kLeft - 10, kTop - 24, "keys", "axis-unit", Anchor::kEnd);
-  double top = kTop;
+  const auto [name, more] = title_of(map.variant);
+  svg.text(0, 14, name, "panel-name");
+  svg.text(0, 14 + kSecondLine, more, "panel-note");
+  svg.text(kLeft, first_row - 24, "bits of values", "axis-unit");
+  svg.text(kLeft - 10, first_row - 24, "keys", "axis-unit", Anchor::kEnd);
+  double top = first_row;
   for (const int k : keys) {
     svg.text(kLeft - 10, top + kCellHeight / 2 + 4.5, std::to_string(k), "axis strong", Anchor::kEnd);
     double left = kLeft;
     for (const int v : values) {
-      if (top == kTop) svg.text(left + cell_width / 2, kTop - 7, std::to_string(v), "axis strong", Anchor::kMiddle);
+      if (top == first_row)
+        svg.text(left + cell_width / 2, first_row - 7, std::to_string(v), "axis strong", Anchor::kMiddle);
       const auto found = map.points.find({k, v});
       const Box box{left, top, left + cell_width - 2, top + kCellHeight - 2};
       cell(svg, findings, colours, box, found == map.points.end() ? std::nullopt : std::optional(found->second), hatch);
@@ -173,7 +185,11 @@ Drawing draw_heat_map(const Findings& findings) {
   const std::string step = cliff(findings);
   if (!step.empty()) drawing.lead += " <strong>A cliff:</strong> " + escape_html(step);
   std::vector<std::string> drawings;
-  for (const Map& map : maps) drawings.push_back(draw_map(findings, map, colours, drawings.size()));
+  const bool two_lines =
+      std::any_of(maps.begin(), maps.end(), [](const Map& map) { return !title_of(map.variant).second.empty(); });
+  for (const Map& map : maps) {
+    drawings.push_back(draw_map(findings, map, colours, drawings.size(), kTop + (two_lines ? kSecondLine : 0)));
+  }
   drawing.figure = panels(drawings) + "<div class=\"ramp\">" + ramp(colours) + "</div>";
   drawing.note =
       fmt::format("Chunk {}. Hatched: above the limit of {} nats/token. A small dot marks cells on the front",

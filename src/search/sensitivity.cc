@@ -1,0 +1,169 @@
+#include "search/sensitivity.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <limits>
+#include <map>
+#include <set>
+#include <tuple>
+
+#include "base/text.h"
+
+namespace kvpareto {
+namespace {
+
+constexpr std::string_view kAllElse = "k16v16,";
+constexpr int kMostLayers = 1024;
+constexpr double kUnknown = std::numeric_limits<double>::quiet_NaN();
+
+bool digit(char c) { return c >= '0' && c <= '9'; }
+
+std::optional<int> take_number(std::string_view& text) {
+  int number = 0;
+  const auto [end, problem] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (problem != std::errc() || number < 0) return std::nullopt;
+  text.remove_prefix(static_cast<size_t>(end - text.data()));
+  return number;
+}
+
+// "k", "q" or nothing, and bits, taken off the front.
+struct Bits {
+  bool symmetric;
+  int bits;
+};
+std::optional<Bits> take_bits(std::string_view& side) {
+  if (side.empty() || (side.front() != 'k' && side.front() != 'v')) return std::nullopt;
+  side.remove_prefix(1);
+  const bool symmetric = side.starts_with('q');
+  if (symmetric) side.remove_prefix(1);
+  const std::optional<int> bits = take_number(side);
+  if (!bits) return std::nullopt;
+  return Bits{symmetric, *bits};
+}
+
+// Keys before values, more bits before fewer.
+struct BySide {
+  bool operator()(const std::string& a, const std::string& b) const { return rank(a) < rank(b); }
+  static std::tuple<char, int, std::string_view> rank(std::string_view side) {
+    std::string_view rest = side;
+    const std::optional<Bits> bits = take_bits(rest);
+    return {side.front(), bits ? -bits->bits : 0, side};
+  }
+};
+
+bool measured_probe(const Measurement& m) {
+  return m.state == State::kDone && std::isfinite(m.value("kld_mean")) && is_layer_probe(m);
+}
+
+bool alike(const Measurement& a, const Measurement& b) {
+  return a.regime == b.regime && a.point.chunk == b.point.chunk && a.point.weights == b.point.weights;
+}
+
+// A probe of the circumstances that most probes share, of two the later ones; null if there is no probe.
+const Measurement* most_usual(std::span<const Measurement> measurements) {
+  std::vector<std::pair<const Measurement*, int>> kinds;
+  for (const Measurement& m : measurements) {
+    if (!measured_probe(m)) continue;
+    const auto kind = std::find_if(kinds.begin(), kinds.end(), [&](const auto& k) { return alike(*k.first, m); });
+    if (kind == kinds.end()) {
+      kinds.emplace_back(&m, 1);
+    } else {
+      ++kind->second;
+    }
+  }
+  const Measurement* usual = nullptr;
+  int most = 0;
+  for (const auto& [kind, count] : kinds) {
+    if (count < most) continue;
+    usual = kind;
+    most = count;
+  }
+  return usual;
+}
+
+double median_of(std::vector<double> values) {
+  std::erase_if(values, [](double value) { return !std::isfinite(value); });
+  return values.empty() ? kUnknown : quantile(values, 0.5);
+}
+
+}  // namespace
+
+std::optional<LayerProbe> layer_probe(std::string_view kv) {
+  if (!kv.starts_with(kAllElse)) return std::nullopt;
+  kv.remove_prefix(kAllElse.size());
+  const std::optional<int> layer = kv.empty() || !digit(kv.front()) ? std::nullopt : take_number(kv);
+  if (!layer || *layer >= kMostLayers || !kv.starts_with(':')) return std::nullopt;
+  kv.remove_prefix(1);
+  std::string_view rest = kv;
+  if (!take_bits(rest)) return std::nullopt;
+  // No grouping and no option has a 'v' in its name, so that one begins the other side.
+  if (rest.find_first_of(",v") != std::string_view::npos) return std::nullopt;
+  return LayerProbe{*layer, std::string(kv)};
+}
+
+std::string side_name(std::string_view side) {
+  std::string_view rest = side;
+  const std::optional<Bits> bits = take_bits(rest);
+  if (!bits) return std::string(side);
+  if (rest.starts_with('.')) rest.remove_prefix(1);
+  return fmt::format("{} {}{}{}{}", side.front() == 'k' ? 'K' : 'V', bits->symmetric ? "q" : "int", bits->bits,
+                     rest.empty() ? "" : " ", rest);
+}
+
+bool Sensitivity::stands_out(const Layer& layer, size_t side) const {
+  const double value = layer.loss[side].value;
+  return std::isfinite(value) && value > kLeastCost && value > kStandsOut * medians[side];
+}
+
+Sensitivity sensitivity_of(std::span<const Measurement> measurements) {
+  Sensitivity table;
+  const Measurement* typical = most_usual(measurements);
+  if (typical == nullptr) return table;
+  table.regime = typical->regime;
+  table.chunk = typical->point.chunk;
+  std::map<int, std::map<std::string, Estimate>> by_layer;
+  std::set<std::string, BySide> sides;
+  for (const Measurement& m : measurements) {
+    if (!measured_probe(m) || !alike(m, *typical)) continue;
+    const std::optional<LayerProbe> probe = layer_probe(m.point.kv);
+    by_layer[probe->layer][probe->side] = m.values.at("kld_mean");
+    sides.insert(probe->side);
+  }
+  table.sides.assign(sides.begin(), sides.end());
+  for (const auto& [layer, losses] : by_layer) {
+    Sensitivity::Layer row{layer, {}};
+    for (const std::string& side : table.sides) {
+      const auto found = losses.find(side);
+      row.loss.push_back(found == losses.end() ? Estimate{kUnknown, kUnknown, 0} : found->second);
+    }
+    table.layers.push_back(row);
+  }
+  for (size_t side = 0; side < table.sides.size(); ++side) {
+    std::vector<double> losses;
+    for (const Sensitivity::Layer& row : table.layers) losses.push_back(row.loss[side].value);
+    table.medians.push_back(median_of(losses));
+  }
+  return table;
+}
+
+std::string who_stands_out(const Sensitivity& sensitivity) {
+  std::vector<std::string> parts;
+  for (size_t side = 0; side < sensitivity.sides.size(); ++side) {
+    std::vector<std::string> layers;
+    for (const Sensitivity::Layer& row : sensitivity.layers) {
+      if (!sensitivity.stands_out(row, side)) continue;
+      const double times = sensitivity.times_median(row, side);
+      layers.push_back(std::isfinite(times) ? fmt::format("{} ({:.0f}×)", row.layer, times)
+                                            : std::to_string(row.layer));
+    }
+    if (layers.empty()) continue;
+    parts.push_back(fmt::format("{} in layer{} {}", side_name(sensitivity.sides[side]), layers.size() > 1 ? "s" : "",
+                                join(layers, ", ")));
+  }
+  return join(parts, "; ");
+}
+
+}  // namespace kvpareto
