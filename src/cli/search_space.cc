@@ -5,7 +5,7 @@
 #include <algorithm>
 
 #include "base/error.h"
-#include "kv/scheme.h"
+#include "kv/catalogue.h"
 
 namespace kvpareto {
 namespace {
@@ -18,7 +18,8 @@ struct Bits {
 
 struct Preset {
   const char* name;
-  std::vector<Bits> bits;  // with the first of the groups that fits the model
+  std::vector<std::string> first;  // schemes that tell most, by text or name in the catalogue
+  std::vector<Bits> bits;          // with the first of the groups that fits the model
   std::vector<std::string> groups;
   std::vector<Bits> bits_of_other_groups;
   std::vector<int> chunks;
@@ -33,12 +34,19 @@ const std::vector<Bits> kAllBits = {{16, 16}, {8, 8}, {4, 4},  {8, 4},  {2, 2}, 
 // To add a preset: an entry.
 const std::vector<Preset>& presets() {
   static const std::vector<Preset> list = {
+      // What everybody has at 8 and 4 bits, then what this program finds at the bits of the latter and below.
       {"demo",
+       {"k8v8g64", "k4v4g64", "best-5", "best-4", "k8v4g64", "best-3", "k2v2g64", "kivi-4"},
        {kAllBits.begin(), kAllBits.begin() + 16},
        {"64", "32"},
        {{4, 4}, {3, 3}, {4, 2}, {2, 2}},
        {256, 128, 1024}},
-      {"grid", kAllBits, {"64", "32", "128"}, kAllBits, {256, 128, 512, 1024}},
+      {"grid",
+       {"best-5", "best-4", "best-3", "kivi-4", "kivi-2", "pre-4", "bias-free-8"},
+       kAllBits,
+       {"64", "32", "128"},
+       kAllBits,
+       {256, 128, 512, 1024}},
   };
   return list;
 }
@@ -76,9 +84,14 @@ Space make_space(const SpaceOptions& options, const ModelShape& shape) {
   const std::vector<std::string>& groups = own_groups ? options.groups : preset.groups;
   Space space;
   space.kv = {"k16v16"};
+  for (const std::string& text : own_bits || own_groups ? std::vector<std::string>() : preset.first) {
+    const KvScheme scheme = find_scheme(text);
+    if (why_invalid(scheme, shape.layers, shape.head_dim, shape.qkv_bias).empty()) add_once(space.kv, to_text(scheme));
+  }
   bool first = true;
   for (const std::string& group : groups) {
-    const std::string problem = why_invalid(parse_scheme("k8v8g" + group), shape.layers, shape.head_dim, shape.qkv_bias);
+    const std::string problem =
+        why_invalid(parse_scheme("k8v8g" + group), shape.layers, shape.head_dim, shape.qkv_bias);
     if (!problem.empty() && own_groups) fail_usage("--groups {}: {}", group, problem);
     if (!problem.empty()) continue;
     std::vector<Bits> bits = first ? preset.bits : preset.bits_of_other_groups;
