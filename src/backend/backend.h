@@ -1,9 +1,10 @@
 #pragma once
-// The operations a decoder needs, declared once. reference/ is the specification (plain loops, sums in double); every other
-// backend is tested against it on the same cases (backend/contract_test.cc).
+// The operations a decoder needs, declared once. reference/ is the specification (plain loops, sums in double); every
+// other backend is tested against it on the same cases (backend/contract_test.cc).
 //
 // To add a backend: a folder, a line in the list of backends.cc.
-// All tensors are row-major; x is f32 unless said otherwise; "activation" is the type that linear() takes, see activation().
+// All tensors are row-major; x is f32 unless said otherwise; "activation" is the type that linear() takes, see
+// activation().
 
 #include <cstddef>
 #include <cstdint>
@@ -40,8 +41,8 @@ class Backend {
   virtual std::string name() const = 0;  // "cpu/avx512_bf16", "reference"
   virtual DType activation() const = 0;
 
-  // --- memory: counted by purpose, zeroed, 64-byte aligned; sizes are rounded up to 64 bytes, as predicted by padded().
-  // Throws Error (kNoMemory) naming purpose and bytes.
+  // --- memory: counted by purpose, zeroed, 64-byte aligned; sizes are rounded up to 64 bytes, as predicted by
+  // padded(). Throws Error (kNoMemory) naming purpose and bytes.
   Buffer allocate(size_t bytes, Purpose purpose);
   size_t allocated(Purpose purpose) const { return allocated_[static_cast<size_t>(purpose)]; }
   static constexpr size_t padded(size_t bytes) { return (bytes + 63) / 64 * 64; }
@@ -60,22 +61,22 @@ class Backend {
   virtual void rms_norm(Tensor x, const float* weight, float epsilon, Tensor out) = 0;
   // out f32 [tokens, rows] = x [tokens, columns] W^T + bias; `accumulate` adds to what out holds.
   virtual void linear(const Linear& weight, Tensor x, Tensor out, bool accumulate, Tensor scratch) = 0;
-  // Rotates x f32 [tokens, heads, head_dim] in place, half-split pairs (c, c + head_dim/2) (arXiv 2104.09864); `turns` f32
-  // [tokens, 2, head_dim/2] holds cosines, then sines.
+  // Rotates x f32 [tokens, heads, head_dim] in place, half-split pairs (c, c + head_dim/2) (arXiv 2104.09864); `turns`
+  // f32 [tokens, 2, head_dim/2] holds cosines, then sines.
   virtual void rope(Tensor x, const float* turns) = 0;
   // out (activation) [tokens, n] = silu(gate) * up with gate_up f32 [tokens, 2n], gate first (arXiv 2002.05202).
   virtual void swiglu(Tensor gate_up, Tensor out) = 0;
-  // x f32 [tokens, heads, head_dim] in place: each head rotated (Hadamard) if asked, then less `offset` f32 [heads, head_dim]
-  // if that is not null.
+  // x f32 [tokens, heads, head_dim] in place: each head rotated (Hadamard) if asked, then less `offset` f32 [heads,
+  // head_dim] if that is not null.
   virtual void transform(Tensor x, bool rotate, const float* offset) = 0;
   // Stores x f32 [tokens, kv_heads, head_dim] as tokens [first, first + tokens) of the side: packed, or exact where the
   // side says so, and packs what is due; store_rows() of packed_side.h is the specification.
   virtual void pack(Tensor x, int64_t first, const PackedSide& side) = 0;
   // freeze_side() of packed_side.h.
   virtual void freeze(const PackedSide& side, bool find_mean) = 0;
-  // out [tokens, heads, head_dim] (f32 or activation) = softmax(q k^T / sqrt(head_dim)) v over stored tokens 0 .. of each
-  // query's position, k and v as decode_row() and restore_values() give them; queries f32 are positions [first, first +
-  // tokens). heads is a multiple of kv_heads, neighbours share.
+  // out [tokens, heads, head_dim] (f32 or activation) = softmax(q k^T / sqrt(head_dim)) v over stored tokens 0 .. of
+  // each query's position, k and v as decode_row() and restore_values() give them; queries f32 are positions [first,
+  // first + tokens). heads is a multiple of kv_heads, neighbours share.
   virtual void attend(Tensor queries, int64_t first, const PackedSide& keys, const PackedSide& values, int kv_heads,
                       Tensor out, Tensor scratch) = 0;
   // Scratch of attend() for up to `tokens` queries against up to `context` keys: tiles, never tokens * context.
@@ -90,7 +91,8 @@ class Backend {
   size_t allocated_[kPurposes] = {};
 };
 
-// Names the user can force ("reference", "portable", "avx2", "avx512_bf16"), those that this machine can run, best last.
+// Names the user can force ("reference", "portable", "avx2", "avx512_bf16"), those that this machine can run, best
+// last.
 std::vector<std::string> backend_names();
 // "auto" or empty is the best one. Throws Error (kUsage) with the nearest valid name.
 std::unique_ptr<Backend> make_backend(const std::string& name);

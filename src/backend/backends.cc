@@ -22,8 +22,8 @@ std::unique_ptr<Backend> make_backend(const std::string& name) {
   const std::string& chosen = name.empty() || name == "auto" ? names.back() : name;
   if (chosen == "reference") return make_reference_backend();
   if (std::find(names.begin(), names.end(), chosen) == names.end()) {
-    fail_usage("backend '{}' is unknown here; did you mean {}? This machine runs: auto {}", chosen, nearest(chosen, names),
-               join(names, " "));
+    fail_usage("backend '{}' is unknown here; did you mean {}? This machine runs: auto {}", chosen,
+               nearest(chosen, names), join(names, " "));
   }
   return make_cpu_backend(chosen);
 }

@@ -5,8 +5,8 @@
 namespace kvpareto {
 namespace {
 
-// With sanitizers every buffer ends at a page that may not be touched: they know nothing of what mmap hands out. Sizes are
-// multiples of 64 bytes, so the beginning stays aligned.
+// With sanitizers every buffer ends at a page that may not be touched: they know nothing of what mmap hands out. Sizes
+// are multiples of 64 bytes, so the beginning stays aligned.
 #ifdef __SANITIZE_ADDRESS__
 constexpr size_t kGuard = 4096;
 #else

@@ -42,7 +42,8 @@ void encode_rows(const PackedSide& side, int64_t head, int64_t token, const std:
   }
   for (int g = 0; side.span > 0 && g < side.groups(); ++g) {
     std::vector<float> group;
-    for (int t = 0; t < tokens; ++t) group.insert(group.end(), &rows[t * d + g * side.group], &rows[t * d + g * side.group] + side.group);
+    for (int t = 0; t < tokens; ++t)
+      group.insert(group.end(), &rows[t * d + g * side.group], &rows[t * d + g * side.group] + side.group);
     const auto [low, high] = std::minmax_element(group.begin(), group.end());
     const GroupFit fit = fit_values(side.fit, group.data(), static_cast<int>(group.size()), *low, *high, side.levels());
     const Fits fits = fits_of(side, head, token);
@@ -58,7 +59,8 @@ void encode_rows(const PackedSide& side, int64_t head, int64_t token, const std:
         codes[i] = encode_value(value, minimum, inverse_of(scale), side.levels());
         if (side.span == 0 && is_outside(value, minimum, inverse_of(scale), side.levels())) ++*side.clamped;
       }
-      pack_chunk(side.codec, codes, codes_of(side, head, token + t) + static_cast<size_t>(c / kChunk) * chunk_bytes(side.codec));
+      pack_chunk(side.codec, codes,
+                 codes_of(side, head, token + t) + static_cast<size_t>(c / kChunk) * chunk_bytes(side.codec));
     }
   }
 }
@@ -119,7 +121,8 @@ void decode_row(const PackedSide& side, int64_t head, int64_t token, float* out)
   } else {
     for (int c = 0; c < d; c += kChunk) {
       uint8_t codes[kChunk];
-      unpack_chunk(side.codec, codes_of(side, head, behind) + static_cast<size_t>(c / kChunk) * chunk_bytes(side.codec), codes);
+      unpack_chunk(side.codec, codes_of(side, head, behind) + static_cast<size_t>(c / kChunk) * chunk_bytes(side.codec),
+                   codes);
       for (int i = 0; i < kChunk; ++i) {
         const auto [scale, minimum] = fit_at(side, head, behind, c + i);
         out[c + i] = minimum + scale * static_cast<float>(codes[i]);

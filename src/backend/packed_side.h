@@ -4,14 +4,14 @@
 // A sequence has up to three parts, oldest first:
 //   sinks    bf16 [kv_head][sinks][head_dim]
 //   packed   for every kv head a row of blocks, block_tokens tokens each:
-//              codes     [token][channel chunk]  row_bytes a token, see quant/codec.h; bf16 values where the codec is bf16
-//              scales    f16 [span][group]       } absent for bf16; a symmetric fit has no minimums; with one scale for
-//              minimums  f16 [span][group]       } the whole layer they are in `whole`
+//              codes     [token][channel chunk]  row_bytes a token, see quant/codec.h; bf16 values where the codec is
+//              bf16 scales    f16 [span][group]       } absent for bf16; a symmetric fit has no minimums; with one
+//              scale for minimums  f16 [span][group]       } the whole layer they are in `whole`
 //   tail     bf16 [kv_head][tail_rows][head_dim], a ring: token t behind the sinks in row t % tail_rows
 //
 // All three hold y = H x - offset: x rotated if `rotated`, less a vector for each head and channel. Attention over keys
-// after RoPE reads y as it is (queries are rotated too, and an offset adds the same to all scores of a query); keys before
-// RoPE are put together again when they are read, values when the weighted sum is done.
+// after RoPE reads y as it is (queries are rotated too, and an offset adds the same to all scores of a query); keys
+// before RoPE are put together again when they are read, values when the weighted sum is done.
 
 #include <cstddef>
 #include <cstdint>
@@ -22,7 +22,8 @@
 namespace kvpareto {
 
 inline constexpr int kBlockTokens = 64;
-// Tokens behind the sinks after which a mean offset, and one scale for the layer, are frozen. They stay exact till then.
+// Tokens behind the sinks after which a mean offset, and one scale for the layer, are frozen. They stay exact till
+// then.
 inline constexpr int kFreezeTokens = 64;
 
 inline constexpr int kLargestHead = 1024;  // channels
@@ -54,11 +55,11 @@ struct PackedSide {
   int64_t closed = 0;  // tokens behind the sinks that are packed; meaningless without a tail
 
   bool rotated = false;
-  float* offset = nullptr;      // f32 [kv_head][head_dim]; null: none
-  GroupFit* whole = nullptr;    // where span is 0
-  int64_t* clamped = nullptr;   // where span is 0: values packed so far that lay outside its range
-  bool before_rope = false;     // then:
-  const float* turns = nullptr; // f32 [tokens of a block][2][head_dim / 2]: cosines and sines of positions 0, 1, ...
+  float* offset = nullptr;       // f32 [kv_head][head_dim]; null: none
+  GroupFit* whole = nullptr;     // where span is 0
+  int64_t* clamped = nullptr;    // where span is 0: values packed so far that lay outside its range
+  bool before_rope = false;      // then:
+  const float* turns = nullptr;  // f32 [tokens of a block][2][head_dim / 2]: cosines and sines of positions 0, 1, ...
   const float* block_turns = nullptr;  // the same of positions 0, kBlockTokens, 2 * kBlockTokens, ...
 
   // `token` counts from behind the sinks.
@@ -81,7 +82,9 @@ struct PackedSide {
   // Tokens that are packed at once.
   KVPARETO_INLINE int closing() const { return span == 0 ? 1 : span; }
   // Whether a token behind the sinks is packed as it comes.
-  KVPARETO_INLINE bool direct() const { return tail_rows == 0 || (frozen && closing() == 1 && recent == 0 && !attend_first); }
+  KVPARETO_INLINE bool direct() const {
+    return tail_rows == 0 || (frozen && closing() == 1 && recent == 0 && !attend_first);
+  }
   // Tokens behind the sinks that may be packed once the sequence has `tokens`.
   KVPARETO_INLINE int64_t due(int64_t tokens) const {
     const int64_t past = tokens - sinks;
@@ -107,13 +110,13 @@ KVPARETO_INLINE void restore_values(const PackedSide& side, int64_t head, float*
 
 // --- the specification of packing and its inverse, plain loops
 
-// Stores x f32 [tokens, kv_heads, head_dim], transformed already, as tokens [first, first + tokens) of the sequence. The
-// cache sets `closed` and `frozen` afterwards.
+// Stores x f32 [tokens, kv_heads, head_dim], transformed already, as tokens [first, first + tokens) of the sequence.
+// The cache sets `closed` and `frozen` afterwards.
 void store_rows(const PackedSide& side, const float* x, int64_t row_stride, int64_t tokens, int64_t first);
 // What attention reads of one token of one head, f32 [head_dim].
 void decode_row(const PackedSide& side, int64_t head, int64_t token, float* out);
-// Once the first freeze_tokens tokens are in the tail: finds the mean (where there is an offset and `find_mean`) and takes it
-// off every stored row, then the scale of the layer where span is 0.
+// Once the first freeze_tokens tokens are in the tail: finds the mean (where there is an offset and `find_mean`) and
+// takes it off every stored row, then the scale of the layer where span is 0.
 void freeze_side(const PackedSide& side, bool find_mean);
 
 }  // namespace kvpareto

@@ -1,7 +1,7 @@
-// One token attending over 4096 packed ones, for every scheme of the catalogue, beside bf16 storage: the time of a decode
-// step's attention without its weights. As many layers as no cache of the processor holds, taken in turn; bf16 and the
-// scheme alternate, so that a machine that slows down slows both. The limit is reading the packed bytes at the speed of
-// the memory.
+// One token attending over 4096 packed ones, for every scheme of the catalogue, beside bf16 storage: the time of a
+// decode step's attention without its weights. As many layers as no cache of the processor holds, taken in turn; bf16
+// and the scheme alternate, so that a machine that slows down slows both. The limit is reading the packed bytes at the
+// speed of the memory.
 //
 //   build/src/attend_bench
 
@@ -23,7 +23,8 @@ namespace kvpareto {
 namespace {
 
 constexpr int kDepth = 4096, kHeads = 14, kRounds = 24;
-constexpr CacheShape kShape{.layers = 24, .kv_heads = 2, .head_dim = 64, .context = kDepth, .step = 256};  // Qwen2.5-0.5B
+constexpr CacheShape kShape{
+    .layers = 24, .kv_heads = 2, .head_dim = 64, .context = kDepth, .step = 256};  // Qwen2.5-0.5B
 
 Backend& backend() {
   static const std::unique_ptr<Backend> made = make_backend("auto");
@@ -97,7 +98,8 @@ void attend(benchmark::State& state, const NamedScheme& named) {
 
 const int kRegistered = [] {
   for (const NamedScheme& named : catalogue()) {
-    benchmark::RegisterBenchmark(std::string(named.name).c_str(), [&named](benchmark::State& state) { attend(state, named); })
+    benchmark::RegisterBenchmark(std::string(named.name).c_str(),
+                                 [&named](benchmark::State& state) { attend(state, named); })
         ->Iterations(1)
         ->Unit(benchmark::kMillisecond);
   }

@@ -50,8 +50,11 @@ KvCache::KvCache(Backend& backend, const KvScheme& scheme, const CacheShape& sha
   }
   for (int layer = 0; layer < shape.layers; ++layer) {
     const LayerScheme& sides = scheme.at(layer);
-    Layer placed{place_side(scheme, sides.keys, shape, next), {}, sides.keys.offset == Offset::kMean,
-                 sides.values.offset == Offset::kMean, 0};
+    Layer placed{place_side(scheme, sides.keys, shape, next),
+                 {},
+                 sides.keys.offset == Offset::kMean,
+                 sides.values.offset == Offset::kMean,
+                 0};
     next += side_bytes(scheme, sides.keys, shape);
     placed.values = place_side(scheme, sides.values, shape, next);
     next += side_bytes(scheme, sides.values, shape);
@@ -125,7 +128,8 @@ KvCache::Mark KvCache::mark() const {
   for (const Layer& layer : layers_) {
     for (const PackedSide* side : {&layer.keys, &layer.values}) {
       mark.closed.push_back(side->closed);
-      for (const Exact& part : exact_parts(*side)) mark.exact.insert(mark.exact.end(), part.data, part.data + part.bytes);
+      for (const Exact& part : exact_parts(*side))
+        mark.exact.insert(mark.exact.end(), part.data, part.data + part.bytes);
     }
   }
   return mark;

@@ -26,16 +26,17 @@ class KvCache {
     std::vector<uint8_t> exact = {};   // their tails, sinks and counters
   };
 
-  // Allocates everything at once. `biases`: a layer each, or none. Throws Error: a scheme that why_invalid() refuses, or no
-  // memory.
+  // Allocates everything at once. `biases`: a layer each, or none. Throws Error: a scheme that why_invalid() refuses,
+  // or no memory.
   KvCache(Backend& backend, const KvScheme& scheme, const CacheShape& shape, std::span<const KvBias> biases = {});
 
-  // keys, values: f32 [tokens, kv_heads, head_dim], keys before RoPE; both are overwritten. turns: cosines and sines of the
-  // tokens' positions, as Backend::rope() takes them. Layers are appended in order; the last layer's append completes the step.
-  // Throws Error (kUsage) past the context.
+  // keys, values: f32 [tokens, kv_heads, head_dim], keys before RoPE; both are overwritten. turns: cosines and sines of
+  // the tokens' positions, as Backend::rope() takes them. Layers are appended in order; the last layer's append
+  // completes the step. Throws Error (kUsage) past the context.
   void append(int layer, Tensor keys, Tensor values, const float* turns);
-  // queries, out: [tokens, heads, head_dim], the newest `tokens` positions, causal, scaled by 1/sqrt(head_dim). Reads the
-  // packed bytes; `append` of the same layer comes first. queries f32, may be overwritten; out f32 or the activation type.
+  // queries, out: [tokens, heads, head_dim], the newest `tokens` positions, causal, scaled by 1/sqrt(head_dim). Reads
+  // the packed bytes; `append` of the same layer comes first. queries f32, may be overwritten; out f32 or the
+  // activation type.
   void attend(int layer, Tensor queries, Tensor out, Tensor scratch) const;
 
   Mark mark() const;
@@ -48,8 +49,8 @@ class KvCache {
   const KvScheme& scheme() const { return scheme_; }
   const CacheShape& shape() const { return shape_; }
 
-  // The decoded values of one side of one layer as they came in (keys after RoPE), f32 [kv_heads, tokens, head_dim]: for
-  // tests, which prove that attention reads exactly these.
+  // The decoded values of one side of one layer as they came in (keys after RoPE), f32 [kv_heads, tokens, head_dim]:
+  // for tests, which prove that attention reads exactly these.
   std::vector<float> decoded(int layer, bool keys) const;
 
  private:

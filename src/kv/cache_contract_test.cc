@@ -24,9 +24,10 @@ const std::vector<std::string> kOwnSchemes = {
     // exact windows
     "k4v4g64.recent40", "k4v4g64.sink3", "k2t32v2g32.recent50.sink5", "k16v16.recent7.sink70", "k4v4p.recent9.sink2",
     // transforms and fits
-    "k16.had.v16.had", "k16.mean.v16.mean", "k16.pre.v16", "k16.pre.mean.had.v16.mean.had.sink4", "k16.pre.bias.v16.bias",
-    "k4.mean.v4g32.mean", "k4.had.v4g32.had", "k4t32.pre.v4g32.had", "k3.pre.mean.had.v2g32.had.fit", "k8.pre.bias.v4g64.bias",
-    "k2t64.pre.fit.v3t32.mean.fit", "k4p.mean.v4p.had.sink1", "kq8.had.vq4.had",
+    "k16.had.v16.had", "k16.mean.v16.mean", "k16.pre.v16", "k16.pre.mean.had.v16.mean.had.sink4",
+    "k16.pre.bias.v16.bias", "k4.mean.v4g32.mean", "k4.had.v4g32.had", "k4t32.pre.v4g32.had",
+    "k3.pre.mean.had.v2g32.had.fit", "k8.pre.bias.v4g64.bias", "k2t64.pre.fit.v3t32.mean.fit", "k4p.mean.v4p.had.sink1",
+    "kq8.had.vq4.had",
     // attend, then pack
     "k4v4g64.atp", "k2t64.pre.v4g32.mean.had.recent30.sink4.atp", "k16v16.atp",
     // a layer of its own
@@ -43,8 +44,8 @@ constexpr CacheShape kShape{.layers = 2, .kv_heads = 2, .head_dim = 64, .context
 constexpr int64_t kColumns = kShape.kv_heads * kShape.head_dim;
 constexpr int kHeads = 6;
 
-// Keys and values of every layer for a whole context: f32 [layers][2][context][kv_heads * head_dim]. Some channels stand
-// far from zero, as Qwen2's keys do.
+// Keys and values of every layer for a whole context: f32 [layers][2][context][kv_heads * head_dim]. Some channels
+// stand far from zero, as Qwen2's keys do.
 std::vector<float> some_rows(uint64_t seed) {
   Random random(seed);
   std::vector<float> rows(static_cast<size_t>(kShape.layers * 2 * kShape.context * kColumns));
@@ -223,8 +224,8 @@ TEST_P(CacheContract, AttendReadsExactlyTheDecodedValues) {
   }
 }
 
-// With 16-bit storage a scheme changes nothing but for one rounding of what is stored, or two where a mean was taken off
-// rounded tokens: at most 2^-8 of the length of the stored vector each.
+// With 16-bit storage a scheme changes nothing but for one rounding of what is stored, or two where a mean was taken
+// off rounded tokens: at most 2^-8 of the length of the stored vector each.
 TEST_P(CacheContract, SixteenBitTransformsKeepWhatCameIn) {
   std::vector<float> rows = some_rows(10);
   KvCache cache = fresh();
@@ -242,15 +243,16 @@ TEST_P(CacheContract, SixteenBitTransformsKeepWhatCameIn) {
         const float* head = x.row<float>(t) + h * kShape.head_dim;
         double length = 30;  // of the vector that was taken off, at most
         for (int64_t j = 0; j < kShape.head_dim; ++j) length = std::max<double>(length, std::abs(head[j]) * 8);
-        ASSERT_NEAR(found[static_cast<size_t>((h * kShape.context + t) * kShape.head_dim + c)], head[c], length * 0x1.0p-8)
+        ASSERT_NEAR(found[static_cast<size_t>((h * kShape.context + t) * kShape.head_dim + c)], head[c],
+                    length * 0x1.0p-8)
             << "layer " << layer << " token " << t << " channel " << c;
       }
     }
   }
 }
 
-// A change of one head of one token changes the decoded values of that head and its span of tokens alone, unless the token
-// is one of those that a mean or a layer's scale is found from.
+// A change of one head of one token changes the decoded values of that head and its span of tokens alone, unless the
+// token is one of those that a mean or a layer's scale is found from.
 TEST_P(CacheContract, GroupsCrossNeitherHeadsNorSpans) {
   std::vector<float> rows = some_rows(6);
   KvCache before = fresh();
@@ -282,8 +284,8 @@ TEST_P(CacheContract, GroupsCrossNeitherHeadsNorSpans) {
   }
 }
 
-// "Attend, then pack" shows a step its own tokens as bf16, and packs them when the next one comes; what is packed is what
-// the other order packs.
+// "Attend, then pack" shows a step its own tokens as bf16, and packs them when the next one comes; what is packed is
+// what the other order packs.
 class AttendFirstContract : public CacheContract {};
 TEST_P(AttendFirstContract, DiffersInTheStepInFlightAlone) {
   std::vector<float> rows = some_rows(12);
@@ -302,7 +304,8 @@ TEST_P(AttendFirstContract, DiffersInTheStepInFlightAlone) {
     for (int64_t head = 0; head < kShape.kv_heads; ++head) {
       const auto* row = &found[static_cast<size_t>(head * all * kShape.head_dim)];
       if (before.tokens() >= scheme_.sinks + kFreezeTokens) {
-        EXPECT_TRUE(std::equal(row, row + old * kShape.head_dim, &packed[static_cast<size_t>(head * old * kShape.head_dim)]));
+        EXPECT_TRUE(
+            std::equal(row, row + old * kShape.head_dim, &packed[static_cast<size_t>(head * old * kShape.head_dim)]));
       }
       for (int64_t t = std::max(old, scheme_.sinks + int64_t{kFreezeTokens}); t < all; ++t) {
         const float* wanted = rows_of(rows, 1, 1, t, 1).as<float>() + head * kShape.head_dim;
@@ -355,12 +358,15 @@ std::vector<std::string> schemes_by_order(bool attend_first) {
 }
 
 INSTANTIATE_TEST_SUITE_P(All, CacheContract,
-                         testing::Combine(testing::ValuesIn(backend_names()), testing::ValuesIn(all_schemes())), case_name);
+                         testing::Combine(testing::ValuesIn(backend_names()), testing::ValuesIn(all_schemes())),
+                         case_name);
 INSTANTIATE_TEST_SUITE_P(All, ChunkingContract,
-                         testing::Combine(testing::ValuesIn(backend_names()), testing::ValuesIn(schemes_by_order(false))),
+                         testing::Combine(testing::ValuesIn(backend_names()),
+                                          testing::ValuesIn(schemes_by_order(false))),
                          case_name);
 INSTANTIATE_TEST_SUITE_P(All, AttendFirstContract,
-                         testing::Combine(testing::ValuesIn(backend_names()), testing::ValuesIn(schemes_by_order(true))),
+                         testing::Combine(testing::ValuesIn(backend_names()),
+                                          testing::ValuesIn(schemes_by_order(true))),
                          case_name);
 
 TEST(KvCache, RefusesAGroupThatDoesNotDivideTheHead) {

@@ -29,8 +29,8 @@ size_t turns_bytes(const KvScheme& scheme, const CacheShape& shape);
 // The whole cache: codes, scales, minimums, exact tokens and offsets of every layer, both sides, and the turns.
 size_t cache_bytes(const KvScheme& scheme, const CacheShape& shape);
 
-// Stored bits of the whole cache divided by the K and V values that it holds when its context, rounded up to whole blocks,
-// is full: scales, minimums, windows and tables included.
+// Stored bits of the whole cache divided by the K and V values that it holds when its context, rounded up to whole
+// blocks, is full: scales, minimums, windows and tables included.
 double effective_bits(const KvScheme& scheme, const CacheShape& shape);
 
 }  // namespace kvpareto

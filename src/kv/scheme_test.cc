@@ -243,7 +243,8 @@ TEST(WhyInvalid, OptionsThatMeanNothingAreRefused) {
   EXPECT_THAT(why_invalid(parse_scheme("k4.bias.v4"), 3, 64, true), HasSubstr("write '.pre.bias'"));
   EXPECT_EQ(why_invalid(parse_scheme("k4.pre.bias.v4.bias"), 3, 64, true), "");
   EXPECT_THAT(why_invalid(parse_scheme("k4p.fit.v4"), 3, 64, true), HasSubstr("'.fit' is for groups of one token"));
-  EXPECT_THAT(why_invalid(parse_scheme("k4b32x32.fit.v4"), 3, 64, true), HasSubstr("'.fit' is for groups of one token"));
+  EXPECT_THAT(why_invalid(parse_scheme("k4b32x32.fit.v4"), 3, 64, true),
+              HasSubstr("'.fit' is for groups of one token"));
   EXPECT_THAT(why_invalid(parse_scheme("k4v4,3:k8"), 3, 64, true), HasSubstr("layer 3 is beyond the model's last, 2"));
   EXPECT_THAT(why_invalid(parse_scheme("k4v4g64,1:k4g128"), 3, 64, true), HasSubstr("the nearest that does is 64"));
 }

@@ -1,16 +1,16 @@
 #pragma once
 // Codecs: how a group of numbers becomes few bits and back. Written once, inline, for every backend.
 //
-// Integer codecs: value = minimum + scale * code, code in 0 .. 2^bits - 1, scale and minimum stored as f16. The paper (arXiv
-// 2512.01953) stores an integer zero point instead; the f16 minimum costs the same bytes and loses less (docs/METHODS.md).
-// How scale and minimum are found is a Fit. Codes stand in chunks of 32 values, 4 * bits bytes each:
+// Integer codecs: value = minimum + scale * code, code in 0 .. 2^bits - 1, scale and minimum stored as f16. The paper
+// (arXiv 2512.01953) stores an integer zero point instead; the f16 minimum costs the same bytes and loses less
+// (docs/METHODS.md). How scale and minimum are found is a Fit. Codes stand in chunks of 32 values, 4 * bits bytes each:
 //   int8  byte i is code i
 //   int4  byte j is code j | code j+16 << 4
 //   int2  little-endian 64-bit word, code i at bit 2i
 //   int3  the low two bits as int2, then a 32-bit word with the third bit of code i at bit i
 //
-// To add one: a row in kCodecs, a case in pack_chunk and unpack_chunk, and its vector form in backend/cpu/packing-inl.h; the
-// round-trip test and the backends' contract tests walk over the list.
+// To add one: a row in kCodecs, a case in pack_chunk and unpack_chunk, and its vector form in
+// backend/cpu/packing-inl.h; the round-trip test and the backends' contract tests walk over the list.
 
 #include <array>
 #include <cstddef>
@@ -52,10 +52,12 @@ struct GroupFit {
 };
 
 // The minimum that a symmetric scale implies.
-KVPARETO_INLINE float symmetric_minimum(float scale, int levels) { return -scale * static_cast<float>((levels + 1) / 2); }
+KVPARETO_INLINE float symmetric_minimum(float scale, int levels) {
+  return -scale * static_cast<float>((levels + 1) / 2);
+}
 
-// Scale and minimum for values in [low, high], as stored. Values past the range of f16 are clamped to it; a NaN bound gives
-// a NaN minimum or a scale of 0.
+// Scale and minimum for values in [low, high], as stored. Values past the range of f16 are clamped to it; a NaN bound
+// gives a NaN minimum or a scale of 0.
 KVPARETO_INLINE GroupFit fit_group(float low, float high, int levels) {
   constexpr float kLargest = 65504.0f;
   low = low < -kLargest ? -kLargest : (low > kLargest ? kLargest : low);
@@ -83,8 +85,8 @@ KVPARETO_INLINE bool is_outside(float value, float minimum, float inverse, int l
   return place < -0.5f || place > static_cast<float>(levels) + 0.5f;
 }
 
-// Scale of a symmetric group as ggml makes it: q8_0 spans the largest magnitude with 127 steps to either side, q4_0 gives
-// the value of largest magnitude the code 0, by a scale of its sign. The minimum is implied, not stored.
+// Scale of a symmetric group as ggml makes it: q8_0 spans the largest magnitude with 127 steps to either side, q4_0
+// gives the value of largest magnitude the code 0, by a scale of its sign. The minimum is implied, not stored.
 KVPARETO_INLINE GroupFit fit_symmetric(float low, float high, int levels) {
   const float far = high >= -low ? high : low, magnitude = far < 0 ? -far : far;
   // Of zeros the positive one, whichever of them a vector minimum picked.
@@ -141,8 +143,8 @@ KVPARETO_INLINE GroupFit refined(const float* x, int n, float scale, float minim
   return {to_f16(slope), to_f16(minimum + value - slope * code)};
 }
 
-// Fit::kSquares of n values, a multiple of kFitLanes; never worse than the range. Clipping a group to least error is an old
-// trick (arXiv 1810.05723); the refining line is one step of Lloyd's algorithm for evenly spaced codes.
+// Fit::kSquares of n values, a multiple of kFitLanes; never worse than the range. Clipping a group to least error is an
+// old trick (arXiv 1810.05723); the refining line is one step of Lloyd's algorithm for evenly spaced codes.
 KVPARETO_INLINE GroupFit fit_squares(const float* x, int n, float low, float high, int levels) {
   GroupFit best = fit_group(low, high, levels);
   float least = squared_error(x, n, best, levels);

@@ -140,7 +140,8 @@ HWY_INLINE void sum_four(const VF (&v)[4], float* out) {
 #else
   const DF d;
   // Neighbouring lanes are added until each of the four has one left.
-  const auto halve = [&](VF low, VF high) HWY_ATTR { return hn::Add(hn::ConcatEven(d, high, low), hn::ConcatOdd(d, high, low)); };
+  const auto halve = [&](VF low, VF high)
+                         HWY_ATTR { return hn::Add(hn::ConcatEven(d, high, low), hn::ConcatOdd(d, high, low)); };
   VF sums = halve(halve(v[0], v[1]), halve(v[2], v[3]));
   for (size_t lanes = hn::Lanes(d); lanes > 4; lanes /= 2) sums = halve(sums, sums);
   hn::StoreU(hn::LowerHalf(hn::Half<DF>(), sums), hn::Half<DF>(), out);
@@ -198,8 +199,8 @@ HWY_INLINE void add_weighted(const float* weights, const float* tile, int64_t ke
   }
 }
 
-// Calls body(queries, first) with a compile-time number of them until the whole group is done: three share each load of a key
-// or value, and four by three sums are what sixteen registers hold.
+// Calls body(queries, first) with a compile-time number of them until the whole group is done: three share each load of
+// a key or value, and four by three sums are what sixteen registers hold.
 template <typename Body>
 HWY_INLINE void by_three(int64_t group, Body body) {
   int64_t g = 0;
@@ -209,7 +210,8 @@ HWY_INLINE void by_three(int64_t group, Body body) {
 }
 
 // Scores of one query, scaled, become weights; its running maximum, mass and sums are rescaled.
-HWY_INLINE void soften_row(float* row, int64_t keys, float scale, int64_t head_dim, float& maximum, float& mass, float* sum) {
+HWY_INLINE void soften_row(float* row, int64_t keys, float scale, int64_t head_dim, float& maximum, float& mass,
+                           float* sum) {
   const DF d;
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));
   for (int64_t k = keys; k < (keys + lanes - 1) / lanes * lanes; ++k) row[k] = kMasked;

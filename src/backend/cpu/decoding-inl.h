@@ -53,8 +53,7 @@ HWY_INLINE void decode_groups(const PackedSide& side, const uint8_t* block, int6
   for (int64_t g = 0; g < count * groups; ++g) {
     const float factor = half_to_float(scales[g]);
     const auto scale = hn::Set(d, factor);
-    const auto minimum =
-        hn::Set(d, symmetric ? symmetric_minimum(factor, side.levels()) : half_to_float(minimums[g]));
+    const auto minimum = hn::Set(d, symmetric ? symmetric_minimum(factor, side.levels()) : half_to_float(minimums[g]));
     for (int c = 0; c < side.group; c += kChunk, chunk += chunk_bytes(kCodec), out += kChunk) {
       for (int i = 0; i < kChunk; i += lanes)
         hn::StoreU(hn::MulAdd(codes_at<kCodec>(d, chunk, i), scale, minimum), d, out + i);
@@ -67,12 +66,12 @@ struct ChunkFits {
   HWY_ALIGN float scale[kChunk], minimum[kChunk];
 
   HWY_INLINE void read(const PackedSide& side, const uint8_t* block, int64_t place, int c) {
-    const f16* scales = side.whole != nullptr ? &side.whole->scale
-                                              : reinterpret_cast<const f16*>(block + side.scales_offset) +
-                                                    side.fit_index(place);
-    const f16* minimums = side.whole != nullptr ? &side.whole->minimum
-                                                : reinterpret_cast<const f16*>(block + side.minimums_offset) +
-                                                      side.fit_index(place);
+    const f16* scales = side.whole != nullptr
+                            ? &side.whole->scale
+                            : reinterpret_cast<const f16*>(block + side.scales_offset) + side.fit_index(place);
+    const f16* minimums = side.whole != nullptr
+                              ? &side.whole->minimum
+                              : reinterpret_cast<const f16*>(block + side.minimums_offset) + side.fit_index(place);
     const bool symmetric = side.fit == Fit::kSymmetric;
     for (int i = 0; i < kChunk; ++i) {
       const int at = side.span == 0 ? 0 : (c + i) / side.group;
@@ -157,8 +156,8 @@ HWY_INLINE void turn_in_tile(const PackedSide& side, int64_t head, int64_t token
   }
 }
 
-// The parts of the sequence in turn: sinks, packed tokens block by block, the tail. Keys before RoPE come turned as if their
-// tile began at position 0: with few queries it is cheaper to turn those back by the tile's beginning.
+// The parts of the sequence in turn: sinks, packed tokens block by block, the tail. Keys before RoPE come turned as if
+// their tile began at position 0: with few queries it is cheaper to turn those back by the tile's beginning.
 void decode_in_tile(const PackedSide& side, int64_t head, int64_t token, int64_t count, float* out) {
   float* const begin = out;
   const int64_t first = token, end = token + count;

@@ -27,9 +27,8 @@
 
 HWY_BEFORE_NAMESPACE();
 namespace kvpareto::HWY_NAMESPACE {
-const CpuKernels kKernels = {rms_norm,  swiglu, rope,        floats_to_bf16, bf16_to_floats, gemv,
-                             transform, encode, encode_span, decode,         attend_block,   attend_split,
-                             join_splits};
+const CpuKernels kKernels = {rms_norm, swiglu,      rope,   floats_to_bf16, bf16_to_floats, gemv,       transform,
+                             encode,   encode_span, decode, attend_block,   attend_split,   join_splits};
 }  // namespace kvpareto::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 

@@ -80,12 +80,13 @@ struct CpuKernels {
                int64_t vectors, float* out, int64_t out_stride, bool accumulate);
   // x f32 [n] of one head, in place; see Backend::transform().
   void (*transform)(float* x, int64_t n, bool rotate, const float* offset);
-  // One token of one head, `token` counted from behind the sinks; for sides whose groups lie inside a token, and for a frozen
-  // scale of the layer. Returns the values that were clamped.
+  // One token of one head, `token` counted from behind the sinks; for sides whose groups lie inside a token, and for a
+  // frozen scale of the layer. Returns the values that were clamped.
   int64_t (*encode)(const PackedSide& side, int64_t head, int64_t token, const float* values);
   // Tokens [token, token + span) of one head from the tail, for groups over tokens.
   void (*encode_span)(const PackedSide& side, int64_t head, int64_t token);
-  // What attention reads of `count` tokens from `token` (of the sequence) on, inside one tile, to out f32 [count][head_dim].
+  // What attention reads of `count` tokens from `token` (of the sequence) on, inside one tile, to out f32
+  // [count][head_dim].
   void (*decode)(const PackedSide& side, int64_t head, int64_t token, int64_t count, float* out);
   // Queries [begin, begin + count) of one kv head's group against all their keys.
   void (*attend_block)(const AttendJob& job, int64_t kv_head, int64_t begin, int64_t count, float* scratch);

@@ -55,7 +55,8 @@ int64_t encode(const PackedSide& side, int64_t head, int64_t token, const float*
     const bool symmetric = side.fit == Fit::kSymmetric;
     scales[g] = fit.scale;
     if (!symmetric) minimums[g] = fit.minimum;
-    const float scale = to_float(fit.scale), minimum = symmetric ? symmetric_minimum(scale, levels) : to_float(fit.minimum);
+    const float scale = to_float(fit.scale),
+                minimum = symmetric ? symmetric_minimum(scale, levels) : to_float(fit.minimum);
     encode_group(side.codec, group, side.group, scale, minimum, levels,
                  codes + static_cast<size_t>(g * side.group / kChunk) * chunk_bytes(side.codec));
   }

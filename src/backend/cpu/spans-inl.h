@@ -1,5 +1,5 @@
-// Packing of groups that reach over several tokens, from the exact tail; one instance a Highway target. Plain loops over
-// the channels of a chunk, which the compiler turns into vectors. Included by kernels.cc after packing-inl.h.
+// Packing of groups that reach over several tokens, from the exact tail; one instance a Highway target. Plain loops
+// over the channels of a chunk, which the compiler turns into vectors. Included by kernels.cc after packing-inl.h.
 
 HWY_BEFORE_NAMESPACE();
 namespace kvpareto::HWY_NAMESPACE {
@@ -49,8 +49,8 @@ HWY_INLINE void encode_chunk(const PackedSide& side, int64_t head, int64_t token
 }
 
 // One scale a channel.
-HWY_INLINE void encode_channels(const PackedSide& side, int64_t head, int64_t token, int c, SpanChunk& chunk, f16* scales,
-                                f16* minimums) {
+HWY_INLINE void encode_channels(const PackedSide& side, int64_t head, int64_t token, int c, SpanChunk& chunk,
+                                f16* scales, f16* minimums) {
   ChannelFits fits;
   chunk.load(side, head, token, c);
   for (int i = 0; i < kChunk; ++i) {

@@ -56,7 +56,8 @@ class ReferenceBackend : public Backend {
     const auto& matrix = static_cast<const ReferenceLinear&>(table);
     for (size_t t = 0; t < tokens.size(); ++t) {
       const bf16* row = matrix.row(tokens[t]);
-      std::transform(row, row + matrix.columns(), out.row<float>(static_cast<int64_t>(t)), [](bf16 x) { return to_float(x); });
+      std::transform(row, row + matrix.columns(), out.row<float>(static_cast<int64_t>(t)),
+                     [](bf16 x) { return to_float(x); });
     }
   }
 
