@@ -20,14 +20,14 @@ void take_whole(SchemeReader& reader, KvScheme& scheme) {
     if (name != "recent" && name != "sink") {
       std::vector<std::string> known = side_option_names();
       known.insert(known.end(), {"recent64", "sink4", "atp"});
-      reader.refuse(fmt::format("'{}' is no option, did you mean {}", shown(name.empty() ? reader.rest() : name),
+      reader.refuse(fmt::format("'{}' is no option, did you mean {}", shown_part(name.empty() ? reader.rest() : name),
                                 nearest(name, known)));
     }
     reader.take(name);
     const std::optional<int> tokens = reader.number();
     if (!tokens || *tokens > kMostExact) {
       reader.refuse(fmt::format("wanted 0 to {} tokens after '{}', found '{}'", kMostExact, name,
-                                tokens ? std::to_string(*tokens) : shown(reader.rest())));
+                                tokens ? std::to_string(*tokens) : shown_part(reader.rest())));
     }
     (name == "recent" ? scheme.recent : scheme.sinks) = *tokens;
   }
@@ -188,7 +188,7 @@ SideScheme parse_side(std::string_view text) {
       "KV type '{}' is unknown; did you mean {}? Known: {}; integers take a group, as in int4g32 or int4t32, and "
       "options, "
       "as in int4t32.pre",
-      shown(text), nearest(text, known), join(known, " "));
+      shown_part(text), nearest(text, known), join(known, " "));
 }
 
 }  // namespace kvpareto

@@ -54,7 +54,7 @@ int nearest_span(int span) {
 void take_bits(SchemeReader& reader, char letter, SideScheme& side) {
   const bool symmetric = reader.take("q");
   const std::optional<int> bits = reader.number();
-  if (!bits) reader.refuse(fmt::format("wanted bits after '{}', found '{}'", letter, shown(reader.rest())));
+  if (!bits) reader.refuse(fmt::format("wanted bits after '{}', found '{}'", letter, shown_part(reader.rest())));
   if (symmetric && *bits != 8 && *bits != 4) {
     reader.refuse(fmt::format("'{0}q{1}' names no codec, the nearest is {0}q{2}", letter, *bits, *bits > 6 ? 8 : 4));
   }
@@ -75,7 +75,7 @@ void take_bits(SchemeReader& reader, char letter, SideScheme& side) {
 int take_channels(SchemeReader& reader, std::string_view after) {
   if (reader.take("h")) return kWholeHead;
   const std::optional<int> group = reader.number();
-  if (!group) reader.refuse(fmt::format("'{}' without a group, found '{}'", after, shown(reader.rest())));
+  if (!group) reader.refuse(fmt::format("'{}' without a group, found '{}'", after, shown_part(reader.rest())));
   if (*group != nearest_group(*group)) {
     reader.refuse(fmt::format("group {} is not a multiple of {} up to {}, the nearest is {}", *group, kChunk,
                               kLargestGroup, nearest_group(*group)));
@@ -85,7 +85,7 @@ int take_channels(SchemeReader& reader, std::string_view after) {
 
 int take_tokens(SchemeReader& reader, std::string_view after) {
   const std::optional<int> span = reader.number();
-  if (!span) reader.refuse(fmt::format("'{}' without tokens, found '{}'", after, shown(reader.rest())));
+  if (!span) reader.refuse(fmt::format("'{}' without tokens, found '{}'", after, shown_part(reader.rest())));
   if (*span != nearest_span(*span)) {
     reader.refuse(
         fmt::format("a span of {} tokens is none of 32, 64, 128, the nearest is {}", *span, nearest_span(*span)));
@@ -169,10 +169,10 @@ void SchemeReader::refuse(const std::string& reason) const {
   fail_usage(
       "KV scheme '{}': {}; write it like k8v4g64 (bits 16, 8, 4, 3, 2; groups of 32, 64, 128 channels or gh, the whole "
       "head; t32: one scale a channel over 32 tokens) or k4t32.pre.v4g32.had",
-      shown(whole_), reason);
+      shown_part(whole_), reason);
 }
 
-void SchemeReader::refuse_left_over() const { refuse(fmt::format("'{}' is left over", shown(rest_))); }
+void SchemeReader::refuse_left_over() const { refuse(fmt::format("'{}' is left over", shown_part(rest_))); }
 
 bool has_grouping(const SideScheme& side) { return has_scale(side.codec) && side.fit != Fit::kSymmetric; }
 bool same_grouping(const SideScheme& a, const SideScheme& b) { return a.group == b.group && a.span == b.span; }
@@ -202,7 +202,7 @@ std::vector<std::string> side_option_names() {
   return names;
 }
 
-std::string shown(std::string_view text) {
+std::string shown_part(std::string_view text) {
   constexpr size_t kLongest = 40;
   std::string line(text.substr(0, kLongest));
   std::replace_if(
@@ -213,7 +213,7 @@ std::string shown(std::string_view text) {
 bool take_side(SchemeReader& reader, char letter, SideScheme& side, bool may_be_plain) {
   if (!reader.take(std::string_view(&letter, 1))) {
     reader.refuse(
-        fmt::format("wanted '{}' at {}", letter, reader.done() ? "the end" : "'" + shown(reader.rest()) + "'"));
+        fmt::format("wanted '{}' at {}", letter, reader.done() ? "the end" : "'" + shown_part(reader.rest()) + "'"));
   }
   take_bits(reader, letter, side);
   const bool grouped = take_grouping(reader, side);

@@ -45,6 +45,6 @@ std::string options_text(const SideScheme& side);   // ".pre.fit"
 std::vector<std::string> side_option_names();
 
 // A user's text as a part of one line: short, no control characters.
-std::string shown(std::string_view text);
+std::string shown_part(std::string_view text);
 
 }  // namespace kvpareto
