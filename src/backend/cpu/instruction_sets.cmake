@@ -1,2 +1,7 @@
 # Kernels are worth the longest optimisation; Highway gives each target its own flags by attributes.
 set_source_files_properties(backend/cpu/kernels.cc backend/cpu/amx_attention.cc PROPERTIES COMPILE_OPTIONS "-O3")
+# clang has no target pragma for a whole file. (The fuzz targets are built with it.)
+if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
+  set_source_files_properties(backend/cpu/amx_attention.cc PROPERTIES COMPILE_OPTIONS
+    "-O3;-Wno-unknown-pragmas;-mavx512f;-mavx512bw;-mavx512dq;-mavx512vl;-mavx512bf16;-mamx-tile;-mamx-bf16")
+endif()

@@ -61,7 +61,7 @@ const CpuKernels& cpu_kernels(const std::string& instruction_set) {
   if (instruction_set == "amx_bf16") return kAmx;
   if (instruction_set == "avx512_bf16") return N_AVX3::kKernels;
   if (instruction_set == "avx2") return N_AVX2::kKernels;
-  return N_SCALAR::kKernels;
+  return HWY_STATIC_DISPATCH(kKernels);
 }
 
 }  // namespace kvpareto
