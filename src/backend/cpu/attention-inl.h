@@ -133,16 +133,17 @@ void attend_block(const AttendJob& job, int64_t kv_head, int64_t begin, int64_t 
   }
 }
 
-// out[i] = sum of the lanes of v[i], i < 4.
-HWY_INLINE void sum_four(const VF (&v)[4], float* out) {
+// Sums of the lanes of four vectors.
+HWY_INLINE void sum_four(VF a, VF b, VF c, VF e, float* out) {
 #if HWY_TARGET == HWY_SCALAR
-  for (int i = 0; i < 4; ++i) out[i] = hn::GetLane(v[i]);
+  const VF all[4] = {a, b, c, e};
+  for (int i = 0; i < 4; ++i) out[i] = hn::GetLane(all[i]);
 #else
   const DF d;
   // Neighbouring lanes are added until each of the four has one left.
   const auto halve = [&](VF low, VF high)
                          HWY_ATTR { return hn::Add(hn::ConcatEven(d, high, low), hn::ConcatOdd(d, high, low)); };
-  VF sums = halve(halve(v[0], v[1]), halve(v[2], v[3]));
+  VF sums = halve(halve(a, b), halve(c, e));
   for (size_t lanes = hn::Lanes(d); lanes > 4; lanes /= 2) sums = halve(sums, sums);
   hn::StoreU(hn::LowerHalf(hn::Half<DF>(), sums), hn::Half<DF>(), out);
 #endif
@@ -167,8 +168,10 @@ HWY_INLINE void score_tile(const float* queries, const float* tile, int64_t keys
       }
     }
     HWY_ALIGN float four[hn::MaxLanes(DF()) < 4 ? 4 : hn::MaxLanes(DF())];
+    // Not unrolled, g++ 12 keeps all sums in memory for the loop above too.
+#pragma GCC unroll 4
     for (int q = 0; q < kQueries; ++q) {
-      sum_four(sums[q], four);
+      sum_four(sums[q][0], sums[q][1], sums[q][2], sums[q][3], four);
       for (int i = 0; i < 4; ++i) scores[q * kTile + k + i] = four[i];
     }
   }
@@ -177,7 +180,9 @@ HWY_INLINE void score_tile(const float* queries, const float* tile, int64_t keys
 // sums[q][c] += sum over k of weights[q][k] * tile[k][c] for kQueries queries.
 template <int kQueries>
 HWY_INLINE void add_weighted(const float* weights, const float* tile, int64_t keys, int64_t head_dim, float* sums) {
-  constexpr int kVectors = 2;
+  // Enough sums that none waits for the one before; a head is a multiple of 32 channels.
+  constexpr int kMost = 32 / static_cast<int>(hn::MaxLanes(DF()));
+  constexpr int kVectors = kQueries < 3 && kMost >= 4 ? 4 : 2;
   const DF d;
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));
   for (int64_t c = 0; c < head_dim; c += kVectors * lanes) {
@@ -200,13 +205,24 @@ HWY_INLINE void add_weighted(const float* weights, const float* tile, int64_t ke
 }
 
 // Calls body(queries, first) with a compile-time number of them until the whole group is done: three share each load of
-// a key or value, and four by three sums are what sixteen registers hold.
+// a key or value, and four by three sums are what sixteen registers hold. A query left alone would wait for its own
+// sums.
 template <typename Body>
 HWY_INLINE void by_three(int64_t group, Body body) {
-  int64_t g = 0;
-  for (; g + 3 <= group; g += 3) body(std::integral_constant<int, 3>(), g);
-  if (group - g == 2) body(std::integral_constant<int, 2>(), g);
-  if (group - g == 1) body(std::integral_constant<int, 1>(), g);
+  for (int64_t g = 0; g < group;) {
+    const int64_t left = group - g;
+    if (left == 1) {
+      body(std::integral_constant<int, 1>(), g);
+      return;
+    }
+    if (left == 2 || left == 4) {
+      body(std::integral_constant<int, 2>(), g);
+      g += 2;
+    } else {
+      body(std::integral_constant<int, 3>(), g);
+      g += 3;
+    }
+  }
 }
 
 // Scores of one query, scaled, become weights; its running maximum, mass and sums are rescaled.
