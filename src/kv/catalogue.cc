@@ -27,9 +27,9 @@ std::span<const NamedScheme> catalogue() {
       {"kivi-4", "k4t32v4g32", "keys per channel (KIVI, arXiv 2402.02750)"},
       {"kivi-2", "k2t32v2g32.recent128", "keys per channel, newest tokens exact (KIVI, arXiv 2402.02750)"},
       {"pre-4", "k4t32.pre.v4g32", "keys per channel before RoPE (KVQuant, arXiv 2401.18079)"},
-      {"best-5", "k4t64.pre.v4g64.had.recent64.sink4", "measured here: docs/SCHEMES.md"},
-      {"best-4", "k3t64.pre.fit.v3g64.had.fit.recent64.sink4", "measured here: docs/SCHEMES.md"},
-      {"best-3", "k2t64.pre.fit.v2g64.had.fit.recent64.sink4", "measured here: docs/SCHEMES.md"},
+      {"best-5", "k4t64.pre.v4g64.had.recent128.sink4", "measured here: docs/SCHEMES.md"},
+      {"best-4", "k3t64.pre.fit.v3g64.had.fit.recent128.sink4", "measured here: docs/SCHEMES.md"},
+      {"best-3", "k2t64.pre.fit.v2g64.had.fit.recent128.sink4", "measured here: docs/SCHEMES.md"},
   };
   return kList;
 }
