@@ -44,8 +44,10 @@ struct Filled {
       fill_turns(kShape.rope_base, kShape.head_dim / 2, first, 1, rows, turns.data());
       for (int layer = 0; layer < kShape.layers; ++layer) {
         std::vector<float> keys = values, other = values;
+        const auto begin = std::chrono::steady_clock::now();
         cache->append(layer, tensor(keys.data(), rows, kShape.kv_heads, kShape.head_dim),
                       tensor(other.data(), rows, kShape.kv_heads, kShape.head_dim), turns.data());
+        pack_seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
       }
     }
     queries.assign(static_cast<size_t>(kHeads * kShape.head_dim), 0.1f);
@@ -68,6 +70,7 @@ struct Filled {
   std::unique_ptr<KvCache> cache;
   std::vector<float> queries, out;
   Buffer scratch;
+  double pack_seconds = 0;  // of all values, in chunks of 256: rope, transforms, fitting, encoding
 };
 
 double median(std::vector<double> values) {
@@ -92,6 +95,8 @@ void attend(benchmark::State& state, const NamedScheme& named) {
   state.counters["min"] = *std::min_element(ratios.begin(), ratios.end());
   state.counters["max"] = *std::max_element(ratios.begin(), ratios.end());
   state.counters["bits"] = effective_bits(packed.cache->scheme(), kShape);
+  state.counters["pack_ns"] =
+      1e9 * packed.pack_seconds / (2.0 * kShape.layers * kDepth * kShape.kv_heads * kShape.head_dim);
   state.counters["of_bandwidth"] = static_cast<double>(packed.cache->bytes()) / time / limit;
   state.SetLabel(std::string(named.text) + " " + backend().name());
 }
