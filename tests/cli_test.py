@@ -226,6 +226,34 @@ class Results(Cli):
         self.assertIn("k16v16", table)
         self.assertIn("longest in 1.00 MiB", table)
 
+    def test_schemes_with_commas_and_names(self):
+        scheme = "k4t32.pre.v4g32.had.recent16.sink2,0:k8,1:v16"
+        rows = json.loads(self.succeed("plan", "-m", LLAMA, "-c", "64", "--kv", f"{scheme},kivi-4,k8v8", "-o", "json").out)
+        self.assertEqual([row["kv"] for row in rows], [scheme, "k4t32v4g32", "k8v8g64"])
+        self.refuse(USAGE, ["k4.hda", "wanted 'v'"], "plan", "-m", LLAMA, "--kv", "k4.hda.v4")
+        self.refuse(USAGE, ["'.bias'", "no bias", ".mean"], "plan", "-m", LLAMA, "--kv", "k4.pre.bias.v4")
+        self.refuse(USAGE, ["layer 99", "beyond"], "plan", "-m", LLAMA, "--kv", "k4v4,99:k8")
+
+    def test_bench_of_every_scheme(self):
+        rows = json.loads(self.succeed("bench", "-m", LLAMA, "-p", "40", "-n", "2", "-d", "70", "-r", "1", "--kv", "all",
+                                       "-o", "json").out)
+        schemes = {row["kv"] for row in rows}
+        self.assertGreater(len(schemes), 20)
+        self.assertTrue(all(row["kernel"] and row["avg_ts"] > 0 for row in rows))
+
+    def test_orders_are_never_compared(self):
+        arguments = ("-m", LLAMA, *SMALL_EVAL, "--study", "orders.db")
+        rows = json.loads(self.succeed("eval", *arguments, "--kv", "k2v2g32,k2v2g32.atp", "-o", "json").out)
+        self.assertLess(rows[1]["kld_mean"], rows[0]["kld_mean"])
+        front = self.succeed("front", "--study", "orders.db", "-o", "json").out
+        self.assertEqual(len({row["kv"].endswith(".atp") for row in json.loads(front)}), 1)
+
+    def test_eval_takes_from_the_study_what_it_holds(self):
+        arguments = ("eval", "-m", LLAMA, *SMALL_EVAL, "--study", "kept.db", "-o", "json")
+        first = json.loads(self.succeed(*arguments, "--kv", "k4v4g32").out)
+        again = json.loads(self.succeed(*arguments, "--kv", "k4v4g32,k8v8g32").out)
+        self.assertEqual(first[0], {**again[0], "dominated": first[0]["dominated"]})
+
     def test_longest_context_is_the_longest(self):
         plan = lambda *more: json.loads(self.succeed("plan", "-m", LLAMA, "--kv", "k8v8", "-o", "json", *more).out)
         limit = plan("-c", "300")["total_bytes"]
