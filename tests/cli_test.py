@@ -230,8 +230,8 @@ class Results(Cli):
         scheme = "k4t32.pre.v4g32.had.recent16.sink2,0:k8,1:v16"
         rows = json.loads(self.succeed("plan", "-m", LLAMA, "-c", "64", "--kv", f"{scheme},kivi-4,k8v8", "-o", "json").out)
         self.assertEqual([row["kv"] for row in rows], [scheme, "k4t32v4g32", "k8v8g64"])
-        self.refuse(USAGE, ["k4.hda", "wanted 'v'"], "plan", "-m", LLAMA, "--kv", "k4.hda.v4")
-        self.refuse(USAGE, ["'.bias'", "no bias", ".mean"], "plan", "-m", LLAMA, "--kv", "k4.pre.bias.v4")
+        self.refuse(USAGE, ["k4.hda", "did you mean had"], "plan", "-m", LLAMA, "--kv", "k4.hda.v4")
+        self.refuse(USAGE, ["no bias", "'.mean'"], "plan", "-m", LLAMA, "--kv", "k4.pre.bias.v4")
         self.refuse(USAGE, ["layer 99", "beyond"], "plan", "-m", LLAMA, "--kv", "k4v4,99:k8")
 
     def test_bench_of_every_scheme(self):

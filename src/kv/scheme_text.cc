@@ -9,6 +9,13 @@
 namespace kvpareto {
 namespace {
 
+[[noreturn]] void refuse_option(const SchemeReader& reader, const std::string& wanted) {
+  const std::string name(reader.word().empty() ? reader.rest() : reader.word());
+  std::vector<std::string> known = side_option_names();
+  known.insert(known.end(), {"recent64", "sink4", "atp"});
+  reader.refuse(fmt::format("'{}' is not {}, did you mean {}", shown_part(name), wanted, nearest(name, known)));
+}
+
 void take_whole(SchemeReader& reader, KvScheme& scheme) {
   while (reader.take(".")) {
     const std::string_view name = reader.word();
@@ -17,12 +24,7 @@ void take_whole(SchemeReader& reader, KvScheme& scheme) {
       scheme.attend_first = true;
       continue;
     }
-    if (name != "recent" && name != "sink") {
-      std::vector<std::string> known = side_option_names();
-      known.insert(known.end(), {"recent64", "sink4", "atp"});
-      reader.refuse(fmt::format("'{}' is no option, did you mean {}", shown_part(name.empty() ? reader.rest() : name),
-                                nearest(name, known)));
-    }
+    if (name != "recent" && name != "sink") refuse_option(reader, "an option");
     reader.take(name);
     const std::optional<int> tokens = reader.number();
     if (!tokens || *tokens > kMostExact) {
@@ -125,7 +127,7 @@ KvScheme parse_scheme(std::string_view text) {
   SchemeReader reader(text);
   LayerScheme base;
   const bool keys_grouped = take_side(reader, 'k', base.keys, false);
-  if (reader.rest().starts_with(".v")) reader.take(".");
+  if (reader.take(".") && !reader.rest().starts_with("v")) refuse_option(reader, "an option of keys");
   const bool values_grouped = take_side(reader, 'v', base.values, false);
   if (!keys_grouped && base.keys.fit != Fit::kSymmetric) imply_grouping(base.keys, base.values, values_grouped);
   if (!values_grouped && base.values.fit != Fit::kSymmetric) imply_grouping(base.values, base.keys, keys_grouped);
