@@ -109,6 +109,9 @@ std::string lines(const std::vector<Json>& rows, const char* separator, std::str
   return text;
 }
 
+// Columns of a scheme: it is there to be copied, so only what is no scheme is cut.
+constexpr size_t kLongestScheme = 64;
+
 // Columns a terminal shows: UTF-8 characters, all of them of width one here.
 size_t width_of(const std::string& text) {
   return static_cast<size_t>(
@@ -217,8 +220,8 @@ std::string front_table(std::span<const Measurement> measurements, const Front& 
       if (std::isfinite(percent)) change = fmt::format("{:+.0f} %", percent);
     }
     const std::string weights = m.point.weights == "w16" ? "" : m.point.weights + "_";
-    std::vector<std::string> row = {clipped(weights + m.point.kv, 20), std::to_string(m.point.chunk), human_bytes(peak),
-                                    change, with_error(m.values.at("kld_mean"))};
+    std::vector<std::string> row = {clipped(weights + m.point.kv, kLongestScheme), std::to_string(m.point.chunk),
+                                    human_bytes(peak), change, with_error(m.values.at("kld_mean"))};
     if (top) row.push_back(short_number(m, "same_top", 100, "{:.1f} %"));
     if (prefill) row.push_back(short_number(m, "prefill_ts", 1, "{:.0f}"));
     if (decode) row.push_back(short_number(m, "decode_ts", 1, "{:.1f}"));
