@@ -109,8 +109,8 @@ std::string lines(const std::vector<Json>& rows, const char* separator, std::str
   return text;
 }
 
-// Columns of a scheme: it is there to be copied, so only what is no scheme is cut.
-constexpr size_t kLongestScheme = 64;
+// Columns of a scheme: those of the catalogue are whole, to be copied, and the table stays within 110.
+constexpr size_t kLongestScheme = 43;
 
 // Columns a terminal shows: UTF-8 characters, all of them of width one here.
 size_t width_of(const std::string& text) {
