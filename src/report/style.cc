@@ -177,7 +177,7 @@ border-radius:8px;box-shadow:0 6px 24px rgba(0,0,0,.16);padding:10px 13px;font-s
 #tip div>:last-child{text-align:right}
 @media (max-width:1135px){.wide{display:none}.medium{display:block}main{padding:44px 32px 80px}h1{font-size:30px}}
 @media (max-width:639px){.medium{display:none}.narrow{display:block;max-width:480px}main{padding:28px 20px 64px}
-h1{font-size:25px}section{margin-top:56px}.glossary{columns:1}.numbers{grid-template-columns:1fr 1fr;gap:20px 16px}
+h1{font-size:25px}h1 em.nb{white-space:normal;overflow-wrap:anywhere}table.choices td:nth-child(2){white-space:normal;overflow-wrap:anywhere}section{margin-top:56px}.glossary{columns:1}.numbers{grid-template-columns:1fr 1fr;gap:20px 16px}
 .numbers .big{font-size:21px}table.choices td{padding-right:10px;font-size:13px}table.choices td:nth-child(3){display:none}.facts{grid-template-columns:1fr;gap:0}.facts dd{margin-bottom:10px}.command{flex-direction:column}}
 @media print{:root{color-scheme:light;--paper:#fff;--raised:#f6f7f8;--ink:#000;--soft:#444;--faint:#666;--rule:#ccc;--grid:#eee;
 --blue:#0063ab;--blue-wash:#e4eff8;--dot:#b3bbc3;--broken:#c2480a;--wash:#fdf2ec;--strip:#f3f4f6;
