@@ -2,6 +2,7 @@
 // Small things said to people: sizes, durations, the nearest valid choice.
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -17,6 +18,10 @@ std::string human_seconds(double seconds);
 
 // The choice with the fewest edits to `word` (Levenshtein); empty if there are no choices.
 std::string nearest(std::string_view word, std::span<const std::string> choices);
+
+// Digits taken off the front of `text`, as a number; none, and nothing is taken, if there are none or too many for an
+// int.
+std::optional<int> take_number(std::string_view& text);
 
 std::vector<std::string> split(std::string_view text, char separator);
 std::string join(std::span<const std::string> parts, std::string_view separator);

@@ -54,5 +54,17 @@ TEST(Text, AChoiceIsNearestToItself) {
   }));
 }
 
+TEST(TakeNumber, TakesDigitsAndNothingElse) {
+  const auto taken = [](std::string_view text) {
+    const std::optional<int> number = take_number(text);
+    return std::pair(number, std::string(text));
+  };
+  EXPECT_EQ(taken("64.had"), std::pair(std::optional(64), std::string(".had")));
+  EXPECT_EQ(taken("7"), std::pair(std::optional(7), std::string()));
+  for (const char* text : {"", "h64", "-3", "+3", " 3", "99999999999x"}) {
+    EXPECT_EQ(taken(text), std::pair(std::optional<int>(), std::string(text)));
+  }
+}
+
 }  // namespace
 }  // namespace kvpareto

@@ -2,10 +2,10 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <cstdlib>
 
 #include "base/error.h"
+#include "base/text.h"
 
 namespace kvpareto {
 namespace {
@@ -151,13 +151,7 @@ bool SchemeReader::take(std::string_view word) {
   return true;
 }
 
-std::optional<int> SchemeReader::number() {
-  int value = 0;
-  const auto [end, error] = std::from_chars(rest_.data(), rest_.data() + rest_.size(), value);
-  if (error != std::errc() || value < 0) return std::nullopt;
-  rest_.remove_prefix(static_cast<size_t>(end - rest_.data()));
-  return value;
-}
+std::optional<int> SchemeReader::number() { return take_number(rest_); }
 
 std::string_view SchemeReader::word() const {
   size_t length = 0;

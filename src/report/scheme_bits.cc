@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <charconv>
 
 #include "base/text.h"
 
@@ -13,15 +12,6 @@ namespace {
 constexpr const char* kUsualGroup = "g64";      // of a side without any, if the other has none either
 constexpr const char* kBlocks = "GGUF blocks";  // of q8 and q4, which have a grouping of their own
 constexpr int kMostLayers = 1024, kMostBits = 32;
-
-// Reads digits from the front of `text`; none if there are none.
-std::optional<int> take_number(std::string_view& text) {
-  int number = 0;
-  const auto [end, problem] = std::from_chars(text.data(), text.data() + text.size(), number);
-  if (problem != std::errc() || number < 0) return std::nullopt;
-  text.remove_prefix(static_cast<size_t>(end - text.data()));
-  return number;
-}
 
 struct Side {
   int bits = 16;

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <charconv>
 #include <cmath>
 #include <limits>
 #include <map>
@@ -20,14 +19,6 @@ constexpr int kMostLayers = 1024;
 constexpr double kUnknown = std::numeric_limits<double>::quiet_NaN();
 
 bool digit(char c) { return c >= '0' && c <= '9'; }
-
-std::optional<int> take_number(std::string_view& text) {
-  int number = 0;
-  const auto [end, problem] = std::from_chars(text.data(), text.data() + text.size(), number);
-  if (problem != std::errc() || number < 0) return std::nullopt;
-  text.remove_prefix(static_cast<size_t>(end - text.data()));
-  return number;
-}
 
 // "k", "q" or nothing, and bits, taken off the front.
 struct Bits {
