@@ -82,7 +82,7 @@ class Help(Cli):
     def test_every_command_teaches(self):
         top = self.succeed("--help").out
         commands = re.findall(r"^  ([a-z]+) {2,}", top, re.MULTILINE)
-        self.assertEqual(set(commands), {"search", "front", "report", "plan", "run", "eval", "sensitivity",
+        self.assertEqual(set(commands), {"search", "front", "report", "space", "plan", "run", "eval", "sensitivity",
                                          "bench"})
         for command in commands:
             for form in ([command, "--help"], [command, "-h"], ["help", command]):
@@ -93,7 +93,7 @@ class Help(Cli):
                 self.assertTrue(all(len(line) <= 110 for line in text.splitlines()), text)
 
     def test_examples_name_options_that_exist(self):
-        for command in ("search", "front", "report", "plan", "run", "eval", "sensitivity", "bench"):
+        for command in ("search", "front", "report", "space", "plan", "run", "eval", "sensitivity", "bench"):
             text = self.succeed(command, "--help").out
             options, examples = text.split("Examples:")
             for used in re.findall(r"(?<= )(--?[a-z][a-z-]*)", re.sub(r"\|.*", "", examples.split("Exit codes")[0])):
@@ -347,6 +347,35 @@ class Search(Cli):
         self.assertTrue(all(not row["dominated"] for row in members))
         self.succeed("report", "-o", "again.html")
         self.assertEqual((self.folder / "again.html").read_text(), page)
+
+    def test_every_space_is_printed_with_its_size(self):
+        listed = self.succeed("space").out
+        names = re.findall(r"^\| ([a-z-]+) +\|", listed, re.M)[1:]
+        self.assertIn("per-layer", names)
+        for name in names:
+            self.assertRegex(self.succeed("space", "-m", QWEN, "--space", name).out, r"axes, (10\^)?[0-9.]+ points")
+        own = self.folder / "own.toml"
+        own.write_text('keys = ["16", "8g32"]\nvalues = ["16", "4g32.had"]\nper_layer = true\n')
+        shown = self.succeed("space", "-m", LLAMA, "--space", own).out
+        self.assertIn("keys of layer 0", shown)
+        limited = self.succeed("space", "-m", LLAMA, "--space", own, "--mem-budget", "1KiB").out
+        self.assertRegex(limited, "Not valid.*more than 1.*KiB")
+        for text, words in (("keys = 3", ["own.toml, line 1", "keys"]), ("kees = ['8']", ["'kees'", "keys"]), ("keys =", ["line 1"]),
+                            ("per_layer = true", ["schemes", "neither"]), ("keys = ['9']\nvalues = ['8']", ["9"])):
+            own.write_text(text)
+            self.refuse(USAGE, words, "space", "-m", LLAMA, "--space", own)
+        self.refuse(USAGE, ["'quik'", "nearest is quick"], "space", "-m", LLAMA, "--space", "quik")
+
+    def test_guided_search_of_every_layer(self):
+        own = self.folder / "own.toml"
+        own.write_text('keys = ["16", "8g32", "2g32"]\nvalues = ["16", "8g32", "2g32"]\nper_layer = true\n')
+        search = ["search", "-m", LLAMA, "-c", "128", "--space", own, "--needles", "0", "--evaluations", "12"]
+        first = self.succeed(*search)
+        self.assertIn("Recommended", first.out)
+        points = self.points()
+        self.assertTrue(any("," in point for point in points), "no point that differs by layer")
+        self.assertLessEqual(len(points), 26)
+        self.assertIn("k16v16", self.succeed("front").out)
 
     def test_the_command_it_recommends_works(self):
         outcome = self.succeed("search", *SMALL_SEARCH, "--max-loss", "100")

@@ -13,7 +13,7 @@ packages='
   python3 python3-pip ca-certificates xz-utils
   libdnnl-dev ocl-icd-opencl-dev libhwy-dev
   libsqlitecpp-dev libsqlite3-dev nlohmann-json3-dev libcli11-dev libfmt-dev libspdlog-dev
-  libpcre2-dev libutf8proc-dev libxxhash-dev
+  libpcre2-dev libutf8proc-dev libxxhash-dev libtomlplusplus-dev
   libgtest-dev libgmock-dev librapidcheck-dev libbenchmark-dev
 '
 developer_packages='clang libclang-rt-14-dev clang-format'

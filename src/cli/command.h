@@ -28,6 +28,7 @@ class Command {
 };
 
 std::unique_ptr<Command> make_search();
+std::unique_ptr<Command> make_space_command();
 std::unique_ptr<Command> make_plan();
 std::unique_ptr<Command> make_run();
 std::unique_ptr<Command> make_eval();

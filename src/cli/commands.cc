@@ -7,6 +7,7 @@ std::vector<std::unique_ptr<Command>> make_commands() {
   commands.push_back(make_search());
   commands.push_back(make_front());
   commands.push_back(make_report());
+  commands.push_back(make_space_command());
   commands.push_back(make_plan());
   commands.push_back(make_run());
   commands.push_back(make_eval());

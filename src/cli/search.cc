@@ -6,6 +6,7 @@
 #include <charconv>
 #include <chrono>
 #include <cmath>
+#include <map>
 
 #include "base/error.h"
 #include "base/file.h"
@@ -17,6 +18,7 @@
 #include "cli/shared_options.h"
 #include "cli/study_reading.h"
 #include "eval/evaluator.h"
+#include "search/sampler.h"
 #include "study/measurement_json.h"
 
 namespace kvpareto {
@@ -42,6 +44,44 @@ class TimeSpent {
   double earlier_ = 0;
 };
 
+// Evaluators on the first few of the texts: cheap measurements tell what is worth a whole one.
+class Evaluators {
+ public:
+  Evaluators(const LoadedModel& loaded, std::vector<Text> texts, EvalOptions options)
+      : loaded_(loaded), all_(std::move(texts)), options_(std::move(options)) {
+    for (size_t count = 1; count <= all_.size(); ++count) {
+      if (count == all_.size() || (count & (count - 1)) == 0) on(static_cast<int>(count));
+    }
+  }
+
+  int texts() const { return static_cast<int>(all_.size()); }
+  Evaluator& whole() { return on(texts()); }
+  Evaluator& on(int texts) {
+    auto& evaluator = made_[texts];
+    if (evaluator == nullptr) {
+      evaluator = std::make_unique<Evaluator>(loaded_.model, loaded_.tokenizer,
+                                              std::vector<Text>(all_.begin(), all_.begin() + texts), options_);
+    }
+    return *evaluator;
+  }
+
+  // What the study holds on any number of the texts.
+  std::vector<Measurement> kept(const Study& study) const {
+    std::vector<Measurement> all;
+    for (const auto& [texts, evaluator] : made_) {
+      const std::vector<Measurement> some = study.all(evaluator->regime());
+      all.insert(all.end(), some.begin(), some.end());
+    }
+    return all;
+  }
+
+ private:
+  const LoadedModel& loaded_;
+  std::vector<Text> all_;
+  EvalOptions options_;
+  std::map<int, std::unique_ptr<Evaluator>> made_;
+};
+
 constexpr double kDemoSeconds = 270;
 constexpr double kShareOfTasks = 0.25;  // of a bounded time, for the retrieval tasks of the front's points
 
@@ -59,7 +99,7 @@ class Search : public Command {
         "same command is given again. The 16-bit baseline is always measured first.",
         {"search -m model.gguf", "search -m model.gguf -c 8192 --text book.txt --max-time 30m",
          "search -m model.gguf --k-bits 8,4 --v-bits 8,4,2 --groups 32,64 --chunks 128-512+128",
-         "search -m model.gguf --preset demo --report demo.html"}};
+         "search -m model.gguf --space per-layer -c 8192", "search -m model.gguf --space demo --report demo.html"}};
   }
 
   void declare(Options& options) override {
@@ -74,8 +114,15 @@ class Search : public Command {
                    "stop after so much time, earlier runs included (90s, 5m, 1h) [demo: 4.5m, else none]",
                    [this](const std::string& text) { max_seconds_ = parse_seconds("--max-time", text); });
     options.heading("Space");
-    options.choice("--preset", space_.preset, preset_names(), "which configurations: a few within minutes, or all");
-    options.choice("--sampler", sampler_, sampler_names(), "how the next configuration is chosen");
+    options.text("--preset,--space", "NAME|FILE.toml", space_.name,
+                 "which configurations: " + join(preset_names(), ", ") + ", or your own ('kvpareto space' explains)");
+    options.parsed("--sampler", "NAME",
+                   "how the next one is chosen: " + join(sampler_names(), ", ") +
+                       " [guided; grid where the space is a list of schemes]",
+                   [this](const std::string& text) { sampler_ = parse_choice("--sampler", text, sampler_names()); });
+    options.number(
+        "--evaluations", evaluations_, 0, 1e6,
+        "stop after so many whole measurements (one on 1 of 4 texts is a quarter); 0: when nothing is gained");
     bits(options, "--k-bits", space_.k_bits, "bits of keys: 16,8,4,3,2 [the preset's]");
     bits(options, "--v-bits", space_.v_bits, "bits of values [the preset's]");
     options.list("--groups", "LIST", space_.groups,
@@ -91,12 +138,12 @@ class Search : public Command {
     const ModelShape shape = read_shape(*model_.open());
     if (context_ == 0) context_ = std::min(kDefaultContext, shape.context);
     check_context(context_, shape, model_.path);
-    const Space space = make_space(space_, shape);
-    if (space_.preset == "demo" && max_seconds_ == 0) max_seconds_ = kDemoSeconds;
+    make_space(space_, shape, *model_.make(), context_);  // refuses before anything slow begins
+    if (space_.name == "demo" && max_seconds_ == 0) max_seconds_ = kDemoSeconds;
     require_writable(report_);
     Study study(study_);
     try {
-      search(space, shape, study);
+      search(shape, study);
     } catch (const Error& error) {
       if (error.exit() != Exit::kInterrupted) throw;
       throw Error(Exit::kInterrupted,
@@ -126,19 +173,28 @@ class Search : public Command {
     return options;
   }
 
-  void search(const Space& space, const ModelShape& shape, Study& study) {
+  void search(const ModelShape& shape, Study& study) {
     const auto start = TimeSpent::Clock::now();
     const LoadedModel loaded = load(model_);
-    Evaluator evaluator(loaded.model, loaded.tokenizer, texts_.obtain(loaded, context_ + 1, &study),
-                        eval_options(loaded));
-    TimeSpent spent(study, evaluator.regime(), start);
-    std::vector<Measurement> measured = all_choices(study, evaluator.regime());
-    const auto sampler = make_sampler(sampler_, space, texts_.seed);
-    measure_points(evaluator, *sampler, study, spent, measured);
-    if (needles_ > 0) measure_tasks(evaluator, study, spent, measured);
-    measured = all_choices(study, evaluator.regime());
+    const Space space = make_space(space_, shape, *loaded.backend, context_).space;
+    const std::string name = sampler_.empty() ? usual_sampler(space) : sampler_;
+    Evaluators evaluators(loaded, texts_.obtain(loaded, context_ + 1, &study), eval_options(loaded));
+    Evaluator& whole = evaluators.whole();
+    TimeSpent spent(study, whole.regime(), start);
+    const auto sampler = make_sampler(name, space, {evaluators.texts(), texts_.seed, evaluations_});
+    measure_points(evaluators, *sampler, study, spent);
+    std::vector<Measurement> measured = all_choices(study, whole.regime());
+    if (needles_ > 0) measure_tasks(whole, study, spent, measured);
+    measured = all_choices(study, whole.regime());
     keep_curves(study, measured, shape, *loaded.backend);
     conclude(study, measured);
+  }
+
+  // A list of schemes has no parts to learn from that a grid would not walk as fast.
+  static std::string usual_sampler(const Space& space) {
+    const bool is_list =
+        std::any_of(space.axes.begin(), space.axes.end(), [](const Axis& axis) { return axis.part == "scheme"; });
+    return is_list ? "grid" : "guided";
   }
 
   // Kept then, so that the same command given again finds it so too.
@@ -148,17 +204,17 @@ class Search : public Command {
     return up;
   }
 
-  void measure_points(Evaluator& evaluator, Sampler& sampler, Study& study, TimeSpent& spent,
-                      std::vector<Measurement>& measured) const {
+  void measure_points(Evaluators& evaluators, Sampler& sampler, Study& study, TimeSpent& spent) const {
+    std::vector<Measurement> measured = evaluators.kept(study);
     const double share = needles_ > 0 ? 1 - kShareOfTasks : 1;
     Progress progress("search", static_cast<double>(sampler.expected()), "points");
     if (max_seconds_ > 0) progress.set_limit(share * max_seconds_ - spent.seconds());
     progress.skip(static_cast<double>(measured.size()));
-    for (auto points = sampler.propose(measured); !points.empty(); points = sampler.propose(measured)) {
-      progress.set_total(static_cast<double>(std::max(sampler.expected(), measured.size() + points.size())));
-      for (const Point& point : points) {
+    for (auto trials = sampler.propose(measured); !trials.empty(); trials = sampler.propose(measured)) {
+      progress.set_total(static_cast<double>(std::max(sampler.expected(), measured.size() + trials.size())));
+      for (const auto& [point, texts] : trials) {
         if (measured.size() >= kFewestPoints && time_is_up(spent, share)) return;
-        measured.push_back(evaluator.measure(point, [&](double fraction, const std::string& what) {
+        measured.push_back(evaluators.on(texts).measure(point, [&](double fraction, const std::string& what) {
           progress.update(static_cast<double>(measured.size()) + fraction, fmt::format("{} {}", point.kv, what));
         }));
         study.record(measured.back());
@@ -220,8 +276,8 @@ class Search : public Command {
   SpaceOptions space_;
   TextOptions texts_;
   int context_ = 0, needles_ = 4;
-  double max_loss_ = kDefaultMaxLoss, max_seconds_ = 0;  // 0: no limit
-  std::string study_ = kDefaultStudy, report_ = "kvpareto-report.html", sampler_ = "grid";
+  double max_loss_ = kDefaultMaxLoss, max_seconds_ = 0, evaluations_ = 0;  // 0: no limit
+  std::string study_ = kDefaultStudy, report_ = "kvpareto-report.html", sampler_;
 };
 
 }  // namespace

@@ -1,26 +1,36 @@
 #pragma once
-// What a search may propose: the schemes and chunks of a preset or of the user's lists, valid for the model, in the
-// order in which they tell most.
+// What a search may propose on one model: the lists of a preset or of the user made into axes (search/space.h), with
+// all that a sampler cannot know: which choices the model can hold, what a point takes, what its parts are.
 
 #include <string>
 #include <vector>
 
+#include "backend/backend.h"
+#include "cli/space_lists.h"
 #include "model/shape.h"
-#include "search/sampler.h"
+#include "search/space.h"
 
 namespace kvpareto {
 
 struct SpaceOptions {
-  std::string preset = "grid";      // one of preset_names()
-  std::vector<int> k_bits, v_bits;  // empty: what the preset has
-  std::vector<std::string> groups;  // channels, or "h" for the whole head
-  std::vector<int> chunks;
+  std::string name = "grid";        // a preset, or a TOML file
+  std::vector<int> k_bits, v_bits;  // with `groups`, instead of the preset's schemes; empty: all
+  std::vector<std::string> groups;  // channels, or "h" for the whole head; empty: 64, 32, 128
+  std::vector<int> chunks;          // empty: the preset's
+  double most_bytes = 0;            // predicted peak beyond which a point is not valid; 0: no limit
 };
 
-std::vector<std::string> preset_names();
+struct ModelSpace {
+  Space space;
+  std::vector<std::string> left_out;  // choices the model cannot hold, with the reason
+};
 
-// The baseline (16 bit, chunk 256) comes first, whatever was asked for. Schemes of a preset that the model's heads
-// cannot hold are left out; a group that the user named and that no head can hold throws Error (kUsage).
-Space make_space(const SpaceOptions& options, const ModelShape& shape);
+// The baseline (16 bit, chunk 256) is in every space, and in those of combined sides the paper's pairs of bits per
+// token too: they are measured first. Choices of a preset that the model cannot hold are left out; one that the user
+// named throws Error (kUsage). `backend` must outlive the space.
+ModelSpace make_space(const SpaceOptions& options, const ModelShape& shape, const Backend& backend, int context);
+
+// The additive parts of a point of a model with so many layers and channels a head.
+Description describe_point(const Point& point, int layers, int head_dim);
 
 }  // namespace kvpareto

@@ -18,6 +18,18 @@
 namespace kvpareto {
 namespace {
 
+// A search also measures on a few of its texts: of the regimes that differ in that alone, the one with most.
+Regime on_most_texts(const std::vector<Measurement>& all, const Regime& regime) {
+  Regime most = regime;
+  for (const Measurement& m : all) {
+    Regime alike = m.regime;
+    alike.texts = regime.texts;
+    alike.text_hash = regime.text_hash;
+    if (alike == regime && m.regime.texts > most.texts) most = m.regime;
+  }
+  return most;
+}
+
 std::string curves_name(const Measurement& m) { return "memory curves of " + m.regime.model_hash; }
 
 // From 1024 tokens to what the model was trained for, doubling; the model's limit last.
@@ -82,7 +94,7 @@ std::vector<Measurement> latest_regime(const Study& study, const std::string& mo
   }
   // Single layers packed are no choices; they count only where nothing else was measured.
   if (!std::all_of(all.begin(), all.end(), is_layer_probe)) std::erase_if(all, is_layer_probe);
-  const std::string latest = regime_key(all.back().regime);
+  const std::string latest = regime_key(on_most_texts(all, all.back().regime));
   const size_t before = all.size();
   std::erase_if(all, [&](const Measurement& m) { return regime_key(m.regime) != latest; });
   if (all.size() < before) {

@@ -7,37 +7,25 @@
 namespace kvpareto {
 
 // Defined in samplers/<name>.cc.
-std::unique_ptr<Sampler> make_grid_sampler(const Space& space, uint64_t seed);
+std::unique_ptr<Sampler> make_guided_sampler(const Space& space, const SearchSettings& settings);
+std::unique_ptr<Sampler> make_grid_sampler(const Space& space, const SearchSettings& settings);
+std::unique_ptr<Sampler> make_random_sampler(const Space& space, const SearchSettings& settings);
+std::unique_ptr<Sampler> make_nsga2_sampler(const Space& space, const SearchSettings& settings);
+std::unique_ptr<Sampler> make_halving_sampler(const Space& space, const SearchSettings& settings);
 
 namespace {
 struct Entry {
   std::string name;
-  std::unique_ptr<Sampler> (*make)(const Space& space, uint64_t seed);
+  std::unique_ptr<Sampler> (*make)(const Space& space, const SearchSettings& settings);
 };
 
 // The list of samplers.
 const std::vector<Entry>& entries() {
   static const std::vector<Entry> list = {
-      {"grid", make_grid_sampler},
+      {"guided", make_guided_sampler}, {"grid", make_grid_sampler},       {"random", make_random_sampler},
+      {"nsga2", make_nsga2_sampler},   {"halving", make_halving_sampler},
   };
   return list;
-}
-
-void require_points(const Space& space) {
-  if (space.weights.empty()) fail_usage("search space: wanted at least one precision of the weights, found none");
-  if (space.kv.empty()) fail_usage("search space: wanted at least one KV scheme, found none");
-  if (space.chunks.empty()) fail_usage("search space: wanted at least one prefill chunk, found none");
-  for (const int chunk : space.chunks) {
-    if (chunk < 1) fail_usage("search space: wanted prefill chunks of at least 1 token, found {}", chunk);
-  }
-  for (const std::string& weights : space.weights) {
-    for (const std::string& kv : space.kv) {
-      const Point point{weights, kv, space.chunks.front()};
-      if (parse_point(to_text(point)) != point) {
-        fail_usage("search space: wanted weights and KV schemes that make a point, found '{}' and '{}'", weights, kv);
-      }
-    }
-  }
 }
 }  // namespace
 
@@ -47,15 +35,38 @@ std::vector<std::string> sampler_names() {
   return names;
 }
 
-std::unique_ptr<Sampler> make_sampler(const std::string& name, const Space& space, uint64_t seed) {
+std::unique_ptr<Sampler> make_sampler(const std::string& name, const Space& space, const SearchSettings& settings) {
   const auto& list = entries();
   const auto found = std::find_if(list.begin(), list.end(), [&](const Entry& entry) { return entry.name == name; });
   if (found == list.end()) {
     const auto names = sampler_names();
     fail_usage("sampler '{}': wanted one of {}; the nearest is {}", name, join(names, ", "), nearest(name, names));
   }
-  require_points(space);
-  return found->make(space, seed);
+  check_space(space);
+  return found->make(space, settings);
+}
+
+Measured::Measured(std::span<const Measurement> measurements) {
+  for (const Measurement& m : measurements) {
+    const Measurement*& most = most_[to_text(m.point)];
+    if (most == nullptr || most->regime.texts < m.regime.texts) most = &m;
+  }
+}
+
+const Measurement* Measured::find(const Point& point, int texts) const {
+  const auto found = most_.find(to_text(point));
+  return found == most_.end() || found->second->regime.texts < texts ? nullptr : found->second;
+}
+
+std::vector<Trial> Ledger::take(const std::vector<Trial>& wanted, const Measured& measured) {
+  std::vector<Trial> taken;
+  for (const Trial& trial : wanted) {
+    int& most = proposed_[to_text(trial.point)];
+    if (most >= trial.texts || measured.find(trial.point, trial.texts) != nullptr) continue;
+    most = trial.texts;
+    taken.push_back(trial);
+  }
+  return taken;
 }
 
 }  // namespace kvpareto

@@ -1,75 +1,91 @@
-// Every scheme once, then the prefill chunk where it matters.
+// Every point once, but for the axes that are refined last (the prefill chunk).
 //
 // The chunk changes the working memory and, a little, what a token sees of the packed cache, but hardly which scheme is
-// good: so all schemes are compared at the first chunk, and the other chunks are tried on at most four schemes of the
+// good: so all others are compared at its first choice, and its other choices are tried on at most four points of the
 // front found there: the most accurate (the baseline, as a rule), the knee, and the knee's two neighbours, which is
 // where a person chooses. A full grid would cost chunks times as much to tell the same.
 //
-// The choice looks at measurements at the first chunk alone, so that a search that was stopped goes on to the same
+// The choice looks at measurements at the first choice alone, so that a search that was stopped goes on to the same
 // points.
 
 #include <algorithm>
 #include <set>
 
+#include "base/error.h"
 #include "search/front.h"
 #include "search/sampler.h"
 
 namespace kvpareto {
 namespace {
 
-template <typename T>
-std::vector<T> without_repeats(const std::vector<T>& list) {
-  std::vector<T> once;
-  for (const T& item : list) {
-    if (std::find(once.begin(), once.end(), item) == once.end()) once.push_back(item);
-  }
-  return once;
-}
+constexpr size_t kRefined = 4;     // points whose other choices are tried
+constexpr size_t kMost = 100'000;  // more would take weeks
 
 class Grid : public Sampler {
  public:
-  explicit Grid(const Space& space) : chunks_(without_repeats(space.chunks)) {
-    // Weights outermost: loading them is slow, changing the KV scheme is free.
-    for (const std::string& weights : without_repeats(space.weights)) {
-      for (const std::string& kv : without_repeats(space.kv)) first_.push_back({weights, kv, chunks_.front()});
+  Grid(const Space& space, const SearchSettings& settings) : space_(space), texts_(settings.texts) {
+    const size_t size = countable_size(space);
+    if (size > kMost) {
+      fail_usage("sampler grid: wanted a space of at most {} points, found one of 10^{:.0f}; the nearest is guided",
+                 kMost, log10_size(space));
     }
-    expected_ = first_.size() + std::min(first_.size(), kRefined) * (chunks_.size() - 1);
+    std::set<std::string> known;
+    for (const Point& point : space.baselines) {
+      if (known.insert(to_text(point)).second) first_.push_back({point, {}});
+    }
+    for (size_t index = 0; index < size; ++index) {
+      const Choices choices = choices_at(space, index);
+      if (refines(choices)) continue;
+      const Made made = space.make(choices);
+      if (!made.valid()) continue;
+      const auto same = [&](const Place& place) { return place.point == made.point; };
+      if (known.insert(to_text(made.point)).second) {
+        first_.push_back({made.point, choices});
+      } else if (const auto found = std::find_if(first_.begin(), first_.end(), same); found != first_.end()) {
+        found->choices = choices;
+      }
+    }
+    size_t others = 1;
+    for (const Axis& axis : space.axes) others += axis.refined_last ? axis.choices.size() - 1 : 0;
+    expected_ = first_.size() + std::min(first_.size(), kRefined) * (others - 1);
   }
 
   std::string name() const override { return "grid"; }
   size_t expected() const override { return expected_; }
 
-  std::vector<Point> propose(std::span<const Measurement> measured) override {
-    std::set<std::string> known = proposed_;
-    for (const Measurement& m : measured) known.insert(to_text(m.point));
-    std::vector<Point> next = unknown(first_, known);
-    if (next.empty()) {
-      const std::vector<Point> refined = other_chunks(best(measured));
-      expected_ = first_.size() + refined.size();
-      next = unknown(refined, known);
-    }
-    for (const Point& point : next) proposed_.insert(to_text(point));
-    return next;
+  std::vector<Trial> propose(std::span<const Measurement> measurements) override {
+    const Measured measured(measurements);
+    std::vector<Trial> all;
+    for (const Place& place : first_) all.push_back({place.point, texts_});
+    std::vector<Trial> next = ledger_.take(all, measured);
+    if (!next.empty()) return next;
+    const std::vector<Trial> refined = others_of_best(measured);
+    expected_ = first_.size() + refined.size();
+    return ledger_.take(refined, measured);
   }
 
  private:
-  static constexpr size_t kRefined = 4;  // schemes whose other chunks are tried
+  struct Place {
+    Point point;
+    Choices choices;  // empty for a baseline outside the axes
+  };
 
-  static std::vector<Point> unknown(const std::vector<Point>& points, const std::set<std::string>& known) {
-    std::vector<Point> left;
-    for (const Point& point : points) {
-      if (!known.contains(to_text(point))) left.push_back(point);
+  bool refines(const Choices& choices) const {
+    for (size_t axis = 0; axis < choices.size(); ++axis) {
+      if (space_.axes[axis].refined_last && choices[axis] > 0) return true;
     }
-    return left;
+    return false;
   }
 
   // In the order of the grid.
-  std::vector<Point> best(std::span<const Measurement> measured) const {
+  std::vector<Trial> others_of_best(const Measured& measured) const {
     std::vector<Measurement> compared;
-    for (const Point& point : first_) {
-      const auto found =
-          std::find_if(measured.begin(), measured.end(), [&](const Measurement& m) { return m.point == point; });
-      if (found != measured.end()) compared.push_back(*found);
+    std::vector<const Place*> places;
+    for (const Place& place : first_) {
+      const Measurement* m = measured.find(place.point, texts_);
+      if (m == nullptr || place.choices.empty()) continue;
+      compared.push_back(*m);
+      places.push_back(&place);
     }
     const Front front = find_front(compared);
     if (front.members.empty()) return {};
@@ -77,26 +93,23 @@ class Grid : public Sampler {
     std::set<size_t> chosen = {front.members.back(), *knee};
     if (knee != front.members.begin()) chosen.insert(*(knee - 1));
     if (knee + 1 != front.members.end()) chosen.insert(*(knee + 1));
-    std::vector<Point> points;
-    for (const size_t index : chosen) points.push_back(compared[index].point);
-    return points;
-  }
-
-  std::vector<Point> other_chunks(const std::vector<Point>& points) const {
-    std::vector<Point> all;
-    for (const Point& point : points) {
-      for (size_t i = 1; i < chunks_.size(); ++i) all.push_back({point.weights, point.kv, chunks_[i]});
+    std::vector<Trial> trials;
+    for (const size_t index : chosen) {
+      for (const Point& point : refinements(space_, places[index]->choices)) trials.push_back({point, texts_});
     }
-    return all;
+    return trials;
   }
 
-  std::vector<int> chunks_;
-  std::vector<Point> first_;        // all schemes at the first chunk
-  std::set<std::string> proposed_;  // never twice, even if the caller gave up on a point without a record
+  const Space space_;
+  int texts_;
+  std::vector<Place> first_;  // everything at the first choice of what is refined last
+  Ledger ledger_;
   size_t expected_;
 };
 }  // namespace
 
-std::unique_ptr<Sampler> make_grid_sampler(const Space& space, uint64_t) { return std::make_unique<Grid>(space); }
+std::unique_ptr<Sampler> make_grid_sampler(const Space& space, const SearchSettings& settings) {
+  return std::make_unique<Grid>(space, settings);
+}
 
 }  // namespace kvpareto

@@ -1,0 +1,73 @@
+#pragma once
+// What a point will lose, guessed from what others lost, and how sure the guess is.
+//
+// Model: loss = s * sum over effects of t, one effect for every layer and side (and the weights) that is not at 16
+// bits;
+//   log t = part + family of the part + slope of the part * (bits - 4) + choice + layer under the family
+//   log s = the sum of the scales' logarithms (windows, chunk, number of texts)
+// Additive over layers and sides as measured (docs/METHODS.md); every term is a number with a normal prior, so that
+// what was never measured is guessed from its like, with a wide error. The posterior is found by Gauss-Newton on the
+// logarithm of the loss (Laplace approximation: MacKay 1992).
+
+#include <map>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "search/space.h"
+#include "study/measurement.h"
+
+namespace kvpareto {
+
+struct Guess {
+  double log_loss = 0;   // natural logarithm of nats/token
+  double deviation = 0;  // of it, standard deviation; that of a measurement's own noise not included
+};
+
+class Quality {
+ public:
+  using Describe = std::function<Description(const Point&)>;
+  // `texts`: how many a whole measurement has; guesses are of those.
+  Quality(Describe describe, int texts) : describe_(std::move(describe)), texts_(texts) {}
+
+  // From these measurements alone; those that failed or lost nothing say nothing.
+  void fit(std::span<const Measurement> measurements);
+  Guess guess(const Point& point) { return guess(describe_(point)); }
+  Guess guess(const Description& description);
+  // The loss that one effect adds, on its own; `draw` adds a draw from the posterior (of independent terms), if given.
+  double effect_loss(const Effect& effect, Random* draw = nullptr);
+
+ private:
+  struct Term {
+    double prior, deviation;  // of the prior
+    double value;
+  };
+  struct Row {
+    std::vector<std::vector<std::pair<int, double>>> effects;  // terms of every effect, with their factors
+    std::vector<int> scales;
+  };
+  struct Observation {
+    Row row;
+    double log_loss, deviation;
+  };
+
+  int term(const std::string& name, double prior, double deviation);
+  std::vector<std::pair<int, double>> terms_of(const Effect& effect);
+  Row row_of(const Description& description);
+  double log_of(const std::vector<std::pair<int, double>>& effect) const;
+  // log loss, and its derivative by every term (sparse).
+  double evaluate(const Row& row, std::map<int, double>& slope) const;
+  double step(std::span<const Observation> observations);
+  void find_covariance(std::span<const Observation> observations);
+  double variance(const std::map<int, double>& slope) const;
+
+  Describe describe_;
+  int texts_;
+  std::map<std::string, int> names_;
+  std::vector<Term> terms_;
+  std::map<std::string, int> layers_;  // of every part
+  std::vector<double> covariance_;     // [fitted, fitted] of the terms that were known when it was found
+  size_t fitted_ = 0;
+};
+
+}  // namespace kvpareto
