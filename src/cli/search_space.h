@@ -13,7 +13,7 @@
 namespace kvpareto {
 
 struct SpaceOptions {
-  std::string name = "grid";        // a preset, or a TOML file
+  std::string name = "quick";       // a preset, or a TOML file
   std::vector<int> k_bits, v_bits;  // with `groups`, instead of the preset's schemes; empty: all
   std::vector<std::string> groups;  // channels, or "h" for the whole head; empty: 64, 32, 128
   std::vector<int> chunks;          // empty: the preset's

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <set>
 
 #include "base/text.h"
 #include "cli/command.h"
@@ -14,7 +15,7 @@
 namespace kvpareto {
 namespace {
 
-constexpr size_t kShown = 12;  // choices of an axis in a line
+constexpr size_t kWidth = 76;  // of the choices of an axis in a line
 
 class SpaceCommand : public Command {
  public:
@@ -58,10 +59,13 @@ class SpaceCommand : public Command {
   std::string description(const ModelSpace& made, const ModelShape& shape) const {
     const Space& space = made.space;
     std::vector<std::vector<std::string>> rows = {{"axis", "choices", ""}};
-    std::string last_part;
+    std::set<std::string> parts;
     for (const Axis& axis : space.axes) {
-      if (axis.part == last_part || (rows.size() > 5 && axis.name.find("of layer") != std::string::npos)) continue;
-      rows.push_back({axis.name, std::to_string(axis.choices.size()), shortened(axis)});
+      const auto same = [&](const Axis& other) { return other.part == axis.part; };
+      const auto layers = std::count_if(space.axes.begin(), space.axes.end(), same);
+      if (!parts.insert(axis.part).second) continue;
+      const std::string name = layers > 1 ? fmt::format("{} of each of {} layers", axis.part, layers) : axis.name;
+      rows.push_back({name, std::to_string(axis.choices.size()), shortened(axis)});
     }
     std::string text =
         fmt::format("{} on {} ({} layers, heads of {}): {} axes, {} points\n\n{}", space_.name, model_.path,
@@ -72,11 +76,13 @@ class SpaceCommand : public Command {
   }
 
   static std::string shortened(const Axis& axis) {
-    std::vector<std::string> names;
-    for (const std::string& choice : axis.choices) names.push_back(choice.empty() ? "none" : choice);
-    const size_t more = names.size() > kShown ? names.size() - kShown : 0;
-    names.resize(names.size() - more);
-    return join(names, " ") + (more > 0 ? fmt::format(" and {} more", more) : "");
+    std::string line;
+    for (size_t i = 0; i < axis.choices.size(); ++i) {
+      const std::string name = axis.choices[i].empty() ? "none" : axis.choices[i];
+      if (line.size() + name.size() > kWidth) return line + fmt::format(" and {} more", axis.choices.size() - i);
+      line += (i > 0 ? " " : "") + name;
+    }
+    return line;
   }
 
   // "266", "10^36".
