@@ -115,7 +115,7 @@ class Builder {
   std::vector<std::string> windows() {
     std::vector<std::string> list;
     for (const std::string& window : lists_.windows) {
-      if (fits(window.empty() ? "no window" : window, parse_scheme(with_window("k8v8", window))))
+      if (fits(window.empty() ? "no window" : window, parse_scheme(with_window("k16v16", window))))
         add_once(list, window);
     }
     return list;
@@ -280,6 +280,7 @@ ModelSpace make_space(const SpaceOptions& options, const ModelShape& shape, cons
   result.space.describe = [maker](const Point& point) {
     return describe_point(point, maker->shape.layers, maker->shape.head_dim);
   };
+  check_space(result.space);
   return result;
 }
 
