@@ -47,7 +47,7 @@ class Case {
       : shape_(shape),
         first_(first),
         tokens_(tokens),
-        keys_(key.codec, key.group, shape.head_dim, shape.kv_heads, first + tokens),
+        keys_(key.codec, key.group, shape.head_dim, shape.kv_heads, first + tokens, Lanes::kTokens),
         values_(value.codec, value.group, shape.head_dim, shape.kv_heads, first + tokens) {
     Random random(static_cast<uint64_t>(first * 1000 + tokens));
     queries_ = normals(random, tokens * shape.heads * shape.head_dim);
@@ -207,12 +207,13 @@ TEST(PackContract, BytesAreTheReferences) {
       for (const int group : groups_of(shape.head_dim)) {
         for (const auto& [first, tokens] : {std::pair<int64_t, int64_t>{0, 1}, {3, 9}, {62, 5}, {64, 70}}) {
           Random random(static_cast<uint64_t>(group * 100 + tokens));
+          const Lanes lanes = random.below(2) == 0 ? Lanes::kTokens : Lanes::kChannels;
           const int64_t columns = int64_t{shape.kv_heads} * shape.head_dim;
           Matrix x(DType::kF32, tokens, columns, 96, wild(random, tokens * columns));
-          OwnedSide wanted(info.codec, group, shape.head_dim, shape.kv_heads, first + tokens);
+          OwnedSide wanted(info.codec, group, shape.head_dim, shape.kv_heads, first + tokens, lanes);
           reference().pack(x.view(shape.kv_heads), first, wanted.side);
           for (const auto& backend : tested()) {
-            OwnedSide packed(info.codec, group, shape.head_dim, shape.kv_heads, first + tokens);
+            OwnedSide packed(info.codec, group, shape.head_dim, shape.kv_heads, first + tokens, lanes);
             backend->pack(x.view(shape.kv_heads), first, packed.side);
             ASSERT_EQ(packed.bytes, wanted.bytes)
                 << fmt::format("{} {}g{}, head size {}, {} tokens from {}", backend->name(), info.name, group,

@@ -123,7 +123,8 @@ class GuardedScratch {
 // One side of one layer with its bytes, laid out as packed_side.h says; bytes not packed yet read as NaN.
 class OwnedSide {
  public:
-  OwnedSide(Codec codec, int group, int head_dim, int kv_heads, int64_t tokens) {
+  OwnedSide(Codec codec, int group, int head_dim, int kv_heads, int64_t tokens, Lanes lanes = Lanes::kChannels) {
+    side.lanes = lanes;
     side.codec = codec;
     side.head_dim = head_dim;
     side.kv_heads = kv_heads;

@@ -6,38 +6,31 @@
 namespace kvpareto {
 namespace {
 
-struct Fits {
-  f16* scales;
-  f16* minimums;
-};
-
-// Scales and minimums of a token's groups.
-Fits fits_of(const PackedSide& side, int64_t head, int64_t token) {
-  uint8_t* block = side.block(head, token);
-  const int64_t at = side.fit_index(token);
-  return {reinterpret_cast<f16*>(block + side.scales_offset) + at,
-          reinterpret_cast<f16*>(block + side.minimums_offset) + at};
+// Scale and minimum of one group of one token.
+f16& scale_of(const PackedSide& side, int64_t head, int64_t token, int g) {
+  return reinterpret_cast<f16*>(side.block(head, token) + side.scales_offset)[side.fit_index(token, g)];
+}
+f16& minimum_of(const PackedSide& side, int64_t head, int64_t token, int g) {
+  return reinterpret_cast<f16*>(side.block(head, token) + side.minimums_offset)[side.fit_index(token, g)];
 }
 
-uint8_t* codes_of(const PackedSide& side, int64_t head, int64_t token) {
-  return side.block(head, token) + static_cast<size_t>(token % side.block_tokens) * side.row_bytes;
+bf16* exact_row(const PackedSide& side, int64_t head, int64_t token) {
+  return reinterpret_cast<bf16*>(side.block(head, token)) + token % side.block_tokens * side.head_dim;
 }
 
-// Scale and minimum of one channel of one token, as numbers.
+// The same as numbers, of one channel.
 std::pair<float, float> fit_at(const PackedSide& side, int64_t head, int64_t token, int channel) {
   if (side.span == 0) return {to_float(side.whole->scale), to_float(side.whole->minimum)};
-  const Fits fits = fits_of(side, head, token);
-  const float scale = to_float(fits.scales[channel / side.group]);
+  const float scale = to_float(scale_of(side, head, token, channel / side.group));
   if (side.fit == Fit::kSymmetric) return {scale, symmetric_minimum(scale, side.levels())};
-  return {scale, to_float(fits.minimums[channel / side.group])};
+  return {scale, to_float(minimum_of(side, head, token, channel / side.group))};
 }
 
 // Rows [closing][head_dim] become codes of tokens [token, token + closing) of one head.
 void encode_rows(const PackedSide& side, int64_t head, int64_t token, const std::vector<float>& rows) {
   const int d = side.head_dim, tokens = side.closing();
   if (side.codec == Codec::kBf16) {
-    auto* out = reinterpret_cast<bf16*>(codes_of(side, head, token));
-    std::transform(rows.begin(), rows.end(), out, [](float x) { return to_bf16(x); });
+    std::transform(rows.begin(), rows.end(), exact_row(side, head, token), [](float x) { return to_bf16(x); });
     return;
   }
   for (int g = 0; side.span > 0 && g < side.groups(); ++g) {
@@ -46,21 +39,18 @@ void encode_rows(const PackedSide& side, int64_t head, int64_t token, const std:
       group.insert(group.end(), &rows[t * d + g * side.group], &rows[t * d + g * side.group] + side.group);
     const auto [low, high] = std::minmax_element(group.begin(), group.end());
     const GroupFit fit = fit_values(side.fit, group.data(), static_cast<int>(group.size()), *low, *high, side.levels());
-    const Fits fits = fits_of(side, head, token);
-    fits.scales[g] = fit.scale;
-    if (side.fit != Fit::kSymmetric) fits.minimums[g] = fit.minimum;
+    scale_of(side, head, token, g) = fit.scale;
+    if (side.fit != Fit::kSymmetric) minimum_of(side, head, token, g) = fit.minimum;
   }
   for (int t = 0; t < tokens; ++t) {
-    for (int c = 0; c < d; c += kChunk) {
-      uint8_t codes[kChunk];
-      for (int i = 0; i < kChunk; ++i) {
-        const auto [scale, minimum] = fit_at(side, head, token + t, c + i);
-        const float value = rows[static_cast<size_t>(t * d + c + i)];
-        codes[i] = encode_value(value, minimum, inverse_of(scale), side.levels());
-        if (side.span == 0 && is_outside(value, minimum, inverse_of(scale), side.levels())) ++*side.clamped;
-      }
-      pack_chunk(side.codec, codes,
-                 codes_of(side, head, token + t) + static_cast<size_t>(c / kChunk) * chunk_bytes(side.codec));
+    for (int c = 0; c < d; ++c) {
+      const auto [scale, minimum] = fit_at(side, head, token + t, c);
+      const float value = rows[static_cast<size_t>(t * d + c)];
+      const uint8_t code = encode_value(value, minimum, inverse_of(scale), side.levels());
+      if (side.span == 0 && is_outside(value, minimum, inverse_of(scale), side.levels())) ++*side.clamped;
+      const CodePlace place = side.code_place(token + t, c);
+      put_code(side.codec, side.block(head, token) + static_cast<size_t>(place.chunk) * chunk_bytes(side.codec),
+               place.at, code);
     }
   }
 }
@@ -117,16 +107,13 @@ void decode_row(const PackedSide& side, int64_t head, int64_t token, float* out)
   } else if (side.tail_rows > 0 && behind >= side.closed) {
     widen(side.tail_row(head, behind));
   } else if (side.codec == Codec::kBf16) {
-    widen(reinterpret_cast<const bf16*>(codes_of(side, head, behind)));
+    widen(exact_row(side, head, behind));
   } else {
-    for (int c = 0; c < d; c += kChunk) {
-      uint8_t codes[kChunk];
-      unpack_chunk(side.codec, codes_of(side, head, behind) + static_cast<size_t>(c / kChunk) * chunk_bytes(side.codec),
-                   codes);
-      for (int i = 0; i < kChunk; ++i) {
-        const auto [scale, minimum] = fit_at(side, head, behind, c + i);
-        out[c + i] = minimum + scale * static_cast<float>(codes[i]);
-      }
+    for (int c = 0; c < d; ++c) {
+      const auto [scale, minimum] = fit_at(side, head, behind, c);
+      const CodePlace place = side.code_place(behind, c);
+      const uint8_t* chunk = side.block(head, behind) + static_cast<size_t>(place.chunk) * chunk_bytes(side.codec);
+      out[c] = minimum + scale * static_cast<float>(code_at(side.codec, chunk, place.at));
     }
   }
   if (!side.before_rope) return;

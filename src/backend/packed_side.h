@@ -4,9 +4,9 @@
 // A sequence has up to three parts, oldest first:
 //   sinks    bf16 [kv_head][sinks][head_dim]
 //   packed   for every kv head a row of blocks, block_tokens tokens each:
-//              codes     [token][channel chunk]  row_bytes a token, see quant/codec.h; bf16 values where the codec is
-//              bf16 scales    f16 [span][group]       } absent for bf16; a symmetric fit has no minimums; with one
-//              scale for minimums  f16 [span][group]       } the whole layer they are in `whole`
+//              codes     in chunks of 32, see `lanes`; where the codec is bf16, values bf16 [token][channel]
+//              scales    f16 [group][token], or [span][group] for groups over tokens } absent for bf16 and where the
+//              minimums  f16, the same; a symmetric fit has none                     } whole layer has one, in `whole`
 //   tail     bf16 [kv_head][tail_rows][head_dim], a ring: token t behind the sinks in row t % tail_rows
 //
 // All three hold y = H x - offset: x rotated if `rotated`, less a vector for each head and channel. Attention over keys
@@ -28,16 +28,28 @@ inline constexpr int kFreezeTokens = 64;
 
 inline constexpr int kLargestHead = 1024;  // channels
 
+// How a chunk of codes is filled: kLanes by 2, so that attention multiplies 2 codes a lane and never sums over lanes.
+//   kTokens    16 tokens by 2 channels: chunks [token / 16][channel / 2], for keys
+//   kChannels  16 channels by 2 tokens: chunks [token / 2][channel / 16], for values
+enum class Lanes : uint8_t { kTokens, kChannels };
+inline constexpr int kLanes = kChunk / 2;
+
+struct CodePlace {
+  int64_t chunk;  // of its block
+  int at;         // in the chunk
+};
+
 struct PackedSide {
   uint8_t* data = nullptr;
   Codec codec = Codec::kBf16;
+  Lanes lanes = Lanes::kChannels;
   Fit fit = Fit::kRange;
   int head_dim = 0;
   int kv_heads = 0;
   int group = 0;  // channels that share scale and minimum: 1, or a multiple of kChunk
   int span = 1;   // consecutive tokens that share them; 0: all, in `whole`
   int block_tokens = kBlockTokens;
-  size_t row_bytes = 0;      // codes of one token of one head
+  size_t row_bytes = 0;      // of the codes of one token of one head
   size_t scales_offset = 0;  // bytes from the start of a block
   size_t minimums_offset = 0;
   size_t block_bytes = 0;
@@ -67,8 +79,17 @@ struct PackedSide {
     return data + static_cast<size_t>(head) * head_bytes + static_cast<size_t>(token / block_tokens) * block_bytes;
   }
   KVPARETO_INLINE int groups() const { return head_dim / group; }
-  // Of a token's scales and minimums in its block, the first.
-  KVPARETO_INLINE int64_t fit_index(int64_t token) const { return token % block_tokens / span * groups(); }
+  // Where among its block's scales and minimums a token's are.
+  KVPARETO_INLINE int64_t fit_index(int64_t token, int g) const {
+    const int64_t place = token % block_tokens;
+    return span == 1 ? int64_t{g} * block_tokens + place : place / span * groups() + g;
+  }
+  KVPARETO_INLINE CodePlace code_place(int64_t token, int channel) const {
+    const auto place = static_cast<int>(token % block_tokens);
+    if (lanes == Lanes::kTokens)
+      return {int64_t{place / kLanes} * (head_dim / 2) + channel / 2, place % kLanes * 2 + channel % 2};
+    return {int64_t{place / 2} * (head_dim / kLanes) + channel / kLanes, channel % kLanes * 2 + place % 2};
+  }
   KVPARETO_INLINE bf16* sink_row(int64_t head, int64_t token) const {
     return sink_rows + (head * sinks + token) * head_dim;
   }

@@ -55,6 +55,7 @@ KvCache::KvCache(Backend& backend, const KvScheme& scheme, const CacheShape& sha
                  sides.keys.offset == Offset::kMean,
                  sides.values.offset == Offset::kMean,
                  0};
+    placed.keys.lanes = Lanes::kTokens;
     next += side_bytes(scheme, sides.keys, shape);
     placed.values = place_side(scheme, sides.values, shape, next);
     next += side_bytes(scheme, sides.values, shape);

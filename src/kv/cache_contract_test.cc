@@ -134,6 +134,17 @@ class CacheContract : public testing::TestWithParam<std::tuple<std::string, std:
     return {backend, scheme_, kShape, biases};
   }
 
+  // Exact storage: scores up to 30 with errors of some 2^-24 each, values up to 10. Products of codes round queries,
+  // and the weights of a tile, to int16 steps of their largest: errors uniform in 2^-16 of it, 2^-16 / sqrt(3) as a
+  // standard deviation. Against 64 channels of keys (rms 3.5 about the middle of their group, queries up to 4) a score
+  // is off by 1.3e-4, against 64 tokens of such values a sum by 2.5e-4; both together 3e-4, and eight of these hold in
+  // every run. A single key left out moves results by 1e-2.
+  double arithmetic_error(int layer) const {
+    const LayerScheme& sides = scheme_.at(layer);
+    const bool codes = has_scale(sides.keys.codec) || has_scale(sides.values.codec);
+    return codes && backend_->name() != "reference" ? 2.4e-3 : 2e-4;
+  }
+
   std::unique_ptr<Backend> backend_ = make_backend(std::get<0>(GetParam()));
   KvScheme scheme_ = parse_scheme(std::get<1>(GetParam()));
   std::vector<float> bias_ = some_bias();
@@ -217,9 +228,8 @@ TEST_P(CacheContract, AttendReadsExactlyTheDecodedValues) {
                    tensor(out.data(), tokens, kHeads, kShape.head_dim),
                    tensor(scratch.as<float>(), static_cast<int64_t>(scratch.bytes() / sizeof(float))));
       const std::vector<double> wanted = plain_attention(cache, layer, asked, tokens);
-      // Scores up to 30 with errors of some 2^-24 each, values up to 10; a single key left out moves results by 1e-2.
-      for (size_t i = 0; i < out.size(); ++i)
-        ASSERT_NEAR(out[i], wanted[i], 2e-4) << tokens << " tokens, element " << i;
+      const double off = arithmetic_error(layer);
+      for (size_t i = 0; i < out.size(); ++i) ASSERT_NEAR(out[i], wanted[i], off) << tokens << " tokens, element " << i;
     }
   }
 }

@@ -3,14 +3,15 @@
 //
 // Integer codecs: value = minimum + scale * code, code in 0 .. 2^bits - 1, scale and minimum stored as f16. The paper
 // (arXiv 2512.01953) stores an integer zero point instead; the f16 minimum costs the same bytes and loses less
-// (docs/METHODS.md). How scale and minimum are found is a Fit. Codes stand in chunks of 32 values, 4 * bits bytes each:
+// (docs/METHODS.md). How scale and minimum are found is a Fit. Codes stand in chunks of 32, 4 * bits bytes each, so
+// that a shift and a mask give neighbours:
 //   int8  byte i is code i
 //   int4  byte j is code j | code j+16 << 4
-//   int2  little-endian 64-bit word, code i at bit 2i
-//   int3  the low two bits as int2, then a 32-bit word with the third bit of code i at bit i
+//   int2  byte j is code j | code j+8 << 2 | code j+16 << 4 | code j+24 << 6
+//   int3  the low two bits as int2, then a little-endian 32-bit word with the third bit of code i at bit i
 //
-// To add one: a row in kCodecs, a case in pack_chunk and unpack_chunk, and its vector form in
-// backend/cpu/packing-inl.h; the round-trip test and the backends' contract tests walk over the list.
+// To add one: a row in kCodecs, a case in put_code and code_at, and its vector form in backend/cpu/codes-inl.h; the
+// round-trip test and the backends' contract tests walk over the list.
 
 #include <array>
 #include <cstddef>
@@ -168,44 +169,27 @@ KVPARETO_INLINE GroupFit fit_values(Fit how, const float* x, int n, float low, f
   return how == Fit::kSquares ? fit_squares(x, n, low, high, levels) : fit_group(low, high, levels);
 }
 
-KVPARETO_INLINE void pack_chunk(Codec codec, const uint8_t* codes, uint8_t* out) {
+// Code `at` of a chunk; the others stay as they are.
+KVPARETO_INLINE void put_code(Codec codec, uint8_t* chunk, int at, uint8_t code) {
+  const auto put = [&](int byte, int bit, int mask, int bits) {
+    chunk[byte] = static_cast<uint8_t>((chunk[byte] & ~(mask << bit)) | bits << bit);
+  };
   if (codec == Codec::kInt8) {
-    __builtin_memcpy(out, codes, kChunk);
-    return;
+    chunk[at] = code;
+  } else if (codec == Codec::kInt4) {
+    put(at % 16, at / 16 * 4, 15, code);
+  } else {
+    put(at % 8, at / 8 * 2, 3, code & 3);
+    if (codec == Codec::kInt3) put(8 + at / 8, at % 8, 1, code >> 2);
   }
-  if (codec == Codec::kInt4) {
-    for (int j = 0; j < 16; ++j) out[j] = static_cast<uint8_t>(codes[j] | codes[j + 16] << 4);
-    return;
-  }
-  uint64_t low = 0;
-  uint32_t high = 0;
-  for (int i = 0; i < kChunk; ++i) {
-    low |= static_cast<uint64_t>(codes[i] & 3u) << (2 * i);
-    high |= static_cast<uint32_t>(codes[i] >> 2 & 1u) << i;
-  }
-  __builtin_memcpy(out, &low, 8);
-  if (codec == Codec::kInt3) __builtin_memcpy(out + 8, &high, 4);
 }
 
-KVPARETO_INLINE void unpack_chunk(Codec codec, const uint8_t* in, uint8_t* codes) {
-  if (codec == Codec::kInt8) {
-    __builtin_memcpy(codes, in, kChunk);
-    return;
-  }
-  if (codec == Codec::kInt4) {
-    for (int j = 0; j < 16; ++j) {
-      codes[j] = in[j] & 15u;
-      codes[j + 16] = in[j] >> 4;
-    }
-    return;
-  }
-  uint64_t low;
-  uint32_t high = 0;
-  __builtin_memcpy(&low, in, 8);
-  if (codec == Codec::kInt3) __builtin_memcpy(&high, in + 8, 4);
-  for (int i = 0; i < kChunk; ++i) {
-    codes[i] = static_cast<uint8_t>((low >> (2 * i) & 3u) | (high >> i & 1u) << 2);
-  }
+KVPARETO_INLINE uint8_t code_at(Codec codec, const uint8_t* chunk, int at) {
+  if (codec == Codec::kInt8) return chunk[at];
+  if (codec == Codec::kInt4) return chunk[at % 16] >> (at / 16 * 4) & 15;
+  const int low = chunk[at % 8] >> (at / 8 * 2) & 3;
+  if (codec == Codec::kInt2) return static_cast<uint8_t>(low);
+  return static_cast<uint8_t>(low | (chunk[8 + at / 8] >> (at % 8) & 1) << 2);
 }
 
 }  // namespace kvpareto

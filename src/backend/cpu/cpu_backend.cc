@@ -178,7 +178,8 @@ class CpuBackend : public Backend {
     parallel_for(queries.rows() * kv_heads * splits, [&](int64_t item) {
       const int64_t split = item % splits, head = item / splits % kv_heads, query = item / splits / kv_heads;
       const int64_t step = split_size(first + queries.rows()), end = first + query + 1;
-      kernels_.attend_split(job, head, query, std::min(split * step, end), std::min((split + 1) * step, end),
+      const int64_t from = split == 0 ? 0 : split * step + keys.sinks;
+      kernels_.attend_split(job, head, query, std::min(from, end), std::min((split + 1) * step + keys.sinks, end),
                             space + item * size, tiles + thread_number() * split_scratch(group, head_dim));
     });
     for (int64_t query = 0; query < queries.rows(); ++query) {
@@ -201,11 +202,13 @@ class CpuBackend : public Backend {
       int64_t closed = side.closed;
       close_due(side, head, first, closed);
     });
-    parallel_ranges(x.rows(), kRowsAThread, [&](int64_t begin, int64_t end) {
-      for (int64_t t = begin; t < end; ++t) {
+    // Tokens that share a chunk of codes stay with one thread.
+    const int64_t behind = first - side.sinks, skipped = ((behind % kLanes) + kLanes) % kLanes;
+    parallel_ranges(skipped + x.rows(), kLanes, [&](int64_t begin, int64_t end) {
+      for (int64_t t = std::max<int64_t>(begin - skipped, 0); t < end - skipped; ++t) {
         for (int64_t head = 0; head < x.shape[1]; ++head) {
           const float* row = x.row<float>(t) + head * x.shape[2];
-          const int64_t token = first + t - side.sinks;
+          const int64_t token = behind + t;
           if (token < 0) {
             kernels_.to_bf16(row, side.head_dim, side.sink_row(head, first + t));
           } else {

@@ -10,6 +10,7 @@
 #define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_SSE4)
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "backend/cpu/kernels.cc"
+#include <hwy/cache_control.h>
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 //
@@ -17,13 +18,19 @@
 
 #include "backend/cpu/rows-inl.h"
 //
+#include "backend/cpu/codes-inl.h"
+//
 #include "backend/cpu/packing-inl.h"
 //
 #include "backend/cpu/spans-inl.h"
 //
 #include "backend/cpu/decoding-inl.h"
 //
+#include "backend/cpu/products-inl.h"
+//
 #include "backend/cpu/attention-inl.h"
+//
+#include "backend/cpu/split_attention-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace kvpareto::HWY_NAMESPACE {

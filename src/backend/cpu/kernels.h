@@ -49,9 +49,13 @@ inline int64_t block_scratch(int group, int head_dim) {
 }
 // f32 elements of one partial result of attend_split: for each head of the group maximum, mass, weighted values.
 inline int64_t partial_size(int group, int head_dim) { return int64_t{group} * (head_dim + 2); }
-// f32 elements of scratch of one thread in attend_split: one tile, its scores, and queries turned for it.
+// Parts of a head with a scale of their own, at most.
+inline int64_t most_pieces(int64_t head_dim) { return head_dim / kChunk; }
+// f32 elements of scratch of one thread in attend_split: queries, a tile, its scores, and both as int16 with the scales
+// that they are multiplied with; the same for every instruction set.
 inline int64_t split_scratch(int group, int head_dim) {
-  return kTile * (int64_t{head_dim} + group) + int64_t{group} * head_dim;
+  const int64_t pieces = most_pieces(head_dim), d = head_dim;
+  return group * (3 * d + kTile + d / 2 + kTile / 2 + 3 * pieces + 3) + kTile * d + 2 * pieces * kTile + d + kTile;
 }
 
 // restore_values() of a row of weighted sums, then out[token, head] = row; row f32 [head_dim] is overwritten.
@@ -90,7 +94,8 @@ struct CpuKernels {
   void (*decode)(const PackedSide& side, int64_t head, int64_t token, int64_t count, float* out);
   // Queries [begin, begin + count) of one kv head's group against all their keys.
   void (*attend_block)(const AttendJob& job, int64_t kv_head, int64_t begin, int64_t count, float* scratch);
-  // One query token of one kv head's group against keys [from, to), to a partial result.
+  // One query token of one kv head's group against keys [from, to), to a partial result. `from` is 0 or a multiple of
+  // kTile behind the sinks.
   void (*attend_split)(const AttendJob& job, int64_t kv_head, int64_t query, int64_t from, int64_t to, float* partial,
                        float* scratch);
   // Joins `splits` partial results of one query token and kv head and writes job.out.

@@ -149,6 +149,7 @@ struct Layer {
     side.head_bytes = side.block_bytes * static_cast<size_t>((context + kBlockTokens - 1) / kBlockTokens);
     storage = backend().allocate(2 * kKvHeads * side.head_bytes, Purpose::kKv);
     keys = values = side;
+    keys.lanes = Lanes::kTokens;
     keys.data = storage.as<uint8_t>();
     values.data = keys.data + kKvHeads * side.head_bytes;
     std::vector<float> rows = normals(context * kKvHeads * kHeadDim);

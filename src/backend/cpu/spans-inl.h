@@ -37,14 +37,12 @@ HWY_INLINE void encode_chunk(const PackedSide& side, int64_t head, int64_t token
   HWY_ALIGN float inverse[kChunk];
   const float top = static_cast<float>(side.levels());
   for (int i = 0; i < kChunk; ++i) inverse[i] = inverse_of(fits.scale[i]);
-  uint8_t* out = side.block(head, token) + static_cast<size_t>(token % side.block_tokens) * side.row_bytes +
-                 static_cast<size_t>(c / kChunk) * chunk_bytes(side.codec);
-  for (int t = 0; t < side.span; ++t, out += side.row_bytes) {
+  for (int t = 0; t < side.span; ++t) {
     HWY_ALIGN uint8_t codes[kChunk];
     for (int i = 0; i < kChunk; ++i) {
       codes[i] = static_cast<uint8_t>(static_cast<int>(code_of(chunk.values[t][i], fits.minimum[i], inverse[i], top)));
     }
-    pack_chunk(side.codec, codes, out);
+    put_codes(side, side.block(head, token), token % side.block_tokens + t, c, kChunk, codes);
   }
 }
 
@@ -91,8 +89,8 @@ HWY_INLINE void encode_tile(const PackedSide& side, int64_t head, int64_t token,
 
 void encode_span(const PackedSide& side, int64_t head, int64_t token) {
   uint8_t* block = side.block(head, token);
-  auto* scales = reinterpret_cast<f16*>(block + side.scales_offset) + side.fit_index(token);
-  auto* minimums = reinterpret_cast<f16*>(block + side.minimums_offset) + side.fit_index(token);
+  auto* scales = reinterpret_cast<f16*>(block + side.scales_offset) + side.fit_index(token, 0);
+  auto* minimums = reinterpret_cast<f16*>(block + side.minimums_offset) + side.fit_index(token, 0);
   SpanChunk chunk;
   if (side.group == 1) {
     for (int c = 0; c < side.head_dim; c += kChunk) encode_channels(side, head, token, c, chunk, scales, minimums);
