@@ -33,9 +33,9 @@ void keep(T& value) {
   for (int64_t i = 0; i < kRounds; ++i) {
 #pragma GCC unroll 12
     for (int s = 0; s < kSums; ++s) sums[s] = _mm256_fmadd_ps(sums[s], factor, factor);
-    keep(factor);
+    __asm__ volatile("" : "+x"(factor));
   }
-  for (auto& sum : sums) keep(sum);
+  for (auto& sum : sums) __asm__ volatile("" : "+x"(sum));
 }
 
 [[gnu::target("avx512f")]] void multiply_avx512() {
