@@ -25,14 +25,16 @@ std::filesystem::path models_folder() {
 }
 
 Tokenizer make_tokenizer(const VocabularyData& data, const std::string& pre_tokenizer) {
-  return Tokenizer(Vocabulary{.model = data.model,
-                              .pre_tokenizer = pre_tokenizer,
-                              .tokens = data.tokens,
-                              .merges = data.merges,
-                              .token_types = data.token_types,
-                              .beginning = data.beginning,
-                              .end = data.end,
-                              .add_beginning = data.add_beginning});
+  Vocabulary vocabulary;
+  vocabulary.model = data.model;
+  vocabulary.pre_tokenizer = pre_tokenizer;
+  vocabulary.tokens = data.tokens;
+  vocabulary.merges = data.merges;
+  vocabulary.token_types = data.token_types;
+  vocabulary.beginning = data.beginning;
+  vocabulary.end = data.end;
+  vocabulary.add_beginning = data.adds_beginning.value_or(false);
+  return Tokenizer(std::move(vocabulary));
 }
 
 void expect_golden_ids(const Tokenizer& tokenizer, const json& cases) {

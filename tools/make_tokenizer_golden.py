@@ -116,6 +116,10 @@ def mixtures(count):
 
 ALL_TEXTS = TEXTS + list(mixtures(40))
 
+# The chat template of the tiny checkpoints.
+TINY_CHAT = ("{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n' }}"
+             "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}")
+
 CHATS = [
     [],
     [("user", "What is 2+2?")],
@@ -246,4 +250,5 @@ def main():
             print(f"{file} is not in {options.models}: model_{name}.json left as it is")
 
 
-main()
+if __name__ == "__main__":
+    main()

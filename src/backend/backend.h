@@ -57,7 +57,7 @@ class Backend {
   // --- operations
   // out f32 [tokens, columns]: rows of the table.
   virtual void embed(const Linear& table, std::span<const int32_t> tokens, Tensor out) = 0;
-  // out [tokens, n] (f32 or activation) = x / sqrt(mean(x^2) + epsilon) * weight (arXiv 1910.07467).
+  // out [tokens, n] (f32 or activation) = x / sqrt(mean(x^2) + epsilon) * weight (arXiv 1910.07467); out may be x.
   virtual void rms_norm(Tensor x, const float* weight, float epsilon, Tensor out) = 0;
   // out f32 [tokens, rows] = x [tokens, columns] W^T + bias; `accumulate` adds to what out holds.
   virtual void linear(const Linear& weight, Tensor x, Tensor out, bool accumulate, Tensor scratch) = 0;

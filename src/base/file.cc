@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <utility>
 
 #include "base/error.h"
 #include "base/mapped_file.h"
@@ -26,28 +27,39 @@ void require_writable(const std::string& path) {
   if (::access(folder.c_str(), W_OK) != 0) fail("{}: cannot write: {}", path, std::strerror(errno));
 }
 
-void write_file(const std::string& path, std::string_view contents) {
-  const std::string temporary = fmt::format("{}.{}.tmp", path, ::getpid());
-  const int fd = ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-  if (fd < 0) fail("{}: cannot write: {}", path, std::strerror(errno));
-  const auto give_up = [&] {
-    const int reason = errno;
-    ::close(fd);
-    ::unlink(temporary.c_str());
-    fail("{}: cannot write {} bytes: {}", path, contents.size(), std::strerror(reason));
-  };
-  for (size_t written = 0; written < contents.size();) {
-    const ssize_t n = ::write(fd, contents.data() + written, contents.size() - written);
+FileWriter::FileWriter(const std::string& path) : path_(path), temporary_(fmt::format("{}.{}.tmp", path, ::getpid())) {
+  descriptor_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+  if (descriptor_ < 0) fail("{}: cannot write: {}", path, std::strerror(errno));
+}
+
+FileWriter::~FileWriter() {
+  if (descriptor_ >= 0) ::close(descriptor_);
+  if (!temporary_.empty()) ::unlink(temporary_.c_str());
+}
+
+void FileWriter::give_up() const { fail("{}: cannot write: {}", path_, std::strerror(errno)); }
+
+void FileWriter::write(std::string_view piece) {
+  const size_t size = piece.size();
+  while (!piece.empty()) {
+    const ssize_t n = ::write(descriptor_, piece.data(), piece.size());
     if (n < 0 && errno == EINTR) continue;
-    if (n < 0) give_up();
-    written += static_cast<size_t>(n);
+    if (n < 0) fail("{}: cannot write {} bytes: {}", path_, size, std::strerror(errno));
+    piece.remove_prefix(static_cast<size_t>(n));
   }
-  if (::fsync(fd) != 0) give_up();
-  if (::close(fd) != 0 || std::rename(temporary.c_str(), path.c_str()) != 0) {
-    const int reason = errno;
-    ::unlink(temporary.c_str());
-    fail("{}: cannot write: {}", path, std::strerror(reason));
-  }
+}
+
+void FileWriter::finish() {
+  if (::fsync(descriptor_) != 0) give_up();
+  if (::close(std::exchange(descriptor_, -1)) != 0) give_up();
+  if (std::rename(temporary_.c_str(), path_.c_str()) != 0) give_up();
+  temporary_.clear();
+}
+
+void write_file(const std::string& path, std::string_view contents) {
+  FileWriter file(path);
+  file.write(contents);
+  file.finish();
 }
 
 }  // namespace kvpareto

@@ -6,6 +6,8 @@
 #include "base/error.h"
 #include "base/mapped_file.h"
 #include "checkpoint/formats/gguf.h"
+#include "checkpoint/formats/hf_folder.h"
+#include "checkpoint/formats/safetensors.h"
 
 namespace kvpareto {
 namespace {
@@ -32,23 +34,18 @@ constexpr Mistake kMistakes[] = {
     {"PK\x03\x04", "a zip archive or PyTorch file: convert the model to GGUF"},
 };
 
-bool is_safetensors(std::string_view beginning) {
-  // Eight bytes of the header's length, then the header, a JSON object.
-  return beginning.size() > 8 && beginning[8] == '{';
-}
-
 [[noreturn]] void refuse(const std::string& path, std::span<const uint8_t> bytes) {
   const std::string_view beginning(reinterpret_cast<const char*>(bytes.data()), std::min<size_t>(bytes.size(), 64));
   for (const Mistake& mistake : kMistakes) {
     if (beginning.starts_with(mistake.beginning)) fail("{}: {}", path, mistake.explanation);
   }
-  if (is_safetensors(beginning)) {
-    fail("{}: safetensors files cannot be read yet; wanted a GGUF v3 file: convert the model to GGUF", path);
+  if (is_safetensors(bytes)) {
+    fail("{}: a safetensors file: give the folder that it lies in, which has config.json and tokenizer.json", path);
   }
-  fail("{}: wanted a GGUF v3 model file, found something else", path);
+  fail("{}: wanted a GGUF v3 model file or a Hugging Face folder, found something else", path);
 }
 
-// A folder is how Hugging Face stores a model; often the GGUF file lies in it.
+// A folder that is no model itself; often a GGUF file lies in it.
 [[noreturn]] void refuse_folder(const std::string& path) {
   std::string nearest_file;
   std::error_code ignored;
@@ -57,7 +54,7 @@ bool is_safetensors(std::string_view beginning) {
     if (entry.path().extension() != ".gguf") continue;
     if (nearest_file.empty() || candidate < nearest_file) nearest_file = candidate;
   }
-  fail("{}: a folder; safetensors folders cannot be read yet, wanted a GGUF v3 file{}", path,
+  fail("{}: a folder without config.json; wanted a Hugging Face folder or a GGUF v3 file{}", path,
        nearest_file.empty() ? "" : fmt::format(", such as {} in it", nearest_file));
 }
 
@@ -65,7 +62,10 @@ bool is_safetensors(std::string_view beginning) {
 
 std::unique_ptr<Checkpoint> open_checkpoint(const std::string& path) {
   std::error_code ignored;
-  if (std::filesystem::is_directory(path, ignored)) refuse_folder(path);
+  if (std::filesystem::is_directory(path, ignored)) {
+    if (is_hf_folder(path)) return open_hf_folder(path);
+    refuse_folder(path);
+  }
   MappedFile file(path);
   for (const Format& format : kFormats) {
     if (format.recognises(file.bytes())) return format.open(std::move(file));

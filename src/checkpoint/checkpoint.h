@@ -31,16 +31,23 @@ struct TensorInfo {
   }
 };
 
-// What a tokenizer needs of a file; empty vectors where the file has none.
+// What a tokenizer needs of a file; empty where the file has none.
 struct VocabularyData {
-  std::string model;          // "gpt2" is byte-level BPE
+  std::string model;          // "gpt2" is byte-level BPE, "llama" SentencePiece's with scores
   std::string pre_tokenizer;  // "smollm", "qwen2", "llama-bpe", ...
   std::vector<std::string> tokens;
   std::vector<std::string> merges;   // "left right", best first
+  std::vector<float> scores;         // of "llama": the higher, the earlier merged
   std::vector<int32_t> token_types;  // 1 normal, 2 unknown, 3 control, 4 user defined, 5 unused, 6 byte
   std::optional<int32_t> beginning, end, padding, unknown;
-  bool add_beginning = false;
-  std::string chat_template;  // Jinja source; empty if none
+  std::optional<bool> adds_beginning;  // whether a text begins with `beginning`; empty: as the kind of tokenizer does
+  bool add_space = true;               // "llama": whether a space is put before a text
+  std::string chat_template;           // Jinja source; empty if none
+
+  // Of Hugging Face folders: tokenizer.json as it stands, instead of all above but the template; tokens by their text.
+  std::string tokenizer_json;
+  std::string beginning_text, end_text;
+  std::vector<int32_t> ends;  // tokens that end an answer
 };
 
 class Checkpoint {
@@ -67,8 +74,8 @@ class Checkpoint {
   virtual void release(const TensorInfo& info) const = 0;
 };
 
-// Opens a file by its contents. Throws Error (kFailure), one line: missing, a directory, no known format, truncated,
-// corrupt, or with tensor types this program cannot read.
+// Opens a file by its contents, or a Hugging Face folder. Throws Error (kFailure), one line: missing, no known format,
+// truncated, corrupt, or with tensor types this program cannot read.
 std::unique_ptr<Checkpoint> open_checkpoint(const std::string& path);
 
 }  // namespace kvpareto

@@ -146,7 +146,7 @@ TEST(TinyCheckpoints, TellTheirVocabulary) {
   EXPECT_EQ(data.end, 290);
   EXPECT_EQ(data.beginning, 288);
   EXPECT_EQ(data.unknown, std::nullopt);
-  EXPECT_FALSE(data.add_beginning);
+  EXPECT_EQ(data.adds_beginning, false);
   EXPECT_THAT(data.chat_template, HasSubstr("<|im_start|>"));
 }
 
@@ -198,7 +198,7 @@ TEST_F(Scratch, RefusesWhatIsNoModel) {
   EXPECT_THAT(refusal(write("empty.gguf", "")), HasSubstr("empty"));
   EXPECT_THAT(refusal(write("some.txt", "Once upon a time")), HasSubstr("wanted a GGUF v3"));
   EXPECT_THAT(refusal(write("one.gguf", "G")), HasSubstr("wanted a GGUF v3"));
-  EXPECT_THAT(refusal(write("model.safetensors", safetensors)), HasSubstr("safetensors"));
+  EXPECT_THAT(refusal(write("model.safetensors", safetensors)), HasSubstr("give the folder"));
   EXPECT_THAT(refusal(write("pointer.gguf", "version https://git-lfs.github.com/spec/v1\n")), HasSubstr("git lfs"));
   EXPECT_THAT(refusal(write("page.gguf", "<!DOCTYPE html><html>")), HasSubstr("web page"));
 }

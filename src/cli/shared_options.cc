@@ -18,7 +18,9 @@
 
 namespace kvpareto {
 
-void ModelOptions::declare(Options& options) { options.text("-m,--model", "FILE", path, "the model (GGUF)"); }
+void ModelOptions::declare(Options& options) {
+  options.text("-m,--model", "FILE", path, "the model: a GGUF file or a Hugging Face folder");
+}
 
 void ModelOptions::declare_machine(Options& options) {
   options.heading("Common options");
@@ -61,7 +63,8 @@ void KvOptions::declare(Options& options) {
       "-ctk,--cache-type-k", "TYPES", type_k,
       "precision of keys: bf16 int8 int4 int3 int2, with g32 for groups of 32 channels; f16 q8_0 q4_0 too [bf16]");
   options.list("-ctv,--cache-type-v", "TYPES", type_v, "precision of values [bf16]");
-  options.list("--kv", "SCHEMES", kv, "both at once, instead of -ctk and -ctv: k8v4, k4t32.pre.v4g32 (keys per channel before RoPE), "
+  options.list("--kv", "SCHEMES", kv,
+               "both at once, instead of -ctk and -ctv: k8v4, k4t32.pre.v4g32 (keys per channel before RoPE), "
                "k4v4g64,0-1:k8 (more bits in two layers), a name of the catalogue (kivi-4, best-5), or all of it");
 }
 
@@ -145,6 +148,12 @@ std::vector<Text> TextOptions::obtain(const LoadedModel& loaded, int tokens, Stu
 
 void check_context(int64_t context, const ModelShape& shape, const std::string& path) {
   if (context <= shape.context) return;
+  if (shape.context == shape.window) {
+    fail_usage(
+        "a context of {} tokens is longer than the attention window of {}, {} tokens, which is as far as this program "
+        "goes",
+        context, path, shape.window);
+  }
   fail_usage("a context of {} tokens is longer than the {} that {} was trained for", context, shape.context, path);
 }
 

@@ -41,7 +41,7 @@ struct Filled {
     std::vector<float> values(static_cast<size_t>(rows * columns)), turns(static_cast<size_t>(rows * kShape.head_dim));
     for (float& x : values) x = static_cast<float>(random.normal());
     for (int64_t first = 0; first < kDepth; first += rows) {
-      fill_turns(kShape.rope_base, kShape.head_dim / 2, first, 1, rows, turns.data());
+      fill_turns(kShape.rope, kShape.head_dim / 2, first, 1, rows, turns.data());
       for (int layer = 0; layer < kShape.layers; ++layer) {
         std::vector<float> keys = values, other = values;
         const auto begin = std::chrono::steady_clock::now();

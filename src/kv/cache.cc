@@ -5,7 +5,6 @@
 #include <cstring>
 
 #include "base/error.h"
-#include "kv/rope.h"
 
 namespace kvpareto {
 namespace {
@@ -45,8 +44,10 @@ KvCache::KvCache(Backend& backend, const KvScheme& scheme, const CacheShape& sha
     const int64_t half = shape.head_dim / 2, blocks = (shape.context + kBlockTokens - 1) / kBlockTokens;
     turns = reinterpret_cast<float*>(next);
     next += turns_bytes(scheme, shape);
-    fill_turns(shape.rope_base, half, 0, 1, kBlockTokens, turns);
-    fill_turns(shape.rope_base, half, 0, kBlockTokens, blocks, turns + kBlockTokens * shape.head_dim);
+    fill_turns(shape.rope, half, 0, 1, kBlockTokens, turns);
+    Rope of_blocks = shape.rope;
+    of_blocks.magnitude = 1;  // a key is turned by both tables, and has its magnitude from the first
+    fill_turns(of_blocks, half, 0, kBlockTokens, blocks, turns + kBlockTokens * shape.head_dim);
   }
   for (int layer = 0; layer < shape.layers; ++layer) {
     const LayerScheme& sides = scheme.at(layer);

@@ -73,7 +73,7 @@ std::vector<float> copied(const Tensor& rows) {
 // Turns of positions [begin, begin + count); without RoPE those of position 0, which leave keys as they are.
 std::vector<float> turns_of(int64_t begin, int64_t count, bool rope) {
   std::vector<float> turns(static_cast<size_t>(std::max<int64_t>(count, 1) * kShape.head_dim));
-  fill_turns(kShape.rope_base, kShape.head_dim / 2, rope ? begin : 0, rope ? 1 : 0, count, turns.data());
+  fill_turns(kShape.rope, kShape.head_dim / 2, rope ? begin : 0, rope ? 1 : 0, count, turns.data());
   return turns;
 }
 

@@ -5,6 +5,7 @@
 #include <cstddef>
 
 #include "backend/packed_side.h"
+#include "kv/rope.h"
 #include "kv/scheme.h"
 
 namespace kvpareto {
@@ -16,7 +17,7 @@ struct CacheShape {
   int head_dim = 0;
   int context = 0;  // tokens; packed parts are rounded up to whole blocks
   int step = 1;     // tokens of the longest append; matters where tokens in flight stay exact
-  double rope_base = 10000;
+  Rope rope = {};
 };
 
 // One side of one layer with its parts from `data` on; null gives the sizes alone.

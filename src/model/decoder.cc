@@ -6,12 +6,34 @@
 namespace kvpareto {
 namespace {
 
+// x f32 [tokens, heads, head_dim] in place, every head for itself. The backend takes rows: the heads of a token or the
+// tokens of a head, whichever makes fewer calls.
+void normalize_heads(Backend& backend, Tensor x, const float* weight, float epsilon) {
+  const int64_t heads = x.shape[1], d = x.shape[2];
+  if (x.rows() < heads) {
+    for (int64_t t = 0; t < x.rows(); ++t) {
+      const Tensor rows = tensor(x.row<float>(t), heads, d);
+      backend.rms_norm(rows, weight, epsilon, rows);
+    }
+    return;
+  }
+  for (int64_t h = 0; h < heads; ++h) {
+    const Tensor rows = x.columns_as(h * d, 1, d);
+    backend.rms_norm(rows, weight, epsilon, rows);
+  }
+}
+
 void attention(const Model& model, int layer, std::span<const Stretch> stretches, const Workspace& work) {
   const ModelShape& shape = model.shape;
   const int64_t d = shape.head_dim;
   const Tensor queries = work.qkv.columns_as(0, shape.heads, d);
-  model.backend->rope(queries, work.turns.as<float>());
   const Tensor keys = work.qkv.columns_as(shape.heads * d, shape.kv_heads, d);
+  if (shape.query_key_norm) {
+    const LayerWeights& weights = model.layers[static_cast<size_t>(layer)];
+    normalize_heads(*model.backend, queries, weights.query_norm.as<float>(), shape.norm_epsilon);
+    normalize_heads(*model.backend, keys, weights.key_norm.as<float>(), shape.norm_epsilon);
+  }
+  model.backend->rope(queries, work.turns.as<float>());
   const Tensor values = work.qkv.columns_as((shape.heads + shape.kv_heads) * d, shape.kv_heads, d);
   int64_t row = 0;
   for (const Stretch& stretch : stretches) {
@@ -49,7 +71,8 @@ Plan plan(const ModelShape& shape, const Backend& backend, int tokens, int conte
                                                   {2 * int64_t{shape.feed_forward}, shape.hidden},
                                                   {shape.hidden, shape.feed_forward},
                                                   {shape.vocabulary, shape.hidden}};
-  for (const auto& [rows, columns] : products) scratch = std::max(scratch, backend.linear_scratch_bytes(tokens, rows, columns));
+  for (const auto& [rows, columns] : products)
+    scratch = std::max(scratch, backend.linear_scratch_bytes(tokens, rows, columns));
 
   size_t end = 0;
   const auto place = [&](int64_t columns, size_t element) {
@@ -101,7 +124,7 @@ void decode_step(const Model& model, std::span<const int32_t> tokens, std::span<
   backend.embed(*model.embedding, tokens, work.residual);
   int64_t row = 0;
   for (const Stretch& stretch : stretches) {
-    fill_turns(model.shape.rope_base, model.shape.head_dim / 2, stretch.cache->tokens(), 1, stretch.tokens,
+    fill_turns(model.shape.rope, model.shape.head_dim / 2, stretch.cache->tokens(), 1, stretch.tokens,
                work.turns.row<float>(row));
     row += stretch.tokens;
   }
@@ -120,7 +143,8 @@ void decode_step(const Model& model, std::span<const int32_t> tokens, std::span<
 
 Tensor final_hidden(const Model& model, const Workspace& workspace, int64_t begin, int64_t rows) {
   const Tensor hidden = workspace.normed.slice(0, rows);
-  model.backend->rms_norm(workspace.residual.slice(begin, rows), model.final_norm.as<float>(), model.shape.norm_epsilon, hidden);
+  model.backend->rms_norm(workspace.residual.slice(begin, rows), model.final_norm.as<float>(), model.shape.norm_epsilon,
+                          hidden);
   return hidden;
 }
 

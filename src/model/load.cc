@@ -20,7 +20,11 @@ int64_t stored_row(int64_t r, int head_dim, bool interleaved) {
 class Loader {
  public:
   Loader(const Checkpoint& file, Backend& backend, const ModelShape& shape, const LoadProgress& progress)
-      : file_(file), backend_(backend), shape_(shape), family_(find_family(shape.family, file.path())), progress_(progress) {}
+      : file_(file),
+        backend_(backend),
+        shape_(shape),
+        family_(find_family(shape.family, file.path())),
+        progress_(progress) {}
 
   Buffer vector(const std::string& name) {
     const std::vector<float> values = floats(name);
@@ -64,7 +68,8 @@ class Loader {
 
  private:
   bool rotated(const std::string& name) const {
-    return family_.interleaved_rows && (name.find("attn_q") != std::string::npos || name.find("attn_k") != std::string::npos);
+    return family_.interleaved_in_gguf && file_.format().starts_with("GGUF") &&
+           (name.find("attn_q") != std::string::npos || name.find("attn_k") != std::string::npos);
   }
 
   void read_rows(const TensorInfo& info, int64_t begin, int64_t count, float* out) const {
@@ -124,6 +129,10 @@ Model load_model(const Checkpoint& checkpoint, Backend& backend, const LoadProgr
     LayerWeights& weights = model.layers.emplace_back();
     weights.attention_norm = loader.vector(block + "attn_norm.weight");
     weights.feed_forward_norm = loader.vector(block + "ffn_norm.weight");
+    if (model.shape.query_key_norm) {
+      weights.query_norm = loader.vector(block + "attn_q_norm.weight");
+      weights.key_norm = loader.vector(block + "attn_k_norm.weight");
+    }
     weights.qkv = loader.stacked({block + "attn_q", block + "attn_k", block + "attn_v"});
     weights.output = loader.stacked({block + "attn_output"});
     weights.gate_up = loader.stacked({block + "ffn_gate", block + "ffn_up"});
@@ -144,26 +153,14 @@ std::vector<KvBias> kv_biases(const Model& model) {
 
 size_t weights_bytes(const ModelShape& shape, const Backend& backend) {
   const size_t norm = Backend::padded(static_cast<size_t>(shape.hidden) * sizeof(float));
-  const size_t layer = 2 * norm + backend.linear_bytes(shape.qkv_rows(), shape.hidden, shape.qkv_bias) +
+  const size_t head_norm = Backend::padded(static_cast<size_t>(shape.head_dim) * sizeof(float));
+  const size_t layer = 2 * norm + (shape.query_key_norm ? 2 * head_norm : 0) +
+                       backend.linear_bytes(shape.qkv_rows(), shape.hidden, shape.qkv_bias) +
                        backend.linear_bytes(shape.hidden, shape.heads * shape.head_dim, false) +
                        backend.linear_bytes(2 * int64_t{shape.feed_forward}, shape.hidden, false) +
                        backend.linear_bytes(shape.hidden, shape.feed_forward, false);
   const size_t table = backend.linear_bytes(shape.vocabulary, shape.hidden, false);
   return norm + table * (shape.tied ? 1 : 2) + layer * static_cast<size_t>(shape.layers);
-}
-
-Tokenizer load_tokenizer(const Checkpoint& checkpoint) {
-  VocabularyData data = checkpoint.vocabulary();
-  Vocabulary vocabulary;
-  vocabulary.model = std::move(data.model);
-  vocabulary.pre_tokenizer = std::move(data.pre_tokenizer);
-  vocabulary.tokens = std::move(data.tokens);
-  vocabulary.merges = std::move(data.merges);
-  vocabulary.token_types = std::move(data.token_types);
-  vocabulary.beginning = data.beginning;
-  vocabulary.end = data.end;
-  vocabulary.add_beginning = data.add_beginning;
-  return Tokenizer(std::move(vocabulary));
 }
 
 }  // namespace kvpareto

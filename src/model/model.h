@@ -15,6 +15,7 @@ namespace kvpareto {
 
 struct LayerWeights {
   Buffer attention_norm, feed_forward_norm;  // f32 [hidden]
+  Buffer query_norm, key_norm;               // f32 [head_dim]; without bytes where the family has none
   std::unique_ptr<Linear> qkv;               // [qkv_rows, hidden]: queries, keys, values one after another
   std::unique_ptr<Linear> output;            // [hidden, heads * head_dim]
   std::unique_ptr<Linear> gate_up;           // [2 * feed_forward, hidden]: gate first
@@ -25,8 +26,8 @@ struct LayerWeights {
 struct Model {
   Backend* backend = nullptr;
   ModelShape shape;
-  std::string file;        // name without folders
-  std::string stored_as;   // "Q4_1, Q8_0, F32": what the file held
+  std::string file;       // name without folders
+  std::string stored_as;  // "Q4_1, Q8_0, F32": what the file held
   uint64_t fingerprint = 0;
   std::unique_ptr<Linear> embedding;  // [vocabulary, hidden]
   std::unique_ptr<Linear> head;       // [vocabulary, hidden]; null if tied
@@ -70,12 +71,13 @@ struct Stretch {
   int64_t tokens;
 };
 
-// One step of the decoder over `tokens`, stretch by stretch, which are appended to their caches. Leaves the residual stream,
-// before the final norm, in workspace.residual.
+// One step of the decoder over `tokens`, stretch by stretch, which are appended to their caches. Leaves the residual
+// stream, before the final norm, in workspace.residual.
 void decode_step(const Model& model, std::span<const int32_t> tokens, std::span<const Stretch> stretches,
                  const Workspace& workspace);
 
-// Rows [begin, begin + rows) of the residual after the final norm: a view of workspace.normed, activation [rows, hidden].
+// Rows [begin, begin + rows) of the residual after the final norm: a view of workspace.normed, activation [rows,
+// hidden].
 Tensor final_hidden(const Model& model, const Workspace& workspace, int64_t begin, int64_t rows);
 // logits f32 [rows, vocabulary] of hidden states as final_hidden() gives them.
 void compute_logits(const Model& model, Tensor hidden, const Workspace& workspace, Tensor logits);

@@ -3,15 +3,19 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <set>
 
 #include "base/error.h"
 #include "base/text.h"
 #include "model/family.h"
+#include "model/rope_scaling.h"
 
 namespace kvpareto {
 namespace {
 
-constexpr std::array<const Family*, 2> kFamilies = {&kLlama, &kQwen2};
+constexpr std::array<const Family*, 4> kFamilies = {&kLlama, &kMistral, &kQwen2, &kQwen3};
+
+constexpr double kMostContext = 1 << 27;  // tokens
 
 class Reader {
  public:
@@ -33,13 +37,22 @@ class Reader {
   }
 
   // Demands a tensor [rows, columns], or [columns] if rows is 0.
-  void demand(const std::string& name, int64_t rows, int64_t columns) const {
+  void demand(const std::string& name, int64_t rows, int64_t columns) {
     const TensorInfo* info = file_.find(name);
+    demanded_.insert(name);
     if (info == nullptr) fail("{}: tensor {} is missing", file_.path(), name);
     const std::vector<int64_t> wanted = rows > 0 ? std::vector{rows, columns} : std::vector{columns};
     if (info->shape == wanted) return;
     fail("{}: tensor {} should have shape [{}] by the metadata, found [{}]", file_.path(), name,
          fmt::join(wanted, ", "), fmt::join(info->shape, ", "));
+  }
+
+  // A tensor that nobody demanded.
+  void refuse_others(std::string_view family) const {
+    for (const TensorInfo& info : file_.tensors()) {
+      if (demanded_.contains(info.name) || info.name == "rope_freqs.weight") continue;
+      fail("{}: tensor {} is not part of the architecture {} as supported here", file_.path(), info.name, family);
+    }
   }
 
  private:
@@ -48,9 +61,12 @@ class Reader {
     fail("{}: metadata {} should be a whole number from 1 to {}, found {}", file_.path(), key, highest, value);
   }
   const Checkpoint& file_;
+  std::set<std::string, std::less<>> demanded_;
 };
 
-void demand_tensors(const Reader& reader, const ModelShape& shape) {
+// Throws unless the file has all tensors of the model, in the right shapes, and none beside them: one that is left out
+// would change the model.
+void check_tensors(Reader& reader, const ModelShape& shape) {
   const int query_rows = shape.heads * shape.head_dim, key_rows = shape.kv_heads * shape.head_dim;
   reader.demand("token_embd.weight", shape.vocabulary, shape.hidden);
   reader.demand("output_norm.weight", 0, shape.hidden);
@@ -66,22 +82,16 @@ void demand_tensors(const Reader& reader, const ModelShape& shape) {
     reader.demand(block + "ffn_gate.weight", shape.feed_forward, shape.hidden);
     reader.demand(block + "ffn_up.weight", shape.feed_forward, shape.hidden);
     reader.demand(block + "ffn_down.weight", shape.hidden, shape.feed_forward);
+    if (shape.query_key_norm) {
+      reader.demand(block + "attn_q_norm.weight", 0, shape.head_dim);
+      reader.demand(block + "attn_k_norm.weight", 0, shape.head_dim);
+    }
     if (!shape.qkv_bias) continue;
     reader.demand(block + "attn_q.bias", 0, query_rows);
     reader.demand(block + "attn_k.bias", 0, key_rows);
     reader.demand(block + "attn_v.bias", 0, key_rows);
   }
-}
-
-// A bias that the family does not have: ignoring it would change the model, and weights_bytes() does not count it.
-void refuse_other_biases(const Checkpoint& file, const ModelShape& shape) {
-  for (const TensorInfo& info : file.tensors()) {
-    const std::string_view name = info.name;
-    const bool expected = shape.qkv_bias && (name.ends_with("attn_q.bias") || name.ends_with("attn_k.bias") ||
-                                             name.ends_with("attn_v.bias"));
-    if (!name.ends_with(".bias") || expected) continue;
-    fail("{}: tensor {} is not part of the architecture {} as supported here", file.path(), name, shape.family);
-  }
+  reader.refuse_others(shape.family);
 }
 
 // Vectors of the kernels; every model of these families keeps to them.
@@ -103,7 +113,7 @@ const Family& find_family(std::string_view architecture, const std::string& path
 
 ModelShape read_shape(const Checkpoint& checkpoint) {
   const Family& family = find_family(checkpoint.architecture(), checkpoint.path());
-  const Reader reader(checkpoint);
+  Reader reader(checkpoint);
   const TensorInfo* embedding = checkpoint.find("token_embd.weight");
   if (embedding == nullptr || embedding->shape.size() != 2) fail("{}: no token embedding matrix", checkpoint.path());
 
@@ -116,10 +126,16 @@ ModelShape read_shape(const Checkpoint& checkpoint) {
   shape.head_dim = reader.size_or("attention.key_length", shape.hidden / static_cast<double>(shape.heads), 1024);
   shape.feed_forward = reader.size("feed_forward_length", 1 << 20);
   shape.vocabulary = static_cast<int>(std::min<int64_t>(embedding->rows(), 1 << 24));
-  shape.context = reader.size("context_length", 1 << 27);
-  shape.rope_base = reader.positive_or("rope.freq_base", 10000);
+  shape.context =
+      static_cast<int>(std::min(scaled_context(checkpoint, reader.size("context_length", kMostContext)), kMostContext));
+  if (const double window = checkpoint.number("attention.sliding_window").value_or(0); window != 0) {
+    shape.window = reader.size("attention.sliding_window", kMostContext);
+    // Within the window attention is plain; beyond it there is none here, so a longer context is refused.
+    shape.context = std::min(shape.context, shape.window);
+  }
   shape.norm_epsilon = static_cast<float>(reader.positive_or("attention.layer_norm_rms_epsilon", 1e-5));
   shape.qkv_bias = family.qkv_bias;
+  shape.query_key_norm = family.query_key_norm;
   shape.tied = checkpoint.find("output.weight") == nullptr;
 
   const std::string& path = checkpoint.path();
@@ -131,14 +147,11 @@ ModelShape read_shape(const Checkpoint& checkpoint) {
   if (reader.size_or("rope.dimension_count", shape.head_dim, 1024) != shape.head_dim) {
     fail("{}: rotation of a part of each head is not supported", path);
   }
-  const std::string scaling = checkpoint.text("rope.scaling.type").value_or("none");
-  if (scaling != "none" && !scaling.empty()) fail("{}: RoPE scaling '{}' is not supported yet", path, scaling);
-  if (checkpoint.find("rope_freqs.weight") != nullptr) fail("{}: RoPE frequency factors are not supported yet", path);
   demand_multiple(checkpoint, "head size", shape.head_dim, kChunk);
   demand_multiple(checkpoint, "hidden size", shape.hidden, 16);
   demand_multiple(checkpoint, "feed-forward size", shape.feed_forward, 16);
-  demand_tensors(reader, shape);
-  refuse_other_biases(checkpoint, shape);
+  shape.rope = read_rope(checkpoint, shape.head_dim);
+  check_tensors(reader, shape);
   return shape;
 }
 

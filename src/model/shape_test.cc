@@ -25,7 +25,7 @@ TEST(ReadShape, OfTheTinyFiles) {
   EXPECT_EQ(llama.feed_forward, 256);
   EXPECT_EQ(llama.context, 512);
   EXPECT_EQ(llama.vocabulary, 3 + 256 + 32);
-  EXPECT_EQ(llama.rope_base, 10000);
+  EXPECT_EQ(llama.rope.base, 10000);
   EXPECT_FLOAT_EQ(llama.norm_epsilon, 1e-6f);
   EXPECT_FALSE(llama.qkv_bias);
   EXPECT_TRUE(llama.tied);
@@ -40,7 +40,7 @@ TEST(ReadShape, OfTheTinyFiles) {
   EXPECT_EQ(qwen2.family, "qwen2");
   EXPECT_TRUE(qwen2.qkv_bias);
   EXPECT_FALSE(qwen2.tied);
-  EXPECT_EQ(qwen2.rope_base, 1000000);
+  EXPECT_EQ(qwen2.rope.base, 1000000);
 }
 
 TEST(ReadShape, PredictsTheWeightsThatAreThenHeld) {
@@ -140,7 +140,7 @@ TEST(ReadShape, DefaultsOfWhatAFileMayLeaveOut) {
   const ModelShape shape = read_shape(file);
   EXPECT_EQ(shape.kv_heads, 4);
   EXPECT_EQ(shape.head_dim, 32);
-  EXPECT_EQ(shape.rope_base, 10000);
+  EXPECT_EQ(shape.rope.base, 10000);
   EXPECT_FLOAT_EQ(shape.norm_epsilon, 1e-5f);
   EXPECT_EQ(shape.vocabulary, 50);
 }
@@ -150,7 +150,7 @@ TEST(ReadShape, UnknownArchitectureListsTheKnownOnes) {
   file.architecture_ = "mamba";
   const std::string message = refusal(file);
   EXPECT_THAT(message, HasSubstr("'mamba'"));
-  EXPECT_THAT(message, HasSubstr("llama, qwen2"));
+  EXPECT_THAT(message, HasSubstr("llama, mistral, qwen2, qwen3"));
 }
 
 TEST(ReadShape, MissingMetadataIsNamed) {
@@ -212,11 +212,12 @@ TEST(ReadShape, SizesThatDoNotFitTogether) {
   forty_eight.numbers_["attention.key_length"] = forty_eight.numbers_["attention.value_length"] = 48;
   EXPECT_THAT(refusal(forty_eight), HasSubstr("head size 48 is not a multiple of 32"));
   FakeCheckpoint scaled;
-  scaled.texts_["rope.scaling.type"] = "yarn";
-  EXPECT_THAT(refusal(scaled), HasSubstr("RoPE scaling 'yarn'"));
+  scaled.texts_["rope.scaling.type"] = "longrope";
+  EXPECT_THAT(refusal(scaled),
+              HasSubstr("RoPE scaling 'longrope' is not supported; supported: none, linear, llama3, yarn"));
   FakeCheckpoint factors;
-  factors.put("rope_freqs.weight", {16});
-  EXPECT_THAT(refusal(factors), HasSubstr("RoPE frequency factors"));
+  factors.put("rope_freqs.weight", {17});
+  EXPECT_THAT(refusal(factors), HasSubstr("rope_freqs.weight should have shape [16] by the metadata, found [17]"));
 }
 
 TEST(ReadShape, AbsurdSizesAreRefused) {

@@ -27,11 +27,15 @@ constexpr const char* kGpt2 =
   "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|" digits "| ?[^" SPACE "\\p{L}\\p{N}]+[\\r\\n]*|" SPACE \
   "*[\\r\\n]+|" SPACE "+(?!" VISIBLE ")|" SPACE "+"
 
-const std::vector<PreTokenizer>& pre_tokenizers() {
-  static const std::vector<PreTokenizer> table = {
-      {.name = "smollm", .patterns = {"\\p{N}", kGpt2}},
-      {.name = "qwen2", .patterns = {WORDS_WITH_DIGITS("\\p{N}")}, .compose = true},
-      {.name = "llama-bpe", .patterns = {WORDS_WITH_DIGITS("\\p{N}{1,3}")}, .whole_words = true},
+struct NamedRules {
+  std::string_view name;
+  TextRules rules;
+};
+const std::vector<NamedRules>& named_rules() {
+  static const std::vector<NamedRules> table = {
+      {"smollm", {.patterns = {"\\p{N}", kGpt2}}},
+      {"qwen2", {.compose = true, .patterns = {WORDS_WITH_DIGITS("\\p{N}")}}},
+      {"llama-bpe", {.patterns = {WORDS_WITH_DIGITS("\\p{N}{1,3}")}, .whole_words = true}},
   };
   return table;
 }
@@ -46,12 +50,12 @@ using Code = std::unique_ptr<pcre2_code, FreeCode>;
 using Match = std::unique_ptr<pcre2_match_data, FreeMatch>;
 using Words = std::vector<std::string_view>;
 
-Code compile(const char* pattern) {
+Code compile(const std::string& pattern) {
   int error = 0;
   PCRE2_SIZE offset = 0;
-  Code code(
-      pcre2_compile(reinterpret_cast<PCRE2_SPTR>(pattern), PCRE2_ZERO_TERMINATED, PCRE2_UTF, &error, &offset, nullptr));
-  if (!code) fail("this build's PCRE2 does not accept the pattern '{}' (error {} at {})", pattern, error, offset);
+  Code code(pcre2_compile(reinterpret_cast<PCRE2_SPTR>(pattern.data()), pattern.size(), PCRE2_UTF | PCRE2_UCP, &error,
+                          &offset, nullptr));
+  if (!code) fail("PCRE2 does not accept the pattern '{}' (error {} at {})", shown(pattern), error, offset);
   // A system that forbids executable memory leaves the interpreter: slower, same words.
   pcre2_jit_compile(code.get(), PCRE2_JIT_COMPLETE);
   return code;
@@ -78,23 +82,52 @@ void split_valid(const pcre2_code* code, pcre2_match_data* match, std::string_vi
 
 }  // namespace
 
-const PreTokenizer& find_pre_tokenizer(std::string_view name) {
-  const auto& table = pre_tokenizers();
-  const auto found =
-      std::find_if(table.begin(), table.end(), [&](const PreTokenizer& row) { return row.name == name; });
-  if (found != table.end()) return *found;
+const TextRules& find_pre_tokenizer(std::string_view name) {
   std::vector<std::string> known;
-  for (const PreTokenizer& row : table) known.emplace_back(row.name);
+  for (const NamedRules& row : named_rules()) {
+    if (row.name == name) return row.rules;
+    known.emplace_back(row.name);
+  }
   fail("pre-tokenizer '{}' is not supported; known are {} (nearest: {})", shown(name), join(known, ", "),
        nearest(name.substr(0, 100), known));
+}
+
+std::string_view gpt2_pattern() { return kGpt2; }
+
+std::string pcre2_pattern(std::string_view oniguruma) {
+  std::string pattern;
+  for (size_t i = 0; i < oniguruma.size(); ++i) {
+    const std::string_view pair = oniguruma.substr(i, 2);
+    if (pair == "\\s") {
+      pattern += SPACE;
+    } else if (pair == "\\S") {
+      pattern += VISIBLE;
+    } else {
+      pattern += pair[0] == '\\' ? pair : pair.substr(0, 1);
+    }
+    if (pair[0] == '\\') ++i;
+  }
+  return pattern;
+}
+
+std::string prepared(const TextRules& rules, std::string_view text, bool first) {
+  std::string out = rules.compose ? compose(text) : std::string(text);
+  if (rules.space.empty()) return out;
+  std::string spaced;
+  spaced.reserve(out.size() + rules.space.size());
+  for (const char c : out) c == ' ' ? void(spaced += rules.space) : spaced.push_back(c);
+  const bool there = spaced.starts_with(rules.space);
+  const bool wanted = rules.prefix == Prefix::kEveryPiece || (rules.prefix == Prefix::kFirst && first && !there) ||
+                      (rules.prefix == Prefix::kUnlessThere && !there);
+  return wanted && !spaced.empty() ? rules.space + spaced : spaced;
 }
 
 struct Splitter::Parts {
   std::vector<Code> codes;
 };
 
-Splitter::Splitter(const PreTokenizer& pre_tokenizer) : parts_(std::make_unique<Parts>()) {
-  for (const char* pattern : pre_tokenizer.patterns) parts_->codes.push_back(compile(pattern));
+Splitter::Splitter(const TextRules& rules) : parts_(std::make_unique<Parts>()) {
+  for (const std::string& pattern : rules.patterns) parts_->codes.push_back(compile(pattern));
 }
 Splitter::~Splitter() = default;
 Splitter::Splitter(Splitter&&) noexcept = default;

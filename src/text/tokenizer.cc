@@ -3,12 +3,11 @@
 #include <algorithm>
 #include <array>
 #include <limits>
-#include <unordered_map>
 
 #include "base/error.h"
 #include "text/byte_alphabet.h"
-#include "text/merges.h"
-#include "text/pre_tokenizers.h"
+#include "text/merge_list.h"
+#include "text/piece_alphabet.h"
 #include "text/special_tokens.h"
 #include "text/unicode.h"
 
@@ -21,12 +20,13 @@ enum TokenType : int32_t { kNormal = 1, kUnknown = 2, kControl = 3, kUserDefined
 // Where the families we know end an answer, besides the one end token that a model file names.
 constexpr std::string_view kEndNames[] = {"<|im_end|>", "<|endoftext|>", "<|eot_id|>", "<|eom_id|>", "<|end_of_text|>"};
 
-using TokenIds = std::unordered_map<std::string_view, int32_t>;
+constexpr std::string_view kByteLevel = "gpt2", kPieces = "llama";
 
 // Before anything is built from them: sizes and ids that later code relies on.
 void check(const Vocabulary& vocabulary) {
-  if (vocabulary.model != "gpt2") {
-    fail("tokenizer model '{}' is not supported; known is gpt2 (byte-level BPE)", shown(vocabulary.model));
+  if (vocabulary.model != kByteLevel && vocabulary.model != kPieces) {
+    fail("tokenizer model '{}' is not supported; known are gpt2 (byte-level BPE), llama (SentencePiece BPE)",
+         shown(vocabulary.model));
   }
   const size_t count = vocabulary.tokens.size();
   if (count == 0) fail("the tokenizer has no tokens");
@@ -45,6 +45,8 @@ void check(const Vocabulary& vocabulary) {
   };
   check_id("beginning", vocabulary.beginning);
   check_id("end", vocabulary.end);
+  check_id("unknown", vocabulary.unknown);
+  for (const int32_t end : vocabulary.more_ends) check_id("end", end);
   if (vocabulary.add_beginning && !vocabulary.beginning) fail("the tokenizer adds a beginning token but names none");
 }
 
@@ -58,34 +60,19 @@ TokenIds number(const std::vector<std::string>& tokens) {
   return ids;
 }
 
-Merges read_merges(const std::vector<std::string>& lines, const TokenIds& ids) {
-  if (lines.size() > static_cast<size_t>(std::numeric_limits<int32_t>::max()))
-    fail("the tokenizer has {} merges", lines.size());
-  Merges merges(lines.size());
-  for (size_t rank = 0; rank < lines.size(); ++rank) {
-    const std::string_view line = lines[rank];
-    const size_t space = line.find(' ');
-    if (space == 0 || space >= line.size() - 1 || line.find(' ', space + 1) != line.npos) {
-      fail("merge {} of the tokenizer is '{}'; wanted two tokens and a space between", rank, shown(line));
-    }
-    const auto id_of = [&](std::string_view token) {
-      const auto found = ids.find(token);
-      if (found == ids.end())
-        fail("merge {} of the tokenizer, '{}', needs '{}', which is no token", rank, shown(line), shown(token));
-      return found->second;
-    };
-    const std::string_view left = line.substr(0, space), right = line.substr(space + 1);
-    const int32_t left_id = id_of(left), right_id = id_of(right);
-    merges.add(left_id, right_id, static_cast<int32_t>(rank), id_of(std::string(left) + std::string(right)));
-  }
-  return merges;
+// The rules that a vocabulary means by its names.
+TextRules rules_of(const Vocabulary& vocabulary) {
+  if (vocabulary.rules) return *vocabulary.rules;
+  if (vocabulary.model == kByteLevel) return find_pre_tokenizer(vocabulary.pre_tokenizer);
+  return {.space = std::string(kPieceSpace), .prefix = vocabulary.add_space ? Prefix::kEveryPiece : Prefix::kNone};
 }
 
 }  // namespace
 
 struct Tokenizer::Parts {
   Vocabulary vocabulary;
-  const PreTokenizer* pre_tokenizer;
+  bool byte_level;
+  TextRules rules;
   TokenIds ids;
   Merges merges;
   Splitter splitter;
@@ -95,17 +82,21 @@ struct Tokenizer::Parts {
 
   explicit Parts(Vocabulary given)
       : vocabulary((check(given), std::move(given))),
-        pre_tokenizer(&find_pre_tokenizer(vocabulary.pre_tokenizer)),
+        byte_level(vocabulary.model == kByteLevel),
+        rules(rules_of(vocabulary)),
         ids(number(vocabulary.tokens)),
-        merges(read_merges(vocabulary.merges, ids)),
-        splitter(*pre_tokenizer),
+        merges(byte_level || !vocabulary.merges.empty() ? listed_merges(vocabulary, ids)
+                                                        : scored_merges(vocabulary, ids)),
+        splitter(rules),
         user_defined(written_as_they_are(false)),
         all_special(written_as_they_are(true)),
         ends(vocabulary.tokens.size()) {
     for (int byte = 0; byte < 256; ++byte) {
-      byte_ids[byte] = find(byte_character(static_cast<uint8_t>(byte))).value_or(-1);
+      const auto value = static_cast<uint8_t>(byte);
+      byte_ids[byte] = find(byte_level ? byte_character(value) : byte_piece(value)).value_or(-1);
     }
     if (vocabulary.end) ends[*vocabulary.end] = true;
+    for (const int32_t end : vocabulary.more_ends) ends[end] = true;
     for (std::string_view name : kEndNames) {
       if (const auto id = find(name); id && is_literal(*id)) ends[*id] = true;
     }
@@ -129,29 +120,63 @@ struct Tokenizer::Parts {
     return SpecialTokens(std::move(tokens));
   }
 
+  std::string written(std::string_view word) const;
+  std::vector<int32_t> bytes_of_word(std::string_view word) const;
+  std::vector<int32_t> characters_of_word(std::string_view word) const;
   void encode_word(std::string_view word, std::vector<int32_t>& out) const;
-  void encode_plain(std::string_view text, std::vector<int32_t>& out) const;
+  void encode_plain(std::string_view text, bool first, std::vector<int32_t>& out) const;
 };
 
-void Tokenizer::Parts::encode_word(std::string_view word, std::vector<int32_t>& out) const {
-  if (pre_tokenizer->whole_words) {
-    std::string written;
-    for (char c : word) written += byte_character(static_cast<uint8_t>(c));
-    if (const auto whole = find(written); whole && !is_literal(*whole)) return out.push_back(*whole);
-  }
+// In the vocabulary's alphabet.
+std::string Tokenizer::Parts::written(std::string_view word) const {
+  if (!byte_level) return std::string(word);
+  std::string text;
+  for (char c : word) text += byte_character(static_cast<uint8_t>(c));
+  return text;
+}
+
+std::vector<int32_t> Tokenizer::Parts::bytes_of_word(std::string_view word) const {
   std::vector<int32_t> symbols;
   symbols.reserve(word.size());
   for (char c : word) {
     const int32_t id = byte_ids[static_cast<uint8_t>(c)];
     if (id >= 0) symbols.push_back(id);
   }
-  merges.merge(symbols, out);
+  return symbols;
 }
 
-void Tokenizer::Parts::encode_plain(std::string_view text, std::vector<int32_t>& out) const {
-  const std::string composed = pre_tokenizer->compose ? compose(text) : std::string();
-  if (pre_tokenizer->compose) text = composed;
-  for (std::string_view word : splitter.split(text)) encode_word(word, out);
+// A token for each character; those of its bytes where there is none, or the unknown token, once for neighbours.
+std::vector<int32_t> Tokenizer::Parts::characters_of_word(std::string_view word) const {
+  std::vector<int32_t> symbols;
+  symbols.reserve(word.size());
+  while (!word.empty()) {
+    const std::string_view character = word.substr(0, std::max<size_t>(character_size(word), 1));
+    word.remove_prefix(character.size());
+    if (const auto id = find(character); id && !is_control(*id)) {
+      symbols.push_back(*id);
+      continue;
+    }
+    const std::vector<int32_t> bytes = bytes_of_word(character);
+    if (bytes.size() == character.size()) {
+      symbols.insert(symbols.end(), bytes.begin(), bytes.end());
+    } else if (vocabulary.unknown && (symbols.empty() || symbols.back() != *vocabulary.unknown)) {
+      symbols.push_back(*vocabulary.unknown);
+    }
+  }
+  return symbols;
+}
+
+void Tokenizer::Parts::encode_word(std::string_view word, std::vector<int32_t>& out) const {
+  if (rules.whole_words) {
+    if (const auto whole = find(written(word)); whole && !is_literal(*whole)) return out.push_back(*whole);
+  }
+  merges.merge(byte_level ? bytes_of_word(word) : characters_of_word(word), out);
+}
+
+void Tokenizer::Parts::encode_plain(std::string_view text, bool first, std::vector<int32_t>& out) const {
+  const bool as_it_is = !rules.compose && rules.space.empty();
+  const std::string changed = as_it_is ? std::string() : prepared(rules, text, first);
+  for (std::string_view word : splitter.split(as_it_is ? text : changed)) encode_word(word, out);
 }
 
 Tokenizer::Tokenizer(Vocabulary vocabulary) : parts_(std::make_unique<Parts>(std::move(vocabulary))) {}
@@ -168,10 +193,10 @@ std::vector<int32_t> Tokenizer::encode(std::string_view text, bool parse_special
   for (size_t done = 0; done < text.size();) {
     const SpecialTokens::Found found = special.find(text, done);
     if (found.size == 0) {
-      parts_->encode_plain(text.substr(done), out);
+      parts_->encode_plain(text.substr(done), done == 0, out);
       break;
     }
-    parts_->encode_plain(text.substr(done, found.begin - done), out);
+    parts_->encode_plain(text.substr(done, found.begin - done), done == 0, out);
     out.push_back(found.token);
     done = found.begin + found.size;
   }
@@ -185,7 +210,11 @@ std::string Tokenizer::decode(std::span<const int32_t> tokens, bool show_special
       fail("token {} cannot be decoded; the tokenizer's ids are 0 to {}", token, size() - 1);
     if (parts_->is_control(token) && !show_special) continue;
     const std::string& written = parts_->vocabulary.tokens[token];
-    text += parts_->is_literal(token) ? written : bytes_of_token(written);
+    if (parts_->is_literal(token)) {
+      text += written;
+    } else {
+      text += parts_->byte_level ? bytes_of_token(written) : text_of_piece(written);
+    }
   }
   return text;
 }
@@ -193,6 +222,15 @@ std::string Tokenizer::decode(std::span<const int32_t> tokens, bool show_special
 int32_t Tokenizer::size() const { return static_cast<int32_t>(parts_->vocabulary.tokens.size()); }
 
 std::optional<int32_t> Tokenizer::find(std::string_view token) const { return parts_->find(token); }
+
+std::string Tokenizer::beginning_text() const {
+  const auto& beginning = parts_->vocabulary.beginning;
+  return beginning ? parts_->vocabulary.tokens[*beginning] : "";
+}
+std::string Tokenizer::end_text() const {
+  const auto& end = parts_->vocabulary.end;
+  return end ? parts_->vocabulary.tokens[*end] : "";
+}
 
 bool Tokenizer::is_end(int32_t token) const { return token >= 0 && token < size() && parts_->ends[token]; }
 

@@ -196,8 +196,8 @@ TEST(Tokenizer, RefusesBadVocabulariesInOneLine) {
     EXPECT_EQ(message.find('\n'), message.npos);
     return message;
   };
-  EXPECT_EQ(changed([](Vocabulary& v) { v.model = "llama"; }),
-            "tokenizer model 'llama' is not supported; known is gpt2 (byte-level BPE)");
+  EXPECT_EQ(changed([](Vocabulary& v) { v.model = "t5"; }),
+            "tokenizer model 't5' is not supported; known are gpt2 (byte-level BPE), llama (SentencePiece BPE)");
   EXPECT_EQ(changed([](Vocabulary& v) { v.pre_tokenizer = "qwen3"; }),
             "pre-tokenizer 'qwen3' is not supported; known are smollm, qwen2, llama-bpe (nearest: qwen2)");
   EXPECT_EQ(changed([](Vocabulary& v) { v.tokens.clear(); }), "the tokenizer has no tokens");

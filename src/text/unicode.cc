@@ -9,9 +9,6 @@
 
 namespace kvpareto {
 
-namespace {
-
-// Bytes of the valid character at the beginning of `text`, 0 if there is none.
 size_t character_size(std::string_view text) {
   if (text.empty()) return 0;
   if (static_cast<uint8_t>(text[0]) < 0x80) return 1;
@@ -21,6 +18,8 @@ size_t character_size(std::string_view text) {
       utf8proc_iterate(bytes, static_cast<utf8proc_ssize_t>(std::min<size_t>(text.size(), 4)), &code_point);
   return size > 0 ? static_cast<size_t>(size) : 0;
 }
+
+namespace {
 
 int32_t code_point_at(std::string_view text) {
   utf8proc_int32_t code_point = -1;
@@ -133,10 +132,53 @@ std::string_view trim(std::string_view text) {
   return begin < end ? text.substr(begin, end - begin) : std::string_view();
 }
 
-std::string shown(std::string_view text) {
-  constexpr size_t kLongest = 60;
+int32_t code_point(std::string_view character) { return code_point_at(character); }
+
+std::string encode_utf8(uint32_t code_point) {
+  utf8proc_uint8_t bytes[4];
+  if (code_point > 0x10ffff || (code_point >= 0xd800 && code_point < 0xe000)) return "";
+  const auto size = utf8proc_encode_char(static_cast<utf8proc_int32_t>(code_point), bytes);
+  return {reinterpret_cast<const char*>(bytes), static_cast<size_t>(size)};
+}
+
+namespace {
+
+template <typename Change>
+std::string changed(std::string_view text, Change change) {
+  std::string out;
+  for (size_t size; !text.empty(); text.remove_prefix(size)) {
+    size = character_size(text);
+    if (size == 0) {
+      out.push_back(text[0]);
+      size = 1;
+      continue;
+    }
+    const std::string_view character = text.substr(0, size);
+    out += encode_utf8(static_cast<uint32_t>(change(code_point_at(character), character)));
+  }
+  return out;
+}
+
+}  // namespace
+
+std::string upper_case(std::string_view text) {
+  return changed(text, [](int32_t point, std::string_view) { return utf8proc_toupper(point); });
+}
+std::string lower_case(std::string_view text) {
+  return changed(text, [](int32_t point, std::string_view) { return utf8proc_tolower(point); });
+}
+std::string title_case(std::string_view text, bool (*begins)(std::string_view before)) {
+  bool first = true;
+  return changed(text, [&](int32_t point, std::string_view character) {
+    const bool upper = first;
+    first = begins != nullptr && begins(character);
+    return upper ? utf8proc_toupper(point) : utf8proc_tolower(point);
+  });
+}
+
+std::string shown(std::string_view text, size_t longest) {
   std::string line;
-  while (!text.empty() && line.size() < kLongest) {
+  while (!text.empty() && line.size() < longest) {
     const size_t size = character_size(text);
     const std::string_view character = text.substr(0, std::max<size_t>(size, 1));
     text.remove_prefix(character.size());

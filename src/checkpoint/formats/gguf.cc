@@ -6,15 +6,15 @@
 #include <unordered_map>
 
 #include "base/error.h"
-#include "base/hash.h"
+#include "base/json.h"
+#include "checkpoint/fingerprint.h"
 #include "checkpoint/formats/gguf_metadata.h"
 #include "checkpoint/formats/gguf_parser.h"
 
 namespace kvpareto {
 namespace {
 
-constexpr size_t kSamples = 64, kSampleBytes = 4096;  // of tensor data, for the fingerprint
-constexpr size_t kMaxArchitecture = 64;               // characters of its name; the longest known has about 20
+constexpr size_t kMaxArchitecture = 64;  // characters of its name; the longest known has about 20
 
 class GgufCheckpoint : public Checkpoint {
  public:
@@ -30,17 +30,7 @@ class GgufCheckpoint : public Checkpoint {
   const std::string& path() const override { return path_; }
   uint64_t file_bytes() const override { return bytes_.size(); }
 
-  uint64_t fingerprint() const override {
-    const std::span<const uint8_t> data = bytes_.subspan(contents_.data_begin);
-    const uint64_t header = hash_bytes(bytes_.data(), contents_.data_begin, bytes_.size());
-    if (data.size() <= kSamples * kSampleBytes) return hash_bytes(data.data(), data.size(), header);
-    uint64_t hash = header;
-    for (size_t i = 0; i < kSamples; ++i) {
-      const size_t begin = (data.size() - kSampleBytes) * i / (kSamples - 1);
-      hash = hash_bytes(data.data() + begin, kSampleBytes, hash);
-    }
-    return hash;
-  }
+  uint64_t fingerprint() const override { return fingerprint_of(bytes_, contents_.data_begin, 0); }
 
   std::string architecture() const override { return architecture_; }
   std::optional<double> number(std::string_view key) const override {

@@ -135,6 +135,13 @@ std::optional<std::vector<int32_t>> as_integers(const GgufValue& value) {
   return integers;
 }
 
+std::optional<std::vector<float>> as_floats(const GgufValue& value) {
+  if (!value.is_array || value.type != GgufType::kF32) return std::nullopt;
+  std::vector<float> floats(value.count);
+  if (value.count > 0) std::memcpy(floats.data(), value.bytes.data(), value.count * sizeof(float));
+  return floats;
+}
+
 const GgufValue* find_value(std::span<const GgufValue> values, std::string_view key) {
   const auto found = std::ranges::lower_bound(values, key, {}, &GgufValue::key);
   return found != values.end() && found->key == key ? &*found : nullptr;
@@ -157,6 +164,8 @@ VocabularyData read_vocabulary(std::span<const GgufValue> values, const std::str
   data.token_types =
       tokenizer_value(values, path, "tokenizer.ggml.token_type", "an array of 32-bit integers", as_integers)
           .value_or(std::vector<int32_t>());
+  data.scores = tokenizer_value(values, path, "tokenizer.ggml.scores", "an array of f32", as_floats)
+                    .value_or(std::vector<float>());
   if (!data.token_types.empty() && data.token_types.size() != data.tokens.size()) {
     fail("{}: tokenizer.ggml.token_type has {} entries for {} tokens", path, data.token_types.size(),
          data.tokens.size());
@@ -175,19 +184,13 @@ VocabularyData read_vocabulary(std::span<const GgufValue> values, const std::str
   data.end = token("tokenizer.ggml.eos_token_id");
   data.padding = token("tokenizer.ggml.padding_token_id");
   data.unknown = token("tokenizer.ggml.unknown_token_id");
-  data.add_beginning =
-      tokenizer_value(values, path, "tokenizer.ggml.add_bos_token", "true or false", as_number).value_or(0) != 0;
+  const auto flag = [&](std::string_view key) -> std::optional<bool> {
+    const std::optional<double> value = tokenizer_value(values, path, key, "true or false", as_number);
+    return value ? std::optional(*value != 0) : std::nullopt;
+  };
+  data.adds_beginning = flag("tokenizer.ggml.add_bos_token");
+  data.add_space = flag("tokenizer.ggml.add_space_prefix").value_or(true);
   return data;
-}
-
-std::string quoted_name(std::string_view text) {
-  constexpr size_t kLongest = 80;
-  std::string result = "\"";
-  for (const char c : text.substr(0, kLongest)) {
-    const bool printable = static_cast<unsigned char>(c) >= 0x20 && static_cast<unsigned char>(c) < 0x7f;
-    result += printable ? c : '?';
-  }
-  return result + (text.size() > kLongest ? "...\"" : "\"");
 }
 
 }  // namespace kvpareto

@@ -46,17 +46,15 @@ struct GgufValue {
 // Empty if the value is an array, no number (bools are 0 and 1) or not finite / no string.
 std::optional<double> as_number(const GgufValue& value);
 std::optional<std::string> as_text(const GgufValue& value);
-// Empty if the value is no array of strings / of integers that fit 32 bits.
+// Empty if the value is no array of strings / of integers that fit 32 bits / of f32.
 std::optional<std::vector<std::string>> as_texts(const GgufValue& value);
 std::optional<std::vector<int32_t>> as_integers(const GgufValue& value);
+std::optional<std::vector<float>> as_floats(const GgufValue& value);
 
 // The value of this key, null if there is none. `values` sorted by key.
 const GgufValue* find_value(std::span<const GgufValue> values, std::string_view key);
 
 // The tokenizer's part. Throws Error (kFailure) where a value has a wrong type or contradicts another.
 VocabularyData read_vocabulary(std::span<const GgufValue> values, const std::string& path);
-
-// What a file says of itself, made fit for one line of a message: quoted, short, control characters replaced.
-std::string quoted_name(std::string_view text);
 
 }  // namespace kvpareto

@@ -283,11 +283,5 @@ TEST(Gguf, SurvivesRandomDamageToTheHeader) {
   EXPECT_GT(opened, 100);
 }
 
-TEST(Gguf, QuotesNamesForOneLine) {
-  EXPECT_EQ(quoted_name("blk.0"), "\"blk.0\"");
-  EXPECT_EQ(quoted_name("a\nb\x80"), "\"a?b?\"");
-  EXPECT_EQ(quoted_name(std::string(1000, 'x')), "\"" + std::string(80, 'x') + "...\"");
-}
-
 }  // namespace
 }  // namespace kvpareto

@@ -1,0 +1,212 @@
+// The folders of testdata/folders (made by the script in it), whole and damaged.
+#include "checkpoint/formats/hf_folder.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+
+#include "base/file.h"
+#include "base/testing.h"
+#include "checkpoint/formats/hf_config.h"
+
+namespace kvpareto {
+namespace {
+
+using nlohmann::json;
+using testing::HasSubstr;
+
+std::string folder_of(const std::string& name) { return KVPARETO_TESTDATA "/folders/" + name; }
+
+// A copy whose files can be changed.
+class Copy {
+ public:
+  explicit Copy(const std::string& name) { std::filesystem::copy(folder_of(name), folder_.path()); }
+  std::string path() const { return folder_.path(); }
+  std::string operator/(const std::string& file) const { return folder_ / file; }
+  void change(const std::string& file, const std::function<void(json&)>& body) const {
+    json value = json::parse(read_file(folder_ / file));
+    body(value);
+    write_file(folder_ / file, value.dump());
+  }
+  std::string refusal() const {
+    const auto error = error_of([&] { open_checkpoint(folder_.path())->vocabulary(); });
+    if (!error) return "no error";
+    EXPECT_EQ(error->exit(), Exit::kFailure);
+    EXPECT_EQ(std::string(error->what()).find('\n'), std::string::npos);
+    EXPECT_THAT(error->what(), testing::StartsWith(folder_.path()));
+    return error->what();
+  }
+
+ private:
+  TemporaryFolder folder_;
+};
+
+TEST(HfFolder, SpeaksTheWordsOfGguf) {
+  const auto folder = open_checkpoint(folder_of("tiny-llama3"));
+  EXPECT_EQ(folder->format(), "Hugging Face folder");
+  EXPECT_EQ(folder->architecture(), "llama");
+  EXPECT_EQ(folder->number("block_count"), 2);
+  EXPECT_EQ(folder->number("attention.key_length"), 32);
+  EXPECT_EQ(folder->number("rope.freq_base"), 500000);
+  EXPECT_EQ(folder->text("rope.scaling.type"), "llama3");
+  EXPECT_EQ(folder->number("rope.scaling.original_context_length"), 64);
+  EXPECT_EQ(folder->find("output.weight"), nullptr);
+  ASSERT_NE(folder->find("blk.1.ffn_down.weight"), nullptr);
+  EXPECT_EQ(folder->find("blk.1.ffn_down.weight")->storage, "BF16");
+  EXPECT_EQ(folder->find("blk.0.attn_norm.weight")->shape, (std::vector<int64_t>{64}));
+  EXPECT_EQ(open_checkpoint(folder_of("tiny-llama3") + "/")->path(), folder_of("tiny-llama3"));
+}
+
+// The same weights lie in GGUF files, written by the gguf package.
+TEST(HfFolder, HoldsTheNumbersOfItsGgufTwin) {
+  for (const std::string name : {"tiny-qwen25", "tiny-qwen3"}) {
+    const auto folder = open_checkpoint(folder_of(name)), file = open_checkpoint(folder_of(name) + ".gguf");
+    ASSERT_EQ(folder->tensors().size(), file->tensors().size());
+    for (const TensorInfo& info : file->tensors()) {
+      const TensorInfo* twin = folder->find(info.name);
+      ASSERT_NE(twin, nullptr) << info.name;
+      ASSERT_EQ(twin->shape, info.shape) << info.name;
+      std::vector<float> wanted(info.rows() * info.columns()), found(wanted.size());
+      file->read(info, 0, info.rows(), wanted.data());
+      folder->read(*twin, 0, info.rows(), found.data());
+      folder->release(*twin);
+      EXPECT_EQ(wanted, found) << info.name;
+    }
+  }
+}
+
+TEST(HfFolder, TellsWindowsOnlyWhereTheyAreUsed) {
+  EXPECT_EQ(open_checkpoint(folder_of("tiny-mistral-v01"))->number("attention.sliding_window"), 48);
+  EXPECT_EQ(open_checkpoint(folder_of("tiny-mistral-v03"))->number("attention.sliding_window"), std::nullopt);
+  EXPECT_EQ(open_checkpoint(folder_of("tiny-qwen25"))->number("attention.sliding_window"), std::nullopt);
+}
+
+TEST(HfFolder, FingerprintFollowsEveryPart) {
+  const Copy copy("tiny-llama3");
+  const uint64_t original = open_checkpoint(copy.path())->fingerprint();
+  EXPECT_EQ(open_checkpoint(folder_of("tiny-llama3"))->fingerprint(), original);
+  copy.change("config.json", [](json& config) { config["rope_theta"] = 10000; });
+  const uint64_t second = open_checkpoint(copy.path())->fingerprint();
+  EXPECT_NE(second, original);
+  std::string shard = read_file(copy / "model-00002-of-00002.safetensors");
+  shard.back() ^= 1;
+  write_file(copy / "model-00002-of-00002.safetensors", shard);
+  EXPECT_NE(open_checkpoint(copy.path())->fingerprint(), second);
+}
+
+TEST(HfFolder, VocabularyNamesItsFilesAndEnds) {
+  const VocabularyData data = open_checkpoint(folder_of("tiny-llama3"))->vocabulary();
+  EXPECT_THAT(data.tokenizer_json, HasSubstr("<|eot_id|>"));
+  EXPECT_EQ(data.beginning_text, "<|begin_of_text|>");
+  EXPECT_EQ(data.end_text, "<|end_of_text|>");
+  EXPECT_EQ(data.ends.size(), 2u);
+  EXPECT_THAT(data.chat_template, HasSubstr("<|im_start|>"));
+}
+
+TEST(HfFolder, ChatTemplatesStandInThreePlaces) {
+  const Copy copy("tiny-qwen3");
+  const auto found = [&] { return open_checkpoint(copy.path())->vocabulary().chat_template; };
+  copy.change("tokenizer_config.json", [](json& config) {
+    config["chat_template"] = {{{"name", "tool_use"}, {"template", "T"}}, {{"name", "default"}, {"template", "D"}}};
+  });
+  EXPECT_EQ(found(), "D");
+  write_file(copy / "chat_template.jinja", "J");
+  EXPECT_EQ(found(), "J");
+  std::filesystem::remove(copy / "chat_template.jinja");
+  copy.change("tokenizer_config.json", [](json& config) { config["chat_template"][1]["name"] = "rag"; });
+  EXPECT_THAT(copy.refusal(), HasSubstr("none that is named default"));
+  copy.change("tokenizer_config.json", [](json& config) { config.erase("chat_template"); });
+  EXPECT_EQ(found(), "");
+}
+
+TEST(HfFolder, RefusesAnUnsoundConfig) {
+  const std::vector<std::pair<std::function<void(json&)>, std::string>> cases = {
+      {[](json& c) { c.erase("model_type"); }, "model_type is missing"},
+      {[](json& c) { c["model_type"] = "a b"; }, "no word"},
+      {[](json& c) { c["hidden_size"] = "64"; }, "hidden_size should be a number, found \"\"64\"\""},
+      {[](json& c) { c["hidden_act"] = "gelu"; }, "activation \"gelu\""},
+      {[](json& c) { c["rope_scaling"]["mscale"] = 1; }, "RoPE scaling with \"mscale\""},
+      {[](json& c) { c["rope_scaling"] = 1; }, "rope_scaling should be an object"},
+      {[](json& c) { c["partial_rotary_factor"] = 0.5; }, "rotation of a part"},
+      {[](json& c) { c["tie_word_embeddings"] = false; }, "lm_head.weight is missing"},
+      {[](json& c) { c["vocab_size"] = 5; }, "vocab_size is 5 in config.json, but the embedding has"},
+      {[](json& c) { c["eos_token_id"] = -1; }, "eos_token_id should be a token"},
+      {[](json& c) {
+         c["quantization_config"] = {{"quant_method", "gptq"}};
+       },
+       "quantized with \"gptq\""},
+      {[](json& c) {
+         c["quantization_config"] = {{"quant_method", "awq"}, {"bits", 3}};
+       },
+       "AWQ with 3 bits"},
+      {[](json& c) {
+         c["quantization_config"] = {{"quant_method", "awq"}, {"group_size", 7}};
+       },
+       "AWQ in groups of 7"},
+      {[](json& c) {
+         c["quantization_config"] = {{"quant_method", "awq"}, {"version", "gemv"}};
+       },
+       "AWQ packing \"gemv\""},
+  };
+  for (const auto& [change, wanted] : cases) {
+    const Copy copy("tiny-llama3");
+    copy.change("config.json", change);
+    EXPECT_THAT(copy.refusal(), HasSubstr(wanted));
+  }
+  const Copy copy("tiny-llama3");
+  write_file(copy / "config.json", "[]");
+  EXPECT_THAT(copy.refusal(), HasSubstr("config.json: no JSON object"));
+}
+
+TEST(HfFolder, RefusesAnUnsoundIndex) {
+  const std::string index = "model.safetensors.index.json", first = "model-00001-of-00002.safetensors";
+  const std::vector<std::pair<std::function<void(json&)>, std::string>> cases = {
+      {[](json& i) { i.erase("weight_map"); }, "has no weight_map"},
+      {[](json& i) { i["weight_map"] = json::object(); }, "lists 0 files"},
+      {[](json& i) { i["weight_map"]["model.norm.weight"] = "../tiny-qwen3/model.safetensors"; },
+       "which is no file name"},
+      {[](json& i) { i["weight_map"]["model.norm.weight"] = 3; }, "which is no file name"},
+      {[](json& i) {
+         for (auto& shard : i["weight_map"]) shard = "other.safetensors";
+       },
+       "No such file"},
+      {[](json& i) { i["weight_map"]["model.extra.weight"] = i["weight_map"]["model.norm.weight"]; },
+       "tensor \"model.extra.weight\" is missing in"},
+      {[](json& i) { i["weight_map"].erase("model.norm.weight"); },
+       "holds tensor \"model.norm.weight\", which is not listed"},
+  };
+  for (const auto& [change, wanted] : cases) {
+    const Copy copy("tiny-llama3");
+    copy.change(index, change);
+    EXPECT_THAT(copy.refusal(), HasSubstr(wanted));
+  }
+  const Copy copy("tiny-llama3");
+  std::filesystem::resize_file(copy / first, 5000);
+  EXPECT_THAT(copy.refusal(), HasSubstr("truncated"));
+}
+
+TEST(HfFolder, SaysWhatIsMissing) {
+  const Copy copy("tiny-qwen3");
+  std::filesystem::rename(copy / "tokenizer.json", copy / "tokenizer.model");
+  EXPECT_THAT(copy.refusal(), HasSubstr("has no tokenizer.json, only tokenizer.model"));
+  std::filesystem::remove(copy / "model.safetensors");
+  EXPECT_THAT(copy.refusal(), HasSubstr("has a config.json but neither model.safetensors nor"));
+  write_file(copy / "pytorch_model.bin", "x");
+  EXPECT_THAT(copy.refusal(), HasSubstr("holds pytorch_model.bin but no model.safetensors"));
+}
+
+TEST(GgufTensorName, TranslatesWhatModelsHave) {
+  EXPECT_EQ(gguf_tensor_name("model.embed_tokens.weight"), "token_embd.weight");
+  EXPECT_EQ(gguf_tensor_name("lm_head.weight"), "output.weight");
+  EXPECT_EQ(gguf_tensor_name("model.layers.31.self_attn.q_proj.bias"), "blk.31.attn_q.bias");
+  EXPECT_EQ(gguf_tensor_name("model.layers.0.self_attn.k_norm.weight"), "blk.0.attn_k_norm.weight");
+  EXPECT_EQ(gguf_tensor_name("model.layers.0.self_attn.rotary_emb.inv_freq"), "");
+  for (const char* other :
+       {"model.layers.0.mlp.experts.weight", "model.layers.x.mlp.up_proj.weight", "visual.patch", "weight", ""}) {
+    EXPECT_EQ(gguf_tensor_name(other), other);
+  }
+}
+
+}  // namespace
+}  // namespace kvpareto
