@@ -234,6 +234,26 @@ class Results(Cli):
         self.refuse(USAGE, ["no bias", "'.mean'"], "plan", "-m", LLAMA, "--kv", "k4.pre.bias.v4")
         self.refuse(USAGE, ["layer 99", "beyond"], "plan", "-m", LLAMA, "--kv", "k4v4,99:k8")
 
+    def test_weights(self):
+        arguments = ["-m", LLAMA, "-w", "w16,w8g32,w4g64e8,down:w8g32,stored", "--kv", "k8v8"]
+        wanted = ["w16", "w8g32", "w4g64e8,down:w8g32", "stored"]
+        planned = json.loads(self.succeed("plan", *arguments, "-c", "96", "-o", "json").out)
+        self.assertEqual([row["weights"] for row in planned], wanted)
+        self.assertEqual([row["weights_bytes"] < planned[0]["weights_bytes"] for row in planned], [False] + [True] * 3)
+        measured = json.loads(self.succeed("eval", *arguments, *SMALL_EVAL, "-o", "json").out)
+        self.assertEqual([row["point"] for row in measured], [f"{w}_k8v8g64_chunk256" for w in wanted])
+        for row, plan in zip(measured, planned):
+            self.assertEqual(row["weights_bytes"], plan["weights_bytes"])
+            self.assertEqual(row["peak_bytes"], row["predicted_peak_bytes"])
+        self.assertGreater(measured[2]["kld_mean"], measured[1]["kld_mean"])
+        rows = json.loads(self.succeed("bench", "-m", LLAMA, "-w", "w4,stored", "-p", "16", "-n", "2", "-r", "1", "-o", "json").out)
+        self.assertEqual([row["weights"] for row in rows], ["w4g128"] * 2 + ["stored"] * 2)
+        told = "\n".join(self.succeed("run", "-m", LLAMA, "-w", "w4g32e4", "-p", "x", "-n", "2").messages)
+        self.assertIn("weights w4g32e4 (stored as", told)
+        self.refuse(USAGE, ["run takes one configuration, found 2"], "run", "-m", LLAMA, "-w", "w4,w8", "-p", "x")
+        self.refuse(USAGE, ["wanted 16, 8, 4 or 3 bits"], "plan", "-m", LLAMA, "-w", "w5")
+        self.refuse(USAGE, ["layer 99", "beyond"], "plan", "-m", LLAMA, "-w", "w4,99:w8")
+
     def test_bench_of_every_scheme(self):
         rows = json.loads(self.succeed("bench", "-m", LLAMA, "-p", "40", "-n", "2", "-d", "70", "-r", "1", "--kv", "all",
                                        "-o", "json").out)
@@ -325,6 +345,13 @@ class Results(Cli):
 
 
 class Search(Cli):
+    def test_search_over_weights(self):
+        outcome = self.succeed("search", *SMALL_SEARCH, "-w", "w8g32e8,w4g32", "--k-bits", "16,8", "--v-bits", "16,8",
+                               "--groups", "32", "--chunks", "256", "--needles", "0")
+        self.assertEqual({p.split("_")[0] for p in self.points()}, {"w16", "w8g32e8", "w4g32"})
+        self.assertEqual(next(iter(self.points())), "w16_k16v16_chunk256")
+        self.assertIn("-w w", outcome.out)
+
     def test_search_ends_with_table_advice_and_report(self):
         outcome = self.succeed("search", *SMALL_SEARCH)
         for word in ("k16v16", "baseline", "Recommended", "kvpareto run -m", "kvpareto-report.html"):

@@ -14,6 +14,7 @@
 #include <string>
 #include <vector>
 
+#include "backend/linear_spec.h"
 #include "backend/packed_side.h"
 #include "tensor/tensor.h"
 
@@ -27,13 +28,11 @@ inline constexpr int kPurposes = 4;
 class Linear {
  public:
   virtual ~Linear() = default;
-  virtual int64_t rows() const = 0;
-  virtual int64_t columns() const = 0;
+  virtual const LinearSpec& spec() const = 0;
   virtual size_t bytes() const = 0;  // as allocated, bias included
+  int64_t rows() const { return spec().rows(); }
+  int64_t columns() const { return spec().columns; }
 };
-
-// Writes rows [begin, begin + count) of a matrix as f32 [count, columns]; called from several threads.
-using RowReader = std::function<void(int64_t begin, int64_t count, float* out)>;
 
 class Backend {
  public:
@@ -48,18 +47,27 @@ class Backend {
   static constexpr size_t padded(size_t bytes) { return (bytes + 63) / 64 * 64; }
 
   // --- weights
-  virtual std::unique_ptr<Linear> make_linear(int64_t rows, int64_t columns, const RowReader& weight,
+  // One source for each part of the spec; bias f32 [rows], empty if the spec has none. Columns are a multiple of each
+  // part's unit.
+  virtual std::unique_ptr<Linear> make_linear(const LinearSpec& spec, std::span<const WeightSource> sources,
                                               std::span<const float> bias) = 0;
-  virtual size_t linear_bytes(int64_t rows, int64_t columns, bool bias) const = 0;
+  virtual size_t linear_bytes(const LinearSpec& spec) const = 0;
   // Scratch that linear() needs for up to `tokens` rows of x.
-  virtual size_t linear_scratch_bytes(int64_t tokens, int64_t rows, int64_t columns) const = 0;
+  virtual size_t linear_scratch_bytes(int64_t tokens, const LinearSpec& spec) const = 0;
+  // The same of bf16.
+  std::unique_ptr<Linear> make_linear(int64_t rows, int64_t columns, const RowReader& weight,
+                                      std::span<const float> bias) {
+    const WeightSource source = weight;
+    return make_linear(bf16_spec(rows, columns, !bias.empty()), {&source, 1}, bias);
+  }
 
   // --- operations
   // out f32 [tokens, columns]: rows of the table.
   virtual void embed(const Linear& table, std::span<const int32_t> tokens, Tensor out) = 0;
   // out [tokens, n] (f32 or activation) = x / sqrt(mean(x^2) + epsilon) * weight (arXiv 1910.07467); out may be x.
   virtual void rms_norm(Tensor x, const float* weight, float epsilon, Tensor out) = 0;
-  // out f32 [tokens, rows] = x [tokens, columns] W^T + bias; `accumulate` adds to what out holds.
+  // out f32 [tokens, rows] = x [tokens, columns] W^T + bias; `accumulate` adds to what out holds. Where the spec says
+  // so x is rounded to int8 first (round_inputs() of host_linear.h).
   virtual void linear(const Linear& weight, Tensor x, Tensor out, bool accumulate, Tensor scratch) = 0;
   // Rotates x f32 [tokens, heads, head_dim] in place, half-split pairs (c, c + head_dim/2) (arXiv 2104.09864); `turns`
   // f32 [tokens, 2, head_dim/2] holds cosines, then sines.

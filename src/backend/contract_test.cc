@@ -1,5 +1,5 @@
-// Every backend of this machine against reference, on the same cases: operations on rows and dense products. Attention
-// and packing are in attend_contract_test.cc, memory in memory_contract_test.cc.
+// Every backend of this machine against reference, on the same cases: operations on rows. Products are in
+// linear_contract_test.cc, attention and packing in attend_contract_test.cc, memory in memory_contract_test.cc.
 
 #include "backend/contract.h"
 
@@ -111,95 +111,6 @@ TEST(RowContract, Swiglu) {
         });
         EXPECT_TRUE(out.gaps_are_untouched());
       }
-    }
-  }
-}
-
-struct LinearCase {
-  int64_t rows, columns, tokens;
-  bool bias, accumulate;
-  // The decoder's results stand row on row; the interface allows gaps.
-  int64_t gap() const { return (tokens + rows) % 3 == 0 ? 24 : 0; }
-};
-
-std::unique_ptr<Linear> make(Backend& backend, const LinearCase& c, const std::vector<float>& weight,
-                             const std::vector<float>& bias) {
-  return backend.make_linear(
-      c.rows, c.columns,
-      [&](int64_t begin, int64_t count, float* out) {
-        std::copy_n(&weight[static_cast<size_t>(begin * c.columns)], count * c.columns, out);
-      },
-      c.bias ? bias : std::vector<float>());
-}
-
-std::vector<float> product(Backend& backend, const LinearCase& c, const std::vector<float>& weight,
-                           const std::vector<float>& bias, const std::vector<float>& x,
-                           const std::vector<float>& before) {
-  const auto linear = make(backend, c, weight, bias);
-  EXPECT_EQ(linear->rows(), c.rows);
-  EXPECT_EQ(linear->columns(), c.columns);
-  EXPECT_EQ(linear->bytes(), backend.linear_bytes(c.rows, c.columns, c.bias));
-  Matrix in(backend.activation(), c.tokens, c.columns, 0, x), out(DType::kF32, c.tokens, c.rows, c.gap(), before);
-  GuardedScratch scratch(backend.linear_scratch_bytes(c.tokens, c.rows, c.columns));
-  backend.linear(*linear, in.view(), out.view(), c.accumulate, scratch.view());
-  EXPECT_TRUE(out.gaps_are_untouched());
-  EXPECT_TRUE(scratch.guard_is_untouched()) << "more scratch used than stated";
-  return out.values();
-}
-
-std::vector<float> magnitudes(std::vector<float> values) {
-  for (float& x : values) x = std::abs(x);
-  return values;
-}
-
-void check_linear(const LinearCase& c) {
-  Random random(static_cast<uint64_t>(c.rows * 1000 + c.columns + c.tokens));
-  // Weights and x are what bf16 holds, so that every backend multiplies the same numbers and only its sums differ.
-  const std::vector<float> weight = rounded_to_bf16(normals(random, c.rows * c.columns)),
-                           bias = normals(random, c.rows, 3);
-  const std::vector<float> x = rounded_to_bf16(normals(random, c.tokens * c.columns)),
-                           before = normals(random, c.tokens * c.rows);
-  const std::vector<float> wanted = product(reference(), c, weight, bias, x, before);
-  // Sums of magnitudes: what the rounding errors of each sum are relative to.
-  const std::vector<float> sizes =
-      product(reference(), c, magnitudes(weight), magnitudes(bias), magnitudes(x), magnitudes(before));
-  for (const auto& backend : tested()) {
-    SCOPED_TRACE(fmt::format("{} {}x{}, {} tokens{}{}", backend->name(), c.rows, c.columns, c.tokens,
-                             c.bias ? ", bias" : "", c.accumulate ? ", accumulate" : ""));
-    expect_close(product(*backend, c, weight, bias, x, before), wanted,
-                 [&](size_t i) { return sizes[i] * (sum_error(static_cast<double>(c.columns)) + 4 * kF32Unit); });
-  }
-}
-
-constexpr int64_t kTokenCounts[] = {1, 3, 15, 16, 17, 33, 100};
-
-TEST(LinearContract, SmallShapesInEveryWay) {
-  int turn = 0;
-  for (const auto& [rows, columns] : {std::pair<int64_t, int64_t>{48, 16}, {272, 80}, {101, 48}}) {
-    for (const int way : {0, 1, 2, 3}) {
-      for (const int64_t tokens : {3, 17}) check_linear({rows, columns, tokens, (way & 1) != 0, (way & 2) != 0});
-    }
-    for (const int64_t tokens : kTokenCounts) {
-      const int way = turn++;
-      check_linear({rows, columns, tokens, (way & 1) != 0, (way & 2) != 0});
-    }
-  }
-}
-
-TEST(LinearContract, ShapesOfModels) {
-  for (const int64_t tokens : kTokenCounts) {
-    check_linear({576, 960, tokens, tokens % 2 == 0, tokens % 4 == 1});
-    check_linear({896, 144, tokens, tokens % 2 == 1, tokens % 4 == 3});
-  }
-}
-
-TEST(LinearContract, ScratchForMoreTokensHoldsFewer) {
-  for (const auto& backend : tested()) {
-    size_t before = 0;
-    for (int64_t tokens = 1; tokens <= 130; ++tokens) {
-      const size_t bytes = backend->linear_scratch_bytes(tokens, 576, 144);
-      ASSERT_GE(bytes, before) << backend->name() << " at " << tokens;
-      before = bytes;
     }
   }
 }

@@ -67,8 +67,8 @@ TEST_P(Memory, LinearsAreWeightsOfTheStatedSize) {
   const std::vector<float> bias(40, 1.0f);
   {
     const auto plain = backend_->make_linear(40, 48, zeros, {}), biased = backend_->make_linear(40, 48, zeros, bias);
-    EXPECT_EQ(plain->bytes(), backend_->linear_bytes(40, 48, false));
-    EXPECT_EQ(biased->bytes(), backend_->linear_bytes(40, 48, true));
+    EXPECT_EQ(plain->bytes(), backend_->linear_bytes(bf16_spec(40, 48, false)));
+    EXPECT_EQ(biased->bytes(), backend_->linear_bytes(bf16_spec(40, 48, true)));
     EXPECT_EQ(backend_->allocated(Purpose::kWeights), plain->bytes() + biased->bytes());
   }
   EXPECT_EQ(backend_->allocated(Purpose::kWeights), 0u);

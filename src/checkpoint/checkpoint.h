@@ -13,6 +13,7 @@
 #include <string_view>
 #include <vector>
 
+#include "quant/weight_codec.h"
 #include "tensor/tensor.h"
 
 namespace kvpareto {
@@ -70,6 +71,12 @@ class Checkpoint {
   virtual const TensorInfo* find(std::string_view name) const = 0;
   // Rows [begin, begin + count) as f32, row-major, to `out` [count, columns]. Safe to call from several threads.
   virtual void read(const TensorInfo& info, int64_t begin, int64_t count, float* out) const = 0;
+  // One row's blocks as the file holds them, for the formats of GGUF; safe to call from several threads. Null where a
+  // format has none.
+  virtual const uint8_t* stored_row(const TensorInfo& /*info*/, int64_t /*row*/) const { return nullptr; }
+  // Unit `unit` of a row of a tensor that is stored as codes of this program's own kind (its `storage` is then a text
+  // such as "w4g128"), bit for bit. Only called for such tensors.
+  virtual void read_unit(const TensorInfo& /*info*/, int64_t /*row*/, int64_t /*unit*/, WeightUnit& /*out*/) const {}
   // The rows just read are not needed again: their pages may leave memory.
   virtual void release(const TensorInfo& info) const = 0;
 };

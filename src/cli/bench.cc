@@ -23,9 +23,11 @@ namespace {
 
 // One row: `prompt` tokens prefilled or `generate` tokens decoded (the other is 0) behind `depth` tokens.
 struct Trial {
+  size_t model;  // index of the weights
+  std::string weights;
   KvScheme scheme;
-  int chunk, depth, threads, prompt, generate;
-  std::vector<double> rates;  // tokens/s, one a round
+  int chunk, depth, threads = 0, prompt = 0, generate = 0;
+  std::vector<double> rates = {};  // tokens/s, one a round
 };
 
 // A cache that is already `depth` tokens deep, shared by the trials that differ in nothing else.
@@ -44,7 +46,7 @@ class Bench : public Command {
         "Rounds are interleaved: each repetition visits every combination once, so that a machine that slows down "
         "does not favour one of them. Columns are llama-bench's. Tokens are drawn from a seeded generator.",
         {"bench -m model.gguf", "bench -m model.gguf -p 512 -n 64 -d 0,4096 --kv k16v16,k8v8,k4v4",
-         "bench -m model.gguf -d 4096 -p 256 -n 32 --kv all",
+         "bench -m model.gguf -w w16,w8g128,w4g128e8,stored", "bench -m model.gguf -d 4096 -p 256 -n 32 --kv all",
          "bench -m model.gguf -ctk bf16,int8 -ctv int8 -ub 128,512 -t 1,2 -r 5 -o csv"}};
   }
 
@@ -53,6 +55,7 @@ class Bench : public Command {
     options.integers("-p,--n-prompt", prompts_, {0, kMostContext}, "tokens to prefill; 0 leaves it out");
     options.integers("-n,--n-gen", generates_, {0, kMostContext}, "tokens to decode; 0 leaves it out");
     options.integers("-d,--n-depth", depths_, {0, kMostContext}, "tokens already in the cache");
+    weights_.declare(options);
     kv_.declare(options);
     options.integers("-ub,--ubatch-size", chunks_, kChunks, "tokens of one prefill step");
     options.integer("-r,--repetitions", repetitions_, {1, 1000}, "rounds");
@@ -67,11 +70,19 @@ class Bench : public Command {
   }
 
   void run() override {
-    const ModelShape shape = read_shape(*model_.open());
+    const auto checkpoint = model_.open();
+    const ModelShape shape = read_shape(*checkpoint);
     if (threads_.empty()) threads_ = {thread_count()};
-    std::vector<Trial> trials = make_trials(shape);
+    const std::vector<WeightScheme> weights = weights_.schemes(*checkpoint, shape);
+    std::vector<Trial> trials = make_trials(shape, weights);
     const LoadedModel loaded = load(model_);
-    std::vector<std::unique_ptr<Prepared>> prepared = prepare(loaded.model, trials);
+    // All at once, since rounds visit them in turn.
+    std::vector<std::unique_ptr<ModelShelf>> models;
+    for (size_t i = 0; i < weights.size(); ++i) {
+      models.push_back(std::make_unique<ModelShelf>(*loaded.checkpoint, *loaded.backend));
+      models.back()->at(weights[i]);
+    }
+    std::vector<std::unique_ptr<Prepared>> prepared = prepare(models, trials);
     time_rounds(trials, prepared);
     std::vector<nlohmann::ordered_json> rows;
     for (const Trial& trial : trials) rows.push_back(row(trial, loaded));
@@ -88,25 +99,34 @@ class Bench : public Command {
     return depth + std::max(prompt, *std::max_element(generates_.begin(), generates_.end()));
   }
 
-  std::vector<Trial> make_trials(const ModelShape& shape) const {
+  std::vector<Trial> make_trials(const ModelShape& shape, const std::vector<WeightScheme>& weights) const {
     for (const int depth : depths_) check_context(context_of(depth), shape, model_.path);
     std::vector<Trial> trials;
-    for (const KvScheme& scheme : kv_.schemes(shape)) {
-      for (const int chunk : chunks_) {
-        for (const int depth : depths_) {
-          for (const int threads : threads_) {
-            for (const int n : prompts_) {
-              if (n > 0) trials.push_back({scheme, chunk, depth, threads, n, 0, {}});
-            }
-            for (const int n : generates_) {
-              if (n > 0) trials.push_back({scheme, chunk, depth, threads, 0, n, {}});
-            }
-          }
+    for (size_t i = 0; i < weights.size(); ++i) {
+      for (const KvScheme& scheme : kv_.schemes(shape)) {
+        for (const int chunk : chunks_) {
+          for (const int depth : depths_) add_trials(trials, {i, to_text(weights[i]), scheme, chunk, depth});
         }
       }
     }
     if (trials.empty()) fail_usage("-p 0 and -n 0 leave nothing to time");
     return trials;
+  }
+
+  void add_trials(std::vector<Trial>& trials, Trial trial) const {
+    for (const int threads : threads_) {
+      trial.threads = threads;
+      for (const int n : prompts_) {
+        trial.prompt = n;
+        if (n > 0) trials.push_back(trial);
+      }
+      trial.prompt = 0;
+      for (const int n : generates_) {
+        trial.generate = n;
+        if (n > 0) trials.push_back(trial);
+      }
+      trial.generate = 0;
+    }
   }
 
   std::vector<int32_t> draw(Random& random, int count, int vocabulary) const {
@@ -116,7 +136,8 @@ class Bench : public Command {
   }
 
   // One for each trial, the same one for neighbours that share it.
-  std::vector<std::unique_ptr<Prepared>> prepare(const Model& model, const std::vector<Trial>& trials) const {
+  std::vector<std::unique_ptr<Prepared>> prepare(const std::vector<std::unique_ptr<ModelShelf>>& models,
+                                                 const std::vector<Trial>& trials) const {
     std::vector<std::unique_ptr<Prepared>> prepared;
     Progress progress("filling caches", static_cast<double>(trials.size()), "caches");
     set_thread_count(threads_.back());
@@ -125,6 +146,7 @@ class Bench : public Command {
       progress.update(static_cast<double>(i));
       if (i > 0 && shares(trials[i - 1], trial)) continue;
       Random random(seed_);
+      const Model& model = models[trial.model]->held();
       auto next = std::make_unique<Prepared>(
           Prepared{Session(model, {trial.scheme, context_of(trial.depth), trial.chunk, 1}), {}});
       const std::vector<int32_t> tokens = draw(random, trial.depth, model.shape.vocabulary);
@@ -136,7 +158,7 @@ class Bench : public Command {
   }
 
   static bool shares(const Trial& a, const Trial& b) {
-    return a.scheme == b.scheme && a.chunk == b.chunk && a.depth == b.depth;
+    return a.model == b.model && a.scheme == b.scheme && a.chunk == b.chunk && a.depth == b.depth;
   }
 
   void time_rounds(std::vector<Trial>& trials, const std::vector<std::unique_ptr<Prepared>>& prepared) const {
@@ -185,6 +207,7 @@ class Bench : public Command {
             {"kernel", slash == std::string::npos ? name : name.substr(slash + 1)},
             {"n_threads", trial.threads},
             {"n_ubatch", trial.chunk},
+            {"weights", trial.weights},
             {"type_k", key_type(trial.scheme)},
             {"type_v", value_type(trial.scheme)},
             {"kv", to_text(trial.scheme)},
@@ -202,13 +225,13 @@ class Bench : public Command {
   // As llama-bench shows it: what the same test has in common in one column ("pp512 @ d4096").
   std::string people_table(const std::vector<nlohmann::ordered_json>& rows) const {
     std::vector<std::vector<std::string>> table = {
-        {"kernel", "threads", "ubatch", "kv", "test", "t/s", "median", "min", "max"}};
+        {"kernel", "threads", "ubatch", "weights", "kv", "test", "t/s", "median", "min", "max"}};
     for (const auto& row : rows) {
       const int depth = row["n_depth"], prompt = row["n_prompt"], generate = row["n_gen"];
       std::string test = prompt > 0 ? fmt::format("pp{}", prompt) : fmt::format("tg{}", generate);
       if (depth > 0) test += fmt::format(" @ d{}", depth);
       table.push_back({fmt::format("{}", row["kernel"].get<std::string>()), row["n_threads"].dump(),
-                       row["n_ubatch"].dump(), row["kv"], test,
+                       row["n_ubatch"].dump(), row["weights"], row["kv"], test,
                        fmt::format("{:.2f} ± {:.2f}", row["avg_ts"].get<double>(), row["stddev_ts"].get<double>()),
                        fmt::format("{:.2f}", row["median_ts"].get<double>()),
                        fmt::format("{:.2f}", row["min_ts"].get<double>()),
@@ -218,6 +241,7 @@ class Bench : public Command {
   }
 
   ModelOptions model_;
+  WeightOptions weights_;
   KvOptions kv_;
   std::vector<int> prompts_ = {512}, generates_ = {64}, depths_ = {0}, chunks_ = {256}, threads_;
   int repetitions_ = 3;

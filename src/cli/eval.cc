@@ -28,19 +28,22 @@ class Eval : public Command {
             "cache (prefill, then the following tokens teacher-forced in short steps), speed, and retrieval tasks if "
             "asked for. --tokens measures on exactly the given ids, so that other programs' runs can be matched token "
             "by token.",
-            {"eval -m model.gguf --kv k8v8,k4v4", "eval -m model.gguf -ctk int8 -ctv int4,int2 --text book.txt -o csv",
+            {"eval -m model.gguf --kv k8v8,k4v4", "eval -m model.gguf -w w8g128,w4g128e8 --kv k16v16,k8v8",
+             "eval -m model.gguf -ctk int8 -ctv int4,int2 --text book.txt -o csv",
              "eval -m model.gguf --kv k4v4 --tokens ids.json --prefill 4096 --step 128 -o json",
              "eval -m model.gguf --kv k8v4 --tasks needle,needle_multikey --limit 20"}};
   }
 
   void declare(Options& options) override {
     model_.declare(options);
+    weights_.declare(options);
     kv_.declare(options);
     options.integers("-ub,--ubatch-size", chunks_, kChunks, "tokens of one prefill step");
     options.integer("-c,--ctx-size", options_.context, kContexts,
                     "tokens the cache is allocated for [prefill + scored]");
     options.choice("-o,--output", format_, {"md", "csv", "json", "jsonl"}, "format of the result");
-    options.text("--study", "FILE", study_, "keep measurements in this study; what it holds already is not measured again");
+    options.text("--study", "FILE", study_,
+                 "keep measurements in this study; what it holds already is not measured again");
     options.heading("Divergence");
     options.integer("--prefill", options_.prefill, {1, kMostContext}, "tokens before the scored ones");
     options.integer("--scored", scored_, {1, kMostContext},
@@ -58,7 +61,9 @@ class Eval : public Command {
 
   void run() override {
     check_tasks();
-    const ModelShape shape = read_shape(*model_.open());
+    const auto checkpoint = model_.open();
+    const ModelShape shape = read_shape(*checkpoint);
+    const std::vector<WeightScheme> weights = weights_.schemes(*checkpoint, shape);
     const std::vector<KvScheme> schemes = kv_.schemes(shape);
     options_.scored = scored_ > 0 || !texts_.token_file.empty() ? scored_ : kDefaultScored;
     check_context(std::max(options_.context, options_.prefill + options_.scored), shape, model_.path);
@@ -68,15 +73,14 @@ class Eval : public Command {
     std::unique_ptr<Study> study = study_.empty() ? nullptr : std::make_unique<Study>(study_);
     const LoadedModel loaded = load(model_);
     options_.chat_template = loaded.checkpoint->vocabulary().chat_template;
-    Evaluator evaluator(loaded.model, loaded.tokenizer,
+    Evaluator evaluator(*loaded.models, loaded.tokenizer,
                         texts_.obtain(loaded, options_.prefill + options_.scored + 1, study.get()), options_);
     std::vector<Measurement> measured;
     {
-      Progress progress("eval", static_cast<double>(schemes.size() * chunks_.size()), "points");
-      for (const KvScheme& scheme : schemes) {
-        for (const int chunk : chunks_)
-          measured.push_back(
-              measure(evaluator, {"w16", to_text(scheme), chunk}, progress, measured.size(), study.get()));
+      const std::vector<Point> points = points_of(weights, schemes);
+      Progress progress("eval", static_cast<double>(points.size()), "points");
+      for (const Point& point : points) {
+        measured.push_back(measure(evaluator, point, progress, measured.size(), study.get()));
       }
     }
     print_result(format_ == "md" ? people_table(measured) : table(measured, find_front(measured), format_));
@@ -90,6 +94,17 @@ class Eval : public Command {
     std::vector<std::string> names;
     for (const Task& task : tasks()) names.push_back(task.name);
     for (const std::string& task : tasks_) parse_choice("--tasks", task, names);
+  }
+
+  // Sorted by weights, which are slow to load.
+  std::vector<Point> points_of(const std::vector<WeightScheme>& weights, const std::vector<KvScheme>& schemes) const {
+    std::vector<Point> points;
+    for (const WeightScheme& w : weights) {
+      for (const KvScheme& scheme : schemes) {
+        for (const int chunk : chunks_) points.push_back({to_text(w), to_text(scheme), chunk});
+      }
+    }
+    return points;
   }
 
   Measurement measure(Evaluator& evaluator, const Point& point, Progress& progress, size_t done, Study* study) const {
@@ -116,6 +131,7 @@ class Eval : public Command {
   }
 
   ModelOptions model_;
+  WeightOptions weights_;
   KvOptions kv_;
   TextOptions texts_;
   EvalOptions options_;

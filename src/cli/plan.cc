@@ -32,7 +32,7 @@ class Plan : public Command {
         "from the model file's metadata alone; no weight is read. The figures are what 'run' then really "
         "allocates. Lists and ranges (1024-8192+1024) give a row for each combination, each with its 16-bit baseline.",
         {"plan -m model.gguf -c 32768 -ctk int4 -ctv int4 -ub 256",
-         "plan -m model.gguf --kv k8v8,k8v4,k4v4g32 -c 4096,8192",
+         "plan -m model.gguf --kv k8v8,k8v4,k4v4g32 -c 4096,8192", "plan -m model.gguf -w w16,w8g128,w4g128e8,stored",
          "plan -m model.gguf --kv k8v4 --device-memory 512MiB      the longest context that fits",
          "plan -m model.gguf -ctk int8 -ctv int4 -o json"}};
   }
@@ -41,6 +41,7 @@ class Plan : public Command {
     model_.declare(options);
     options.integers("-c,--ctx-size", contexts_, kContexts,
                      "tokens the cache is allocated for [4096, or what the model was trained for if that is less]");
+    weights_.declare(options);
     kv_.declare(options);
     options.integers("-ub,--ubatch-size", chunks_, kChunks, "tokens of one prefill step");
     options.parsed("--device-memory", "SIZE", "say the longest context that fits into so much memory (512MiB, 8GiB)",
@@ -55,14 +56,22 @@ class Plan : public Command {
     shape_ = read_shape(*checkpoint);
     if (contexts_.empty()) contexts_ = {std::min(kDefaultContext, shape_.context)};
     for (const int context : contexts_) check_context(context, shape_, model_.path);
+    for (const WeightScheme& scheme : weights_.schemes(*checkpoint, shape_)) {
+      plans_.push_back(plan_weights(*checkpoint, shape_, scheme));
+    }
+    baseline_ = plan_weights(*checkpoint, shape_);
     std::vector<nlohmann::ordered_json> rows;
     std::vector<std::vector<std::string>> table = {header()};
     for (const int context : contexts_) {
       for (const int chunk : chunks_) {
-        for (const KvScheme& scheme : with_baseline(kv_.schemes(shape_, kBaseline))) {
-          table.push_back(table_row(scheme, context, chunk));
+        for (const Choice& choice : choices()) {
+          rows.push_back(row(choice, context, chunk));
+          table.push_back(table_row(choice, context, chunk));
         }
-        for (const KvScheme& scheme : kv_.schemes(shape_, kBaseline)) rows.push_back(row(scheme, context, chunk));
+        if (!has_baseline()) {
+          const auto first = table.end() - static_cast<std::ptrdiff_t>(choices().size());
+          table.insert(first, table_row({&baseline_, parse_scheme(kBaseline)}, context, chunk));
+        }
       }
     }
     if (format_ != "md") {
@@ -76,22 +85,38 @@ class Plan : public Command {
   }
 
  private:
-  MemoryParts parts(const KvScheme& scheme, int context, int chunk) const {
-    return session_bytes(shape_, *backend_, {scheme, context, chunk, 1});
+  struct Choice {
+    const WeightPlan* weights;
+    KvScheme scheme;
+    bool is_baseline() const { return weights->scheme == WeightScheme() && scheme == parse_scheme(kBaseline); }
+  };
+
+  std::vector<Choice> choices() const {
+    std::vector<Choice> all;
+    for (const WeightPlan& weights : plans_) {
+      for (const KvScheme& scheme : kv_.schemes(shape_, kBaseline)) all.push_back({&weights, scheme});
+    }
+    return all;
+  }
+  bool has_baseline() const {
+    const std::vector<Choice> all = choices();
+    return std::any_of(all.begin(), all.end(), [](const Choice& choice) { return choice.is_baseline(); });
   }
 
-  static std::vector<KvScheme> with_baseline(std::vector<KvScheme> schemes) {
-    std::erase(schemes, parse_scheme(kBaseline));
-    schemes.insert(schemes.begin(), parse_scheme(kBaseline));
-    return schemes;
+  MemoryParts parts(const Choice& choice, int context, int chunk) const {
+    return session_bytes(shape_, *choice.weights, *backend_, {choice.scheme, context, chunk, 1});
   }
+  size_t baseline_bytes(int context, int chunk) const {
+    return parts({&baseline_, parse_scheme(kBaseline)}, context, chunk).total();
+  }
+  bool with_weights() const { return plans_.size() > 1 || !(plans_.front().scheme == WeightScheme()); }
 
   // Tokens of the longest context that fits the device; 0 if not even one token does. Memory grows with the context.
-  int longest_context(const KvScheme& scheme, int chunk) const {
+  int longest_context(const Choice& choice, int chunk) const {
     int fits = 0, beyond = shape_.context + 1;
     while (beyond - fits > 1) {
       const int middle = fits + (beyond - fits) / 2;
-      (static_cast<double>(parts(scheme, middle, chunk).total()) <= *device_bytes_ ? fits : beyond) = middle;
+      (static_cast<double>(parts(choice, middle, chunk).total()) <= *device_bytes_ ? fits : beyond) = middle;
     }
     return fits;
   }
@@ -99,35 +124,40 @@ class Plan : public Command {
   std::vector<std::string> header() const {
     std::vector<std::string> cells = {"context",  "chunk",   "KV",     "bits/value", "weights",
                                       "KV cache", "scratch", "logits", "total",      "vs 16 bit"};
+    if (with_weights()) cells.insert(cells.begin() + 2, "-w");
     if (device_bytes_) cells.push_back(fmt::format("longest in {}", human_bytes(*device_bytes_)));
     return cells;
   }
 
-  std::vector<std::string> table_row(const KvScheme& scheme, int context, int chunk) const {
-    const MemoryParts p = parts(scheme, context, chunk);
-    const size_t baseline = parts(parse_scheme(kBaseline), context, chunk).total();
-    std::vector<std::string> cells = {std::to_string(context),
-                                      std::to_string(chunk),
-                                      to_text(scheme),
-                                      fmt::format("{:.2f}", effective_bits(scheme, shape_.cache_shape(context, chunk))),
-                                      human_bytes(static_cast<double>(p.weights)),
-                                      human_bytes(static_cast<double>(p.kv)),
-                                      human_bytes(static_cast<double>(p.scratch)),
-                                      human_bytes(static_cast<double>(p.logits)),
-                                      human_bytes(static_cast<double>(p.total())),
-                                      scheme == parse_scheme(kBaseline) ? "" : percent_saved(p.total(), baseline)};
+  std::vector<std::string> table_row(const Choice& choice, int context, int chunk) const {
+    const KvScheme& scheme = choice.scheme;
+    const MemoryParts p = parts(choice, context, chunk);
+    std::vector<std::string> cells = {
+        std::to_string(context),
+        std::to_string(chunk),
+        to_text(scheme),
+        fmt::format("{:.2f}", effective_bits(scheme, shape_.cache_shape(context, chunk))),
+        human_bytes(static_cast<double>(p.weights)),
+        human_bytes(static_cast<double>(p.kv)),
+        human_bytes(static_cast<double>(p.scratch)),
+        human_bytes(static_cast<double>(p.logits)),
+        human_bytes(static_cast<double>(p.total())),
+        choice.is_baseline() ? "" : percent_saved(p.total(), baseline_bytes(context, chunk))};
+    if (with_weights()) cells.insert(cells.begin() + 2, to_text(choice.weights->scheme));
     if (device_bytes_) {
-      const int longest = longest_context(scheme, chunk);
+      const int longest = longest_context(choice, chunk);
       cells.push_back(longest == 0 ? "does not fit" : fmt::format("{}", longest));
     }
     return cells;
   }
 
-  nlohmann::ordered_json row(const KvScheme& scheme, int context, int chunk) const {
-    const MemoryParts p = parts(scheme, context, chunk);
+  nlohmann::ordered_json row(const Choice& choice, int context, int chunk) const {
+    const KvScheme& scheme = choice.scheme;
+    const MemoryParts p = parts(choice, context, chunk);
     nlohmann::ordered_json row = {{"model_filename", model_.path},
                                   {"n_ctx", context},
                                   {"n_ubatch", chunk},
+                                  {"weights", to_text(choice.weights->scheme)},
                                   {"kv", to_text(scheme)},
                                   {"type_k", key_type(scheme)},
                                   {"type_v", value_type(scheme)},
@@ -137,19 +167,22 @@ class Plan : public Command {
                                   {"scratch_bytes", p.scratch},
                                   {"logits_bytes", p.logits},
                                   {"total_bytes", p.total()},
-                                  {"baseline_total_bytes", parts(parse_scheme(kBaseline), context, chunk).total()},
+                                  {"baseline_total_bytes", baseline_bytes(context, chunk)},
                                   {"backend", backend_->name()}};
-    if (device_bytes_) row["longest_context"] = longest_context(scheme, chunk);
+    if (device_bytes_) row["longest_context"] = longest_context(choice, chunk);
     return row;
   }
 
   ModelOptions model_;
+  WeightOptions weights_;
   KvOptions kv_;
   std::vector<int> contexts_, chunks_ = {256};
   std::optional<double> device_bytes_;
   std::string format_ = "md";
   std::unique_ptr<Backend> backend_;
   ModelShape shape_;
+  std::vector<WeightPlan> plans_;
+  WeightPlan baseline_;
 };
 
 }  // namespace

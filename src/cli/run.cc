@@ -71,6 +71,7 @@ class Run : public Command {
     options.integer("-c,--ctx-size", context_, kContexts,
                     "tokens the cache is allocated for [what prompt and -n need]");
     options.integer("-ub,--ubatch-size", chunk_, kChunks, "tokens of one prefill step");
+    weights_.declare(options);
     kv_.declare(options);
     options.heading("Sampling");
     options.number("--temp", sampling_.temperature, 0, 100, "temperature; 0 always takes the likeliest token");
@@ -90,16 +91,19 @@ class Run : public Command {
       fail_usage("give the prompt by -p TEXT or -f FILE{}", prompt_.empty() ? "" : ", not both");
     }
     const std::string text = file_.empty() ? prompt_ : read_prompt();
-    const ModelShape shape = read_shape(*model_.open());
+    const auto checkpoint = model_.open();
+    const ModelShape shape = read_shape(*checkpoint);
     const std::vector<KvScheme> schemes = kv_.schemes(shape);
-    if (schemes.size() != 1)
-      fail_usage("run takes one configuration, found {}; 'eval' and 'bench' take lists", schemes.size());
+    const std::vector<WeightScheme> weights = weights_.schemes(*checkpoint, shape);
+    const size_t configurations = schemes.size() * weights.size();
+    if (configurations != 1)
+      fail_usage("run takes one configuration, found {}; 'eval' and 'bench' take lists", configurations);
     check_context(context_, shape, model_.path);
     const LoadedModel loaded = load(model_);
     const std::vector<int32_t> tokens = encode(loaded, text);
     const SessionOptions options = {schemes.front(), context_for(tokens.size(), shape), chunk_, 1};
-    warn(loaded, options);
-    Session session(loaded.model, options);
+    warn(loaded, weights.front(), options);
+    Session session(loaded.models->at(weights.front()), options);
     introduce(loaded, session);
     generate_text(loaded, session, tokens);
   }
@@ -137,22 +141,23 @@ class Run : public Command {
     return context_;
   }
 
-  void warn(const LoadedModel& loaded, const SessionOptions& options) const {
+  void warn(const LoadedModel& loaded, const WeightScheme& weights, const SessionOptions& options) const {
     if (study_.empty() && !std::filesystem::exists(kDefaultStudy)) return;
     const Study study = open_existing_study(study_.empty() ? kDefaultStudy : study_);
-    const std::string warning = warning_of_loss(study, fingerprint(loaded.model.fingerprint), to_text(options.scheme),
-                                                options.context, max_loss_);
+    const std::string warning =
+        warning_of_loss(study, fingerprint(loaded.models->fingerprint()),
+                        {to_text(weights), to_text(options.scheme), options.chunk}, options.context, max_loss_);
     const bool colour = isatty(STDERR_FILENO) == 1;
     if (!warning.empty()) note("{}{}{}", colour ? "\033[1;31m" : "", warning, colour ? "\033[0m" : "");
   }
 
   void introduce(const LoadedModel& loaded, const Session& session) const {
-    const Model& model = loaded.model;
+    const Model& model = session.model();
     const KvScheme& scheme = session.options().scheme;
     const MemoryParts bytes = session.bytes();
-    note("{}, {}, weights w16 (stored as {}), KV {} ({:.2f} bits/value), {}", model.file, model.shape.family,
-         model.stored_as, to_text(scheme), effective_bits(scheme, session.cache().shape()),
-         device_text(*loaded.backend));
+    note("{}, {}, weights {} (stored as {}), KV {} ({:.2f} bits/value), {}", model.file, model.shape.family,
+         to_text(model.weights.scheme), model.stored_as, to_text(scheme),
+         effective_bits(scheme, session.cache().shape()), device_text(*loaded.backend));
     note("memory {} = weights {} + KV {} + scratch {} + logits {} for {} tokens in chunks of {}",
          human_bytes(static_cast<double>(bytes.total())), human_bytes(static_cast<double>(bytes.weights)),
          human_bytes(static_cast<double>(bytes.kv)), human_bytes(static_cast<double>(bytes.scratch)),
@@ -192,6 +197,7 @@ class Run : public Command {
   }
 
   ModelOptions model_;
+  WeightOptions weights_;
   KvOptions kv_;
   Sampling sampling_;
   std::string prompt_, file_, system_, study_;

@@ -59,7 +59,7 @@ class Evaluators {
   Evaluator& on(int texts) {
     auto& evaluator = made_[texts];
     if (evaluator == nullptr) {
-      evaluator = std::make_unique<Evaluator>(loaded_.model, loaded_.tokenizer,
+      evaluator = std::make_unique<Evaluator>(*loaded_.models, loaded_.tokenizer,
                                               std::vector<Text>(all_.begin(), all_.begin() + texts), options_);
     }
     return *evaluator;
@@ -123,6 +123,7 @@ class Search : public Command {
     options.number(
         "--evaluations", evaluations_, 0, 1e6,
         "stop after so many whole measurements (one on 1 of 4 texts is a quarter); 0: when nothing is gained");
+    weights_.declare(options);
     bits(options, "--k-bits", space_.k_bits, "bits of keys: 16,8,4,3,2 [the preset's]");
     bits(options, "--v-bits", space_.v_bits, "bits of values [the preset's]");
     options.list("--groups", "LIST", space_.groups,
@@ -135,15 +136,17 @@ class Search : public Command {
   }
 
   void run() override {
-    const ModelShape shape = read_shape(*model_.open());
+    const auto checkpoint = model_.open();
+    const ModelShape shape = read_shape(*checkpoint);
     if (context_ == 0) context_ = std::min(kDefaultContext, shape.context);
     check_context(context_, shape, model_.path);
-    make_space(space_, shape, *model_.make(), context_);  // refuses before anything slow begins
+    for (const WeightScheme& scheme : weights_.schemes(*checkpoint, shape)) space_.weights.push_back(to_text(scheme));
+    make_space(space_, *checkpoint, *model_.make(), context_);  // refuses before anything slow begins
     if (space_.name == "demo" && max_seconds_ == 0) max_seconds_ = kDemoSeconds;
     require_writable(report_);
     Study study(study_);
     try {
-      search(shape, study);
+      search(study);
     } catch (const Error& error) {
       if (error.exit() != Exit::kInterrupted) throw;
       throw Error(Exit::kInterrupted,
@@ -173,10 +176,10 @@ class Search : public Command {
     return options;
   }
 
-  void search(const ModelShape& shape, Study& study) {
+  void search(Study& study) {
     const auto start = TimeSpent::Clock::now();
     const LoadedModel loaded = load(model_);
-    const Space space = make_space(space_, shape, *loaded.backend, context_).space;
+    const Space space = make_space(space_, *loaded.checkpoint, *loaded.backend, context_).space;
     const std::string name = sampler_.empty() ? usual_sampler(space) : sampler_;
     Evaluators evaluators(loaded, texts_.obtain(loaded, context_ + 1, &study), eval_options(loaded));
     Evaluator& whole = evaluators.whole();
@@ -186,7 +189,7 @@ class Search : public Command {
     std::vector<Measurement> measured = all_choices(study, whole.regime());
     if (needles_ > 0) measure_tasks(whole, study, spent, measured);
     measured = all_choices(study, whole.regime());
-    keep_curves(study, measured, shape, *loaded.backend);
+    keep_curves(study, measured, *loaded.checkpoint, *loaded.backend);
     conclude(study, measured);
   }
 
@@ -215,7 +218,7 @@ class Search : public Command {
       for (const auto& [point, texts] : trials) {
         if (measured.size() >= kFewestPoints && time_is_up(spent, share)) return;
         measured.push_back(evaluators.on(texts).measure(point, [&](double fraction, const std::string& what) {
-          progress.update(static_cast<double>(measured.size()) + fraction, fmt::format("{} {}", point.kv, what));
+          progress.update(static_cast<double>(measured.size()) + fraction, fmt::format("{} {}", name_of(point), what));
         }));
         study.record(measured.back());
         spent.keep();
@@ -242,7 +245,7 @@ class Search : public Command {
       if (time_is_up(spent, 1)) break;
       Measurement with_tasks = m;
       evaluator.measure_tasks(with_tasks, [&](double fraction, const std::string& what) {
-        progress.update(static_cast<double>(done) + fraction, fmt::format("{} {}", m.point.kv, what));
+        progress.update(static_cast<double>(done) + fraction, fmt::format("{} {}", name_of(m.point), what));
       });
       if (with_tasks.state == State::kFailed) {
         note("{}: retrieval could not be measured: {}", to_text(m.point), with_tasks.reason);
@@ -252,6 +255,10 @@ class Search : public Command {
       study.record(m);
       spent.keep();
     }
+  }
+
+  static std::string name_of(const Point& point) {
+    return point.weights == Point().weights ? point.kv : point.weights + " " + point.kv;
   }
 
   static std::string result_text(const Measurement& m) {
@@ -273,6 +280,7 @@ class Search : public Command {
   }
 
   ModelOptions model_;
+  WeightOptions weights_;
   SpaceOptions space_;
   TextOptions texts_;
   int context_ = 0, needles_ = 4;

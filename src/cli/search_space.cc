@@ -89,6 +89,10 @@ class Builder {
     lists_ = read_space_lists(options.name);
     if (!options.k_bits.empty() || !options.v_bits.empty() || !options.groups.empty()) take_options(options);
     if (!options.chunks.empty()) lists_.chunks = options.chunks;
+    if (!options.weights.empty()) {
+      lists_.weights = {Point().weights};
+      lists_.weights.insert(lists_.weights.end(), options.weights.begin(), options.weights.end());
+    }
   }
 
   std::vector<std::string> schemes() {
@@ -130,7 +134,7 @@ class Builder {
 
   std::vector<std::string> weights() const {
     std::vector<std::string> list;
-    for (const std::string& text : lists_.weights) add_once(list, text);
+    for (const std::string& text : lists_.weights) add_once(list, to_text(parse_weights(text)));
     return list;
   }
 
@@ -191,10 +195,18 @@ class Builder {
 // Makes points of choices: the functions of a Space share it.
 struct Maker {
   std::vector<Axis> axes;
+  const Checkpoint* checkpoint;
   ModelShape shape;
   const Backend* backend;
   int context;
   double most_bytes;
+  mutable std::map<std::string, WeightPlan> plans = {};  // by the text of the scheme
+
+  const WeightPlan& plan_of(const std::string& weights) const {
+    const auto found = plans.find(weights);
+    if (found != plans.end()) return found->second;
+    return plans.emplace(weights, plan_weights(*checkpoint, shape, parse_weights(weights))).first->second;
+  }
 
   const std::string* chosen(const std::string& part, const Choices& choices, int layer = 0) const {
     for (size_t axis = 0; axis < axes.size(); ++axis) {
@@ -213,8 +225,8 @@ struct Maker {
   }
 
   double bytes(const Point& point) const {
-    return static_cast<double>(
-        session_bytes(shape, *backend, {parse_scheme(point.kv), context, point.chunk, 1}).total());
+    const SessionOptions options = {parse_scheme(point.kv), context, point.chunk, 1};
+    return static_cast<double>(session_bytes(shape, plan_of(point.weights), *backend, options).total());
   }
 
   Made make(const Choices& choices) const {
@@ -255,7 +267,8 @@ Description describe_point(const Point& point, int layers, int head_dim) {
   return description;
 }
 
-ModelSpace make_space(const SpaceOptions& options, const ModelShape& shape, const Backend& backend, int context) {
+ModelSpace make_space(const SpaceOptions& options, const Checkpoint& checkpoint, const Backend& backend, int context) {
+  const ModelShape shape = read_shape(checkpoint);
   Builder lists(options, shape);
   ModelSpace result;
   std::vector<Axis>& axes = result.space.axes;
@@ -274,7 +287,7 @@ ModelSpace make_space(const SpaceOptions& options, const ModelShape& shape, cons
   axes.push_back({"chunk", "chunk", lists.chunks(), true});
   result.space.baselines = lists.baselines();
   result.left_out = lists.left_out;
-  const auto maker = std::make_shared<Maker>(Maker{axes, shape, &backend, context, options.most_bytes});
+  const auto maker = std::make_shared<Maker>(Maker{axes, &checkpoint, shape, &backend, context, options.most_bytes});
   result.space.make = [maker](const Choices& choices) { return maker->make(choices); };
   result.space.bytes = [maker](const Point& point) { return maker->bytes(point); };
   result.space.describe = [maker](const Point& point) {

@@ -7,7 +7,7 @@
 
 #include "backend/backend.h"
 #include "cli/space_lists.h"
-#include "model/shape.h"
+#include "model/weight_plan.h"
 #include "search/space.h"
 
 namespace kvpareto {
@@ -17,6 +17,7 @@ struct SpaceOptions {
   std::vector<int> k_bits, v_bits;  // with `groups`, instead of the preset's schemes; empty: all
   std::vector<std::string> groups;  // channels, or "h" for the whole head; empty: 64, 32, 128
   std::vector<int> chunks;          // empty: the preset's
+  std::vector<std::string> weights;  // canonical texts beside 16 bits; empty: the preset's
   double most_bytes = 0;            // predicted peak beyond which a point is not valid; 0: no limit
 };
 
@@ -27,8 +28,8 @@ struct ModelSpace {
 
 // The baseline (16 bit, chunk 256) is in every space, and in those of combined sides the paper's pairs of bits per
 // token too: they are measured first. Choices of a preset that the model cannot hold are left out; one that the user
-// named throws Error (kUsage). `backend` must outlive the space.
-ModelSpace make_space(const SpaceOptions& options, const ModelShape& shape, const Backend& backend, int context);
+// named throws Error (kUsage). Checkpoint and backend must outlive the space.
+ModelSpace make_space(const SpaceOptions& options, const Checkpoint& checkpoint, const Backend& backend, int context);
 
 // The additive parts of a point of a model with so many layers and channels a head.
 Description describe_point(const Point& point, int layers, int head_dim);

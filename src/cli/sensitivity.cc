@@ -71,7 +71,7 @@ class SensitivityCommand : public Command {
     Study study(study_);
     try {
       const LoadedModel loaded = load(model_);
-      Evaluator evaluator(loaded.model, loaded.tokenizer,
+      Evaluator evaluator(*loaded.models, loaded.tokenizer,
                           texts_.obtain(loaded, options.prefill + options.scored + 1, &study), options);
       print(measure(evaluator, study));
     } catch (const Error& error) {

@@ -46,14 +46,43 @@ LoadedModel load(const ModelOptions& options) {
   auto checkpoint = options.open();
   auto backend = options.make();
   Tokenizer tokenizer = load_tokenizer(*checkpoint);
-  Progress progress("loading", 100, "%");
-  const auto start = std::chrono::steady_clock::now();
-  Model model = load_model(*checkpoint, *backend, [&](double fraction) {
+  // Made anew for each load, which begins at a smaller fraction than the last one ended with.
+  struct Shown {
+    std::unique_ptr<Progress> progress;
+    std::chrono::steady_clock::time_point start;
+    double fraction = 2;
+  };
+  const auto shown = std::make_shared<Shown>();
+  auto models = std::make_unique<ModelShelf>(*checkpoint, *backend, [shown](double fraction) {
     stop_if_interrupted();
+    const auto now = std::chrono::steady_clock::now();
+    if (fraction < shown->fraction) *shown = {std::make_unique<Progress>("loading", 100, "%"), now, fraction};
+    shown->fraction = fraction;
     // A model that is there within a second needs no progress.
-    if (std::chrono::steady_clock::now() - start > std::chrono::seconds(1)) progress.update(100 * fraction);
+    if (now - shown->start > std::chrono::seconds(1)) shown->progress->update(100 * fraction);
+    if (fraction >= 1) *shown = {};
   });
-  return {std::move(checkpoint), std::move(backend), std::move(tokenizer), std::move(model)};
+  return {std::move(checkpoint), std::move(backend), std::move(tokenizer), std::move(models)};
+}
+
+void WeightOptions::declare(Options& options) {
+  options.list(
+      "-w,--weights", "SCHEMES", weights,
+      "how weights are held: w16 (bf16), w8g128, w4g128, w3g128 (round to nearest in groups of 128, 64 or 32), e8 or "
+      "e4 behind it for embedding and output head, down:w8 or 0-1:w8 for more bits in some; stored: as in the "
+      "file [w16]");
+}
+
+std::vector<WeightScheme> WeightOptions::schemes(const Checkpoint& checkpoint, const ModelShape& shape) const {
+  std::vector<WeightScheme> schemes;
+  for (const std::string& text :
+       weights.empty() ? std::vector<std::string>{"w16"} : split_weights(join(weights, ","))) {
+    const WeightScheme scheme = parse_weights(text);
+    if (std::find(schemes.begin(), schemes.end(), scheme) != schemes.end()) continue;
+    for (const std::string& line : plan_weights(checkpoint, shape, scheme).notes) note("{}: {}", to_text(scheme), line);
+    schemes.push_back(scheme);
+  }
+  return schemes;
 }
 
 constexpr std::string_view kAllSchemes = "all";
@@ -129,17 +158,17 @@ std::vector<Text> texts_from_json(const std::string& json, const std::string& wh
 }  // namespace
 
 std::vector<Text> TextOptions::obtain(const LoadedModel& loaded, int tokens, Study* study) const {
-  if (!token_file.empty()) return texts_of_token_file(token_file, loaded.model.shape.vocabulary);
+  if (!token_file.empty()) return texts_of_token_file(token_file, loaded.models->shape().vocabulary);
   const TextSize size = {.texts = texts, .tokens = tokens, .seed = seed};
   const char* data = std::getenv("KVPARETO_DATA");
   Progress progress("sampling text", 100, "%");
   const auto obtain_now = [&] {
-    return default_texts(loaded.model, loaded.tokenizer, file, data == nullptr ? "" : data, size,
+    return default_texts(loaded.bf16(), loaded.tokenizer, file, data == nullptr ? "" : data, size,
                          [&](double fraction) { progress.update(100 * fraction); });
   };
   if (study == nullptr || !file.empty() || data != nullptr) return obtain_now();
-  const std::string name =
-      fmt::format("texts of {}, {} of {} tokens, seed {}", fingerprint(loaded.model.fingerprint), texts, tokens, seed);
+  const std::string name = fmt::format("texts of {}, {} of {} tokens, seed {}",
+                                       fingerprint(loaded.models->fingerprint()), texts, tokens, seed);
   if (const auto kept = study->note(name)) return texts_from_json(*kept, study->path());
   const std::vector<Text> sampled = obtain_now();
   study->set_note(name, to_json(sampled));

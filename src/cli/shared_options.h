@@ -11,7 +11,7 @@
 #include "cli/options.h"
 #include "eval/texts.h"
 #include "kv/scheme.h"
-#include "model/model.h"
+#include "model/shelf.h"
 #include "study/study.h"
 
 namespace kvpareto {
@@ -36,15 +36,27 @@ struct ModelOptions {
   std::unique_ptr<Backend> make() const;
 };
 
-// A model in memory with all it needs. Members in the order in which they depend on each other.
+// A model file with all that using it needs; weights are loaded when the shelf is asked for them, with progress shown.
+// Members in the order in which they depend on each other.
 struct LoadedModel {
   std::unique_ptr<Checkpoint> checkpoint;
   std::unique_ptr<Backend> backend;
   Tokenizer tokenizer;
-  Model model;
+  std::unique_ptr<ModelShelf> models;
+
+  const Model& bf16() const { return models->at({}); }
 };
-// Shows progress while it loads.
 LoadedModel load(const ModelOptions& options);
+
+// -w.
+struct WeightOptions {
+  std::vector<std::string> weights;
+
+  void declare(Options& options);
+  // Each once, all of them possible for the model; "w16" if nothing was given. Says in a note where a scheme could not
+  // be had to the letter. Throws Error (kUsage).
+  std::vector<WeightScheme> schemes(const Checkpoint& checkpoint, const ModelShape& shape) const;
+};
 
 // -ctk, -ctv, --kv.
 struct KvOptions {

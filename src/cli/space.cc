@@ -47,11 +47,12 @@ class SpaceCommand : public Command {
       print_result(markdown(rows));
       return;
     }
-    const ModelShape shape = read_shape(*model_.open());
+    const auto checkpoint = model_.open();
+    const ModelShape shape = read_shape(*checkpoint);
     const auto backend = model_.make();
     if (context_ == 0) context_ = std::min(kDefaultContext, shape.context);
     check_context(context_, shape, model_.path);
-    const ModelSpace made = make_space(space_, shape, *backend, context_);
+    const ModelSpace made = make_space(space_, *checkpoint, *backend, context_);
     print_result(description(made, shape));
   }
 

@@ -40,12 +40,15 @@ std::vector<int> curve_contexts(const ModelShape& shape) {
   return contexts;
 }
 
-MemoryCurve curve_of(const std::string& kv, int chunk, const ModelShape& shape, const Backend& backend) {
+MemoryCurve curve_of(const Point& point, int chunk, const Checkpoint& checkpoint, const Backend& backend) {
+  const ModelShape shape = read_shape(checkpoint);
+  const WeightPlan weights = plan_weights(checkpoint, shape, parse_weights(point.weights));
   MemoryCurve curve;
-  curve.kv = kv;
+  curve.weights = point.weights;
+  curve.kv = point.kv;
   curve.contexts = curve_contexts(shape);
   for (const int context : curve.contexts) {
-    const MemoryParts parts = session_bytes(shape, backend, {parse_scheme(kv), context, chunk, 1});
+    const MemoryParts parts = session_bytes(shape, weights, backend, {parse_scheme(point.kv), context, chunk, 1});
     curve.weights_bytes.push_back(static_cast<double>(parts.weights));
     curve.kv_bytes.push_back(static_cast<double>(parts.kv));
     curve.scratch_bytes.push_back(static_cast<double>(parts.scratch));
@@ -60,8 +63,8 @@ std::vector<MemoryCurve> kept_curves(const Study& study, const Measurement& m) {
   if (!kept) return curves;
   try {
     for (const auto& json : nlohmann::json::parse(*kept)) {
-      curves.push_back({json.at("kv"), json.at("contexts"), json.at("weights_bytes"), json.at("kv_bytes"),
-                        json.at("scratch_bytes"), json.at("logits_bytes")});
+      curves.push_back({json.value("weights", "w16"), json.at("kv"), json.at("contexts"), json.at("weights_bytes"),
+                        json.at("kv_bytes"), json.at("scratch_bytes"), json.at("logits_bytes")});
     }
   } catch (const nlohmann::json::exception& error) {
     fail("{}: the memory curves kept in it cannot be read: {}", study.path(), error.what());
@@ -105,18 +108,19 @@ std::vector<Measurement> latest_regime(const Study& study, const std::string& mo
   return all;
 }
 
-void keep_curves(Study& study, const std::vector<Measurement>& measurements, const ModelShape& shape,
+void keep_curves(Study& study, const std::vector<Measurement>& measurements, const Checkpoint& checkpoint,
                  const Backend& backend) {
   const Findings findings = read_study({.measurements = measurements, .curves = {}, .max_loss = kDefaultMaxLoss});
   if (findings.points.empty()) return;
-  std::vector<std::string> schemes = {"k16v16"};
-  for (const size_t i : findings.front.members) schemes.push_back(findings.points[i].point.kv);
+  std::vector<Point> points = {Point()};
+  for (const size_t i : findings.front.members) points.push_back(findings.points[i].point);
   nlohmann::json all = nlohmann::json::array();
   std::set<std::string> seen;
-  for (const std::string& kv : schemes) {
-    if (!seen.insert(kv).second) continue;
-    const MemoryCurve curve = curve_of(kv, findings.chunk, shape, backend);
-    all.push_back({{"kv", curve.kv},
+  for (const Point& point : points) {
+    if (!seen.insert(point.weights + "_" + point.kv).second) continue;
+    const MemoryCurve curve = curve_of(point, findings.chunk, checkpoint, backend);
+    all.push_back({{"weights", curve.weights},
+                   {"kv", curve.kv},
                    {"contexts", curve.contexts},
                    {"weights_bytes", curve.weights_bytes},
                    {"kv_bytes", curve.kv_bytes},
@@ -140,9 +144,14 @@ ReportInput report_input(const Study& study, const std::vector<Measurement>& mea
   });
   const std::vector<MemoryCurve> curves = kept_curves(study, measurements.front());
   const Findings findings = read_study(input);
-  const std::string chosen = findings.recommended ? findings.points[*findings.recommended].point.kv : "";
+  const Point chosen = findings.recommended ? findings.points[*findings.recommended].point : Point();
   for (const MemoryCurve& curve : curves) {
-    if (curve.kv == "k16v16" || curve.kv == chosen) input.curves.push_back(curve);
+    for (const Point& wanted : {Point(), chosen}) {
+      const bool is_it = curve.weights == wanted.weights && curve.kv == wanted.kv;
+      if (!is_it) continue;
+      input.curves.push_back(curve);
+      break;
+    }
   }
   return input;
 }
@@ -168,13 +177,17 @@ std::string people_table(const std::vector<Measurement>& measurements) {
                                      [&](const Measurement& m) { return m.values.contains(name); });
     if (present) shown.push_back(find_figure(name));
   }
+  const bool with_weights = std::any_of(measurements.begin(), measurements.end(),
+                                        [](const Measurement& m) { return m.point.weights != Point().weights; });
   std::vector<std::vector<std::string>> rows = {{"KV", "chunk"}};
+  if (with_weights) rows.front().insert(rows.front().begin(), "weights");
   for (const Figure* figure : shown) rows.front().push_back(figure->label);
   rows.front().push_back("");
   const Front front = find_front(measurements);
   for (size_t i = 0; i < measurements.size(); ++i) {
     const Measurement& m = measurements[i];
     rows.push_back({m.point.kv, std::to_string(m.point.chunk)});
+    if (with_weights) rows.back().insert(rows.back().begin(), m.point.weights);
     for (const Figure* figure : shown) {
       const auto found = m.values.find(figure->name);
       rows.back().push_back(found == m.values.end() ? "" : in_words(*figure, found->second));
@@ -190,6 +203,7 @@ std::string recommendation(const Findings& findings, const std::string& model_pa
     return fmt::format("Nothing measured stays within {} nats/token of the 16-bit baseline.\n", findings.max_loss);
   }
   const Measurement& chosen = findings.points[*findings.recommended];
+  const bool with_16_bits = chosen.point.weights == Point().weights;
   std::string saved;
   if (findings.baseline && *findings.baseline != *findings.recommended) {
     const Measurement& baseline = findings.points[*findings.baseline];
@@ -198,14 +212,15 @@ std::string recommendation(const Findings& findings, const std::string& model_pa
                         100 * (1 - chosen.value("kv_bytes") / baseline.value("kv_bytes")));
   }
   return fmt::format(
-      "Recommended for {} tokens: {}, chunk {}: {}{}, at a divergence of {} nats/token (limit {}).\n"
-      "Use it:  kvpareto run -m {} -c {} --kv {} -ub {} -p \"...\"\n",
-      chosen.regime.context, chosen.point.kv, chosen.point.chunk, human_bytes(chosen.value("peak_bytes")), saved,
-      divergence(chosen), findings.max_loss, quoted(model_path), chosen.regime.context, chosen.point.kv,
+      "Recommended for {} tokens: {}{}, chunk {}: {}{}, at a divergence of {} nats/token (limit {}).\n"
+      "Use it:  kvpareto run -m {} -c {}{} --kv {} -ub {} -p \"...\"\n",
+      chosen.regime.context, with_16_bits ? "" : "weights " + chosen.point.weights + ", KV ", chosen.point.kv,
+      chosen.point.chunk, human_bytes(chosen.value("peak_bytes")), saved, divergence(chosen), findings.max_loss,
+      quoted(model_path), chosen.regime.context, with_16_bits ? "" : " -w " + chosen.point.weights, chosen.point.kv,
       chosen.point.chunk);
 }
 
-std::string warning_of_loss(const Study& study, const std::string& model_hash, const std::string& kv, int context,
+std::string warning_of_loss(const Study& study, const std::string& model_hash, const Point& point, int context,
                             double max_loss) {
   std::vector<Measurement> all = study.all();
   std::erase_if(
@@ -213,7 +228,8 @@ std::string warning_of_loss(const Study& study, const std::string& model_hash, c
   const auto distance = [&](const Measurement& m) { return std::abs(m.regime.context - context); };
   const Measurement* known = nullptr;
   for (const Measurement& m : all) {
-    if (m.point.kv == kv && (known == nullptr || distance(m) <= distance(*known))) known = &m;
+    const bool is_it = m.point.kv == point.kv && m.point.weights == point.weights;
+    if (is_it && (known == nullptr || distance(m) <= distance(*known))) known = &m;
   }
   if (known == nullptr || is_sound(*known, max_loss)) return {};
   const Measurement* good = nullptr;
@@ -224,11 +240,13 @@ std::string warning_of_loss(const Study& study, const std::string& model_hash, c
   const std::string advice =
       good == nullptr
           ? "nothing better was measured"
-          : fmt::format("the cheapest one within the limit is --kv {} -ub {} ({} nats/token, {} in all)",
-                        good->point.kv, good->point.chunk, divergence(*good), human_bytes(good->value("peak_bytes")));
+          : fmt::format("the cheapest one within the limit is -w {} --kv {} -ub {} ({} nats/token, {} in all)",
+                        good->point.weights, good->point.kv, good->point.chunk, divergence(*good),
+                        human_bytes(good->value("peak_bytes")));
   return fmt::format(
-      "WARNING: {} loses {} nats/token on this model, more than the limit of {} (measured at context {}, {}); {}", kv,
-      divergence(*known), max_loss, known->regime.context, study.path(), advice);
+      "WARNING: {} loses {} nats/token on this model, more than the limit of {} (measured at context {}, {}); {}",
+      point.weights == Point().weights ? point.kv : point.weights + " " + point.kv, divergence(*known), max_loss,
+      known->regime.context, study.path(), advice);
 }
 
 }  // namespace kvpareto

@@ -24,7 +24,7 @@ std::vector<Measurement> latest_regime(const Study& study, const std::string& mo
 std::vector<Measurement> all_choices(const Study& study, const Regime& regime);
 
 // Total memory against context, for the report; kept as a note of the study so that a report needs no model.
-void keep_curves(Study& study, const std::vector<Measurement>& measurements, const ModelShape& shape,
+void keep_curves(Study& study, const std::vector<Measurement>& measurements, const Checkpoint& checkpoint,
                  const Backend& backend);
 
 // `measurements`: what latest_regime or all_choices gave. The single layers of the same model are added.
@@ -39,8 +39,9 @@ std::string people_table(const std::vector<Measurement>& measurements);
 // The recommendation in one sentence and the command that uses it.
 std::string recommendation(const Findings& findings, const std::string& model_path);
 
-// A line that warns, if the study knows that the scheme loses more than `max_loss` on this model; empty otherwise.
-std::string warning_of_loss(const Study& study, const std::string& model_hash, const std::string& kv, int context,
+// A line that warns, if the study knows that these weights and this KV scheme, whatever the chunk, lose more than
+// `max_loss` on this model; empty otherwise.
+std::string warning_of_loss(const Study& study, const std::string& model_hash, const Point& point, int context,
                             double max_loss);
 
 }  // namespace kvpareto

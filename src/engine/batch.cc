@@ -23,9 +23,9 @@ std::vector<std::vector<int32_t>> sample_batch(const Model& model, const std::ve
     stretches.push_back({caches.back().get(), 1});
     randoms.emplace_back(seed + static_cast<uint64_t>(i));
   }
-  const Buffer scratch = backend.allocate(workspace_bytes(model.shape, backend, batch, context), Purpose::kScratch);
+  const Buffer scratch = backend.allocate(workspace_bytes(model.shape, model.weights, backend, batch, context), Purpose::kScratch);
   const Buffer logits = backend.allocate(static_cast<size_t>(batch * vocabulary) * sizeof(float), Purpose::kLogits);
-  const Workspace work = plan_workspace(model.shape, backend, batch, context, scratch.data());
+  const Workspace work = plan_workspace(model, batch, context, scratch.data());
 
   std::vector<std::vector<int32_t>> sequences = prompts;
   std::vector<int32_t> step(prompts.size());

@@ -37,10 +37,11 @@ CacheShape cache_shape(const ModelShape& shape, const SessionOptions& options) {
 
 }  // namespace
 
-MemoryParts session_bytes(const ModelShape& shape, const Backend& backend, const SessionOptions& options) {
+MemoryParts session_bytes(const ModelShape& shape, const WeightPlan& weights, const Backend& backend,
+                          const SessionOptions& options) {
   checked(shape, options);
-  return {weights_bytes(shape, backend), Backend::padded(cache_bytes(options.scheme, cache_shape(shape, options))),
-          Backend::padded(workspace_bytes(shape, backend, longest_step(options), options.context)),
+  return {weights_bytes(shape, weights, backend), Backend::padded(cache_bytes(options.scheme, cache_shape(shape, options))),
+          Backend::padded(workspace_bytes(shape, weights, backend, longest_step(options), options.context)),
           logits_bytes(shape, options)};
 }
 
@@ -50,9 +51,9 @@ Session::Session(const Model& model, const SessionOptions& options)
       cache_(*model.backend, options.scheme, cache_shape(model.shape, options), kv_biases(model)) {
   Backend& backend = *model.backend;
   const int tokens = longest_step(options);
-  scratch_ = backend.allocate(workspace_bytes(model.shape, backend, tokens, options.context), Purpose::kScratch);
+  scratch_ = backend.allocate(workspace_bytes(model.shape, model.weights, backend, tokens, options.context), Purpose::kScratch);
   logits_ = backend.allocate(logits_bytes(model.shape, options), Purpose::kLogits);
-  workspace_ = plan_workspace(model.shape, backend, tokens, options.context, scratch_.data());
+  workspace_ = plan_workspace(model, tokens, options.context, scratch_.data());
 }
 
 void Session::step(std::span<const int32_t> tokens) {
@@ -138,8 +139,7 @@ void Session::logits_of(std::span<const float> hidden, const RowVisitor& row) {
 }
 
 MemoryParts Session::bytes() const {
-  const Backend& backend = *model_.backend;
-  return {backend.allocated(Purpose::kWeights), cache_.bytes(), scratch_.bytes(), logits_.bytes()};
+  return {model_.bytes(), cache_.bytes(), scratch_.bytes(), logits_.bytes()};
 }
 
 size_t process_peak_bytes() {

@@ -27,7 +27,8 @@ struct MemoryParts {
 };
 
 // The memory of a session and its model from metadata alone; a test demands that it equals what the backend then holds.
-MemoryParts session_bytes(const ModelShape& shape, const Backend& backend, const SessionOptions& options);
+MemoryParts session_bytes(const ModelShape& shape, const WeightPlan& weights, const Backend& backend,
+                          const SessionOptions& options);
 
 class Session {
  public:

@@ -80,7 +80,7 @@ TEST_P(SessionOnBackend, HoldsThePredictedBytesUntilItEnds) {
         for (const int chunk : {1, 7, 40, 500}) {
           const SessionOptions options{
               .scheme = parse_scheme(scheme), .context = context, .chunk = chunk, .logits_rows = 1 + chunk % 3};
-          const MemoryParts predicted = session_bytes(model.shape, *backend_, options);
+          const MemoryParts predicted = session_bytes(model.shape, model.weights, *backend_, options);
           Session session(model, options);
           ASSERT_EQ(held(*backend_), predicted) << name << " " << scheme << " " << context << " " << chunk;
           ASSERT_EQ(session.bytes(), predicted);
@@ -94,6 +94,48 @@ TEST_P(SessionOnBackend, HoldsThePredictedBytesUntilItEnds) {
     EXPECT_EQ(held(*backend_), (MemoryParts{weights, 0, 0, 0}));
   }
   EXPECT_EQ(held(*backend_), MemoryParts{});
+}
+
+TEST_P(SessionOnBackend, HoldsThePredictedBytesOfEveryWeightScheme) {
+  for (const char* name : kTinyModels) {
+    const auto checkpoint = open_tiny(name);
+    const ModelShape shape = read_shape(*checkpoint);
+    for (const char* text : {"w16", "w8g32", "w4g128e8", "w4g32e4.a16", "w3g64", "stored", "w16e8",
+                             "w4,down:w8g32,0:stored,1.qkv:w16", "w8estored.a16"}) {
+      const WeightScheme scheme = parse_weights(text);
+      const SessionOptions options{.context = 64, .chunk = 33};
+      const MemoryParts predicted = session_bytes(shape, plan_weights(*checkpoint, shape, scheme), *backend_, options);
+      {
+        const Model model = load_model(*checkpoint, *backend_, scheme);
+        EXPECT_EQ(model.bytes(), predicted.weights) << name << " " << text;
+        Session session(model, options);
+        EXPECT_EQ(held(*backend_), predicted) << name << " " << text;
+        session.prefill(some_tokens(40));
+        session.next(some_tokens(1));
+        EXPECT_EQ(held(*backend_), predicted) << name << " " << text;
+      }
+      EXPECT_EQ(held(*backend_), MemoryParts{});
+    }
+  }
+}
+
+// Fewer bits lose more; int8 and what the file holds lose next to nothing. (tiny models are stored in f32 and Q8_0 or
+// so; the order of the bits is what this is about.)
+TEST_P(SessionOnBackend, FewerBitsOfWeightsDivergeMore) {
+  const std::vector<int32_t> tokens = some_tokens(96);
+  const auto logits_with = [&](const char* weights) {
+    const Model model = load_tiny("tiny-llama", *backend_, parse_weights(weights));
+    Session session(model, {.context = 96, .chunk = 40});
+    return all_logits(session, tokens, 40);
+  };
+  const Rows wanted = logits_with("w16");
+  const double eight = divergence(wanted, logits_with("w8g32e8.a16")),
+               four = divergence(wanted, logits_with("w4g32.a16")),
+               three = divergence(wanted, logits_with("w3g32.a16"));
+  EXPECT_GT(eight, 0);
+  EXPECT_LT(eight * 10, four);
+  EXPECT_LT(four * 2, three);
+  EXPECT_LT(divergence(wanted, logits_with("w8g32.a8")), four);
 }
 
 TEST_P(SessionOnBackend, NextIsTheLastRowOfForward) {
@@ -205,8 +247,9 @@ TEST_P(Stretches, OfDifferentLengthsAreAsTwoSequences) {
     const Stretch stretch{&cache, static_cast<int64_t>(tokens.size())};
     decode_step(model, tokens, {&stretch, 1}, work);
   };
-  const Buffer scratch = backend_->allocate(workspace_bytes(model.shape, *backend_, 32, 64), Purpose::kScratch);
-  const Workspace work = plan_workspace(model.shape, *backend_, 32, 64, scratch.data());
+  const Buffer scratch =
+      backend_->allocate(workspace_bytes(model.shape, model.weights, *backend_, 32, 64), Purpose::kScratch);
+  const Workspace work = plan_workspace(model, 32, 64, scratch.data());
   const CacheShape shape = model.shape.cache_shape(64);
   KvCache together_a(*backend_, scheme_, shape), together_b(*backend_, scheme_, shape);
   KvCache alone_a(*backend_, scheme_, shape), alone_b(*backend_, scheme_, shape);
@@ -244,7 +287,8 @@ TEST(Session, WrongOptionsAreRefusedBeforeAnythingIsAllocated) {
   const Model model = load_tiny("tiny-llama", *backend);
   const auto expect = [&](const SessionOptions& options, const std::string& message) {
     EXPECT_THAT(refusal([&] { Session(model, options); }), testing::HasSubstr(message));
-    EXPECT_THAT(refusal([&] { session_bytes(model.shape, *backend, options); }), testing::HasSubstr(message));
+    EXPECT_THAT(refusal([&] { session_bytes(model.shape, model.weights, *backend, options); }),
+                testing::HasSubstr(message));
     EXPECT_EQ(
         backend->allocated(Purpose::kKv) + backend->allocated(Purpose::kScratch) + backend->allocated(Purpose::kLogits),
         0u);

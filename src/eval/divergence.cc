@@ -98,7 +98,7 @@ TokenScore compare_logits(std::span<const float> reference, std::span<const floa
   return score;
 }
 
-std::vector<TokenScore> compare_hidden(Session& head, std::span<const float> reference,
+std::vector<TokenScore> compare_hidden(Session& reference_head, std::span<const float> reference, Session& head,
                                        std::span<const float> candidate, std::span<const int32_t> tokens, int64_t first,
                                        const std::function<void(int64_t)>& progress) {
   const int64_t width = head.model().shape.hidden, vocabulary = head.model().shape.vocabulary;
@@ -116,8 +116,8 @@ std::vector<TokenScore> compare_hidden(Session& head, std::span<const float> ref
     head.logits_of(candidate.subspan(offset, size), [&](int64_t i, std::span<const float> logits) {
       std::copy(logits.begin(), logits.end(), kept.begin() + i * vocabulary);
     });
-    head.logits_of(reference.subspan(offset, size),
-                   [&](int64_t i, std::span<const float> logits) { rows[static_cast<size_t>(i)] = logits; });
+    reference_head.logits_of(reference.subspan(offset, size),
+                             [&](int64_t i, std::span<const float> logits) { rows[static_cast<size_t>(i)] = logits; });
     parallel_for(count, [&](int64_t i) {
       const int64_t next = first + begin + i + 1;
       const int32_t target = next < static_cast<int64_t>(tokens.size()) ? tokens[static_cast<size_t>(next)] : kNoTarget;

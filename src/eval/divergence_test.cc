@@ -123,7 +123,7 @@ TEST_P(CompareHidden, IsCompareLogitsOfEveryPosition) {
                       [&](int64_t, std::span<const float> row) { logits.emplace_back(row.begin(), row.end()); });
   }
   Session head(tiny.model, {KvScheme(), 64, GetParam(), 16});
-  const auto scores = compare_hidden(head, states[0], states[1], tokens, 0);
+  const auto scores = compare_hidden(head, states[0], head, states[1], tokens, 0);
   ASSERT_EQ(scores.size(), 30u);
   for (size_t i = 0; i < scores.size(); ++i) {
     const TokenScore wanted = compare_logits(logits[i], logits[30 + i], tokens[i + 1]);
@@ -143,7 +143,7 @@ TEST(CompareHiddenErrors, NotFiniteIsAnError) {
   broken.back() = std::numeric_limits<float>::quiet_NaN();
   const std::vector<int32_t> tokens = {1, 2, 3};
   try {
-    compare_hidden(head, good, broken, tokens, 0);
+    compare_hidden(head, good, head, broken, tokens, 0);
     FAIL() << "no error";
   } catch (const Error& error) {
     EXPECT_THAT(error.what(), HasSubstr("not finite at position 1"));

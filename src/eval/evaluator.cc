@@ -72,25 +72,23 @@ void record_failure(Measurement& measurement, Body body) {
   measurement.provenance.seconds += seconds_since(start);
 }
 
-KvScheme checked_scheme(const Point& point) {
-  if (point.weights != "w16")
-    fail_usage("weights '{}' cannot be measured; known are w16 (nearest: w16)", point.weights);
-  return parse_scheme(point.kv);
-}
+// A session that lends its head.
+const SessionOptions kScorer{KvScheme(), kScoredRows, kScoredRows, kScoredRows};
+
+bool has_bf16_head(const WeightScheme& scheme) { return scheme.table == WeightChoice(); }
 
 Estimate exact(double value) { return {value, 0, 1}; }
 
 }  // namespace
 
 struct Evaluator::Parts {
-  const Model& model;
+  ModelShelf& models;
   const Tokenizer& tokenizer;
   std::vector<Text> texts;
   EvalOptions options;
   Regime regime;
   std::vector<std::vector<Sample>> samples;    // of every task, in the order of tasks()
   std::vector<std::vector<float>> references;  // hidden states of the 16-bit baseline, a text each; empty until made
-  Session scorer{model, {KvScheme(), kScoredRows, kScoredRows, kScoredRows}};
 
   int scored(const Text& text) const {
     return options.scored > 0 ? options.scored : static_cast<int>(text.tokens.size()) - options.prefill;
@@ -128,9 +126,9 @@ void Evaluator::Parts::check_texts() const {
                  texts[i].origin, least, options.prefill, std::max(1, options.scored), tokens.size(), i);
     }
     for (const int32_t id : tokens) {
-      if (id >= 0 && id < model.shape.vocabulary) continue;
-      fail_usage("{}: wanted token ids 0 to {}, found {} in text {}", texts[i].origin, model.shape.vocabulary - 1, id,
-                 i);
+      if (id >= 0 && id < models.shape().vocabulary) continue;
+      fail_usage("{}: wanted token ids 0 to {}, found {} in text {}", texts[i].origin, models.shape().vocabulary - 1,
+                 id, i);
     }
   }
 }
@@ -143,8 +141,8 @@ void Evaluator::Parts::describe() {
     hash = hash_bytes(text.tokens.data(), text.tokens.size() * sizeof(int32_t), hash + text.tokens.size());
   }
   const int needed = options.prefill + scored_most;
-  regime.model = model.file;
-  regime.model_hash = fingerprint(model.fingerprint);
+  regime.model = models.file();
+  regime.model_hash = fingerprint(models.fingerprint());
   regime.context = options.context == 0 ? needed : options.context;
   regime.prefill = options.prefill;
   regime.scored = scored_most;
@@ -157,16 +155,16 @@ void Evaluator::Parts::describe() {
     fail_usage("wanted a context of at least {} tokens (prefill {} + scored {}), found {}", needed, options.prefill,
                scored_most, regime.context);
   }
-  if (regime.context > model.shape.context) {
-    fail_usage("{}: wanted a context of at most {} tokens, found {}; prefill and score fewer", model.file,
-               model.shape.context, regime.context);
+  if (regime.context > models.shape().context) {
+    fail_usage("{}: wanted a context of at most {} tokens, found {}; prefill and score fewer", models.file(),
+               models.shape().context, regime.context);
   }
 }
 
 void Evaluator::Parts::make_samples() {
   if (options.needles < 1) return;
-  if (options.needle_tokens > model.shape.context) {
-    fail_usage("{}: wanted retrieval samples of at most {} tokens, found {}", model.file, model.shape.context,
+  if (options.needle_tokens > models.shape().context) {
+    fail_usage("{}: wanted retrieval samples of at most {} tokens, found {}", models.file(), models.shape().context,
                options.needle_tokens);
   }
   const TaskSetting setting{
@@ -209,7 +207,7 @@ Pass Evaluator::Parts::pass(Session& session, const Text& text, const Work& work
 void Evaluator::Parts::make_references(Work& work) {
   const Point baseline;
   const SessionOptions wanted{parse_scheme(baseline.kv), regime.context, baseline.chunk};
-  Session session(model, wanted);
+  Session session(models.at(parse_weights(baseline.weights)), wanted);
   std::vector<std::vector<float>> made;
   for (size_t i = 0; i < texts.size(); ++i) {
     made.push_back(pass(session, texts[i], work, fmt::format("baseline, text {}/{}", i + 1, texts.size())).hidden);
@@ -228,21 +226,25 @@ void Evaluator::Parts::record_memory(const Session& session, Measurement& measur
   record("scratch_bytes", parts.scratch);
   record("logits_bytes", parts.logits);
   record("peak_bytes", parts.total());
-  record("predicted_peak_bytes", session_bytes(model.shape, *model.backend, session.options()).total());
-  measurement.values["effective_bits"] =
-      exact(effective_bits(session.options().scheme, session.cache().shape()));
+  const Model& model = session.model();
+  record("predicted_peak_bytes", session_bytes(model.shape, model.weights, *model.backend, session.options()).total());
+  measurement.values["effective_bits"] = exact(effective_bits(session.options().scheme, session.cache().shape()));
 }
 
 void Evaluator::Parts::run(Measurement& measurement, const Watcher& watch) {
   const Point& point = measurement.point;
-  const SessionOptions wanted{checked_scheme(point), regime.context, point.chunk};
-  const bool is_baseline = wanted.scheme == parse_scheme(Point().kv) && point.chunk == Point().chunk;
+  const SessionOptions wanted{parse_scheme(point.kv), regime.context, point.chunk};
+  const WeightScheme weights = parse_weights(point.weights);
+  const bool is_baseline = weights == parse_weights(Point().weights) && wanted.scheme == parse_scheme(Point().kv) &&
+                           point.chunk == Point().chunk;
   // The first measurement of the baseline is its own reference: the same pass twice would give the same states.
   const bool makes_references = references.empty() && is_baseline;
   const bool needs_references = references.empty() && !is_baseline;
   Work work(total_cost() * (needs_references ? 2 : 1), watch);
   if (needs_references) make_references(work);
 
+  const Model& model = models.at(weights);
+  Session scorer(model, kScorer), reference_scorer(has_bf16_head(weights) ? model : models.bf16_head(), kScorer);
   reset_process_peak();
   Session session(model, wanted);
   record_memory(session, measurement);
@@ -253,7 +255,8 @@ void Evaluator::Parts::run(Measurement& measurement, const Watcher& watch) {
     Pass result = pass(session, texts[i], work, note);
     const std::vector<float>& reference = makes_references ? result.hidden : references[i];
     const double before = cost(texts[i]) - scored(texts[i]);
-    scores.push_back(compare_hidden(scorer, reference, result.hidden, texts[i].tokens, options.prefill,
+    scores.push_back(compare_hidden(reference_scorer, reference, scorer, result.hidden, texts[i].tokens,
+                                    options.prefill,
                                     [&](int64_t done) { work.at(before + static_cast<double>(done), note); }));
     work.finish(cost(texts[i]));
     if (options.prefill > 0) measurement.texts["prefill_ts"].push_back(options.prefill / result.prefill_seconds);
@@ -271,9 +274,9 @@ void Evaluator::Parts::run(Measurement& measurement, const Watcher& watch) {
 }
 
 void Evaluator::Parts::run_tasks(Measurement& measurement, const Watcher& watch) const {
-  const SessionOptions wanted{checked_scheme(measurement.point), options.needle_tokens, measurement.point.chunk,
-                              kScoredRows};
-  Session session(model, wanted);
+  const Point& point = measurement.point;
+  const SessionOptions wanted{parse_scheme(point.kv), options.needle_tokens, point.chunk, kScoredRows};
+  Session session(models.at(parse_weights(point.weights)), wanted);
   Work work(static_cast<double>(tasks().size()), watch);
   for (size_t i = 0; i < tasks().size(); ++i) {
     const Task& task = tasks()[i];
@@ -289,12 +292,12 @@ void Evaluator::Parts::run_tasks(Measurement& measurement, const Watcher& watch)
 }
 
 std::string order_of(const Point& point) {
-  return checked_scheme(point).attend_first ? "attend-then-pack" : "pack-then-attend";
+  return parse_scheme(point.kv).attend_first ? "attend-then-pack" : "pack-then-attend";
 }
 
-Evaluator::Evaluator(const Model& model, const Tokenizer& tokenizer, std::vector<Text> texts,
+Evaluator::Evaluator(ModelShelf& models, const Tokenizer& tokenizer, std::vector<Text> texts,
                      const EvalOptions& options)
-    : parts_(new Parts{model, tokenizer, std::move(texts), options, {}, {}, {}}) {
+    : parts_(new Parts{models, tokenizer, std::move(texts), options, {}, {}, {}}) {
   parts_->check_texts();
   parts_->describe();
   parts_->make_samples();
@@ -309,7 +312,7 @@ Measurement Evaluator::measure(const Point& point, const Watcher& watch) {
   measurement.point = point;
   measurement.regime = parts_->regime;
   measurement.provenance.program = KVPARETO_VERSION;
-  measurement.provenance.device = device_text(*parts_->model.backend);
+  measurement.provenance.device = device_text(parts_->models.backend());
   measurement.provenance.time = utc_text(std::chrono::system_clock::now());
   record_failure(measurement, [&] {
     // Another order is another regime: numbers of the two are never compared.

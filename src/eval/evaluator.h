@@ -8,7 +8,7 @@
 
 #include "engine/session.h"
 #include "eval/texts.h"
-#include "model/model.h"
+#include "model/shelf.h"
 #include "study/measurement.h"
 
 namespace kvpareto {
@@ -29,7 +29,8 @@ struct EvalOptions {
 std::string order_of(const Point& point);
 
 // Holds the texts and the 16-bit reference of a model (hidden states of the scored positions: exact logits at hidden *
-// 4 bytes a position, never context * vocabulary); swapping the KV scheme is free. Model and tokenizer must outlive it.
+// 4 bytes a position, never context * vocabulary). Swapping the KV scheme is free; other weights are loaded in place of
+// the last ones, so points are best sorted by weights. Shelf and tokenizer must outlive it.
 class Evaluator {
  public:
   // Progress of one measurement: fraction done, what is under way.
@@ -38,7 +39,7 @@ class Evaluator {
   // A text may have a token more than prefill + scored: the one that the last scored position predicts. Throws Error
   // (kUsage): no text, a shorter one, a context that does not hold them or is longer than the model's, ids outside the
   // vocabulary, needle_tokens too few; (kFailure) a chat template that retrieval tasks need and that is not known.
-  Evaluator(const Model& model, const Tokenizer& tokenizer, std::vector<Text> texts, const EvalOptions& options);
+  Evaluator(ModelShelf& models, const Tokenizer& tokenizer, std::vector<Text> texts, const EvalOptions& options);
   ~Evaluator();
 
   // The circumstances of every measurement this evaluator makes.

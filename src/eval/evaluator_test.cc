@@ -30,7 +30,7 @@ EvalOptions short_options() {
 std::vector<Text> two_texts(int tokens = 171) { return random_texts(2, tokens, tiny().model.shape.vocabulary, 1); }
 
 Evaluator make_evaluator(const EvalOptions& options = short_options(), std::vector<Text> texts = two_texts()) {
-  return {tiny().model, tiny().tokenizer, std::move(texts), options};
+  return {tiny().models, tiny().tokenizer, std::move(texts), options};
 }
 
 TEST(Evaluator, TheBaselineAgainstItselfIsExactlyNothing) {
@@ -59,6 +59,24 @@ TEST(Evaluator, FewerBitsDivergeMore) {
     bytes = found.value("peak_bytes");
   }
   EXPECT_GT(before, 0.01);
+}
+
+// The reference is the 16-bit model whatever the point's weights, and whatever was measured before.
+TEST(Evaluator, WeightsAreHeldAgainstTheSixteenBitModel) {
+  Evaluator evaluator = make_evaluator();
+  const auto divergence = [&](const char* weights, const char* kv = "k16v16") {
+    const Measurement found = evaluator.measure({weights, kv, 256});
+    EXPECT_EQ(found.state, State::kDone) << found.reason;
+    EXPECT_EQ(found.value("peak_bytes"), found.value("predicted_peak_bytes")) << weights;
+    return found.value("kld_mean");
+  };
+  const double four = divergence("w4g32e8"), eight = divergence("w8g32e8"), both = divergence("w8g32e8", "k4v4");
+  EXPECT_EQ(divergence("w16"), 0);
+  EXPECT_GT(eight, 0);
+  EXPECT_LT(eight * 5, four);
+  EXPECT_GT(both, eight);
+  EXPECT_EQ(divergence("w4g32e8"), four) << "another model in between changes nothing";
+  EXPECT_GT(divergence("w16e4"), 0);
 }
 
 TEST(Evaluator, ValuesOfEitherSideAreReadThroughTheCache) {
@@ -134,9 +152,8 @@ TEST(Evaluator, WithoutPrefillThereIsNoPrefillRate) {
 TEST(Evaluator, AFailureIsAStateWithItsReason) {
   Evaluator evaluator = make_evaluator();
   const std::pair<Point, std::string> cases[] = {
-      {{"w4g128", "k8v8", 256}, "w4g128"},
-      {{"w16", "k5v8", 256}, "5"},
-      {{"w16", "k8v8g128", 256}, "128"},
+      {{"w5g128", "k8v8", 256}, "w5g128"}, {{"w4,9:w8", "k8v8", 256}, "layer 9 is beyond"},
+      {{"w16", "k5v8", 256}, "5"},         {{"w16", "k8v8g128", 256}, "128"},
       {{"w16", "k8v8", 0}, "chunk 0"},
   };
   for (const auto& [point, reason] : cases) {

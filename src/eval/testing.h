@@ -8,7 +8,7 @@
 #include "base/random.h"
 #include "checkpoint/checkpoint.h"
 #include "eval/texts.h"
-#include "model/model.h"
+#include "model/shelf.h"
 
 namespace kvpareto {
 
@@ -17,11 +17,13 @@ struct TinyModel {
       : checkpoint(open_checkpoint(std::string(KVPARETO_TESTDATA "/tiny/") + name)),
         backend(make_backend("auto")),
         model(load_model(*checkpoint, *backend)),
+        models(*checkpoint, *backend),
         tokenizer(load_tokenizer(*checkpoint)) {}
 
   std::unique_ptr<Checkpoint> checkpoint;
   std::unique_ptr<Backend> backend;
   Model model;
+  mutable ModelShelf models;
   Tokenizer tokenizer;
 };
 

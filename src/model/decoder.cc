@@ -62,17 +62,13 @@ struct Plan {
   size_t bytes;
 };
 
-Plan plan(const ModelShape& shape, const Backend& backend, int tokens, int context) {
+Plan plan(const ModelShape& shape, const WeightPlan& weights, const Backend& backend, int tokens, int context) {
   const size_t activation = bytes_of(backend.activation());
   const int64_t attended = int64_t{shape.heads} * shape.head_dim;
   size_t scratch = backend.attend_scratch_bytes(tokens, context, shape.heads, shape.kv_heads, shape.head_dim);
-  const std::pair<int64_t, int64_t> products[] = {{shape.qkv_rows(), shape.hidden},
-                                                  {shape.hidden, attended},
-                                                  {2 * int64_t{shape.feed_forward}, shape.hidden},
-                                                  {shape.hidden, shape.feed_forward},
-                                                  {shape.vocabulary, shape.hidden}};
-  for (const auto& [rows, columns] : products)
-    scratch = std::max(scratch, backend.linear_scratch_bytes(tokens, rows, columns));
+  for (const LinearSpec& spec : weights.distinct()) {
+    scratch = std::max(scratch, backend.linear_scratch_bytes(tokens, spec));
+  }
 
   size_t end = 0;
   const auto place = [&](int64_t columns, size_t element) {
@@ -93,12 +89,15 @@ Plan plan(const ModelShape& shape, const Backend& backend, int tokens, int conte
 
 }  // namespace
 
-size_t workspace_bytes(const ModelShape& shape, const Backend& backend, int tokens, int context) {
-  return plan(shape, backend, tokens, context).bytes;
+size_t workspace_bytes(const ModelShape& shape, const WeightPlan& weights, const Backend& backend, int tokens,
+                       int context) {
+  return plan(shape, weights, backend, tokens, context).bytes;
 }
 
-Workspace plan_workspace(const ModelShape& shape, const Backend& backend, int tokens, int context, void* bytes) {
-  const Plan places = plan(shape, backend, tokens, context);
+Workspace plan_workspace(const Model& model, int tokens, int context, void* bytes) {
+  const ModelShape& shape = model.shape;
+  const Backend& backend = *model.backend;
+  const Plan places = plan(shape, model.weights, backend, tokens, context);
   const DType activation = backend.activation();
   const auto view = [&](const Region& region, DType type, int64_t columns) {
     return tensor(static_cast<char*>(bytes) + region.offset, type, tokens, columns);

@@ -39,30 +39,20 @@ class Loader {
     return permuted(floats(name + ".bias"), rotated(name));
   }
 
-  // Matrices with the same columns, one below the other.
-  std::unique_ptr<Linear> stacked(const std::vector<std::string>& names) {
-    std::vector<const TensorInfo*> parts;
-    int64_t rows = 0;
-    for (const std::string& name : names) {
-      parts.push_back(file_.find(name + ".weight"));
-      rows += parts.back()->rows();
-    }
-    const int64_t columns = parts.front()->columns();
-    const RowReader reader = [&](int64_t begin, int64_t count, float* out) {
-      int64_t first = 0;  // row of the stack where this part begins
-      for (const TensorInfo* part : parts) {
-        const int64_t from = std::max(begin, first), to = std::min(begin + count, first + part->rows());
-        if (from < to) read_rows(*part, from - first, to - from, out + (from - begin) * columns);
-        first += part->rows();
-      }
-    };
+  std::unique_ptr<Linear> linear(const PlannedLinear& planned) {
+    std::vector<WeightSource> sources;
     std::vector<float> biases;
-    for (const std::string& name : names) {
-      const std::vector<float> piece = bias(name);
-      biases.insert(biases.end(), piece.begin(), piece.end());
+    for (size_t i = 0; i < planned.tensors.size(); ++i) {
+      sources.push_back(source(planned.spec.parts[i].format, tensors(planned.tensors[i])));
+      for (const std::string& name : planned.tensors[i]) {
+        const std::vector<float> piece = bias(name);
+        biases.insert(biases.end(), piece.begin(), piece.end());
+      }
     }
-    std::unique_ptr<Linear> linear = backend_.make_linear(rows, columns, reader, biases);
-    for (const TensorInfo* part : parts) finished(*part);
+    std::unique_ptr<Linear> linear = backend_.make_linear(planned.spec, sources, biases);
+    for (const auto& names : planned.tensors) {
+      for (const TensorInfo* info : tensors(names)) finished(*info);
+    }
     return linear;
   }
 
@@ -70,6 +60,47 @@ class Loader {
   bool rotated(const std::string& name) const {
     return family_.interleaved_in_gguf && file_.format().starts_with("GGUF") &&
            (name.find("attn_q") != std::string::npos || name.find("attn_k") != std::string::npos);
+  }
+
+  std::vector<const TensorInfo*> tensors(const std::vector<std::string>& names) const {
+    std::vector<const TensorInfo*> infos;
+    for (const std::string& name : names) infos.push_back(file_.find(name + ".weight"));
+    return infos;
+  }
+
+  // Of tensors one below the other, in the form that the format is made from.
+  WeightSource source(const WeightFormat& format, const std::vector<const TensorInfo*>& parts) const {
+    if (format.codec != WeightCodec::kBf16 && !is_grouped(format.codec)) {
+      return BlockReader([this, parts](int64_t row) {
+        const auto [info, r] = place_of(parts, row);
+        return file_.stored_row(*info, r);
+      });
+    }
+    const bool coded = is_grouped(format.codec) && std::ranges::all_of(parts, [&](const TensorInfo* info) {
+                         return info->storage == to_text(WeightChoice{.stored = false, .format = format});
+                       });
+    if (coded) {
+      return UnitReader([this, parts](int64_t row, int64_t unit, WeightUnit& out) {
+        const auto [info, r] = place_of(parts, row);
+        file_.read_unit(*info, r, unit, out);
+      });
+    }
+    return RowReader([this, parts](int64_t begin, int64_t count, float* out) {
+      const int64_t columns = parts.front()->columns();
+      int64_t first = 0;  // row of the stack where this part begins
+      for (const TensorInfo* part : parts) {
+        const int64_t from = std::max(begin, first), to = std::min(begin + count, first + part->rows());
+        if (from < to) read_rows(*part, from - first, to - from, out + (from - begin) * columns);
+        first += part->rows();
+      }
+    });
+  }
+
+  // The tensor that holds a row of the stack, and its row there.
+  std::pair<const TensorInfo*, int64_t> place_of(const std::vector<const TensorInfo*>& parts, int64_t row) const {
+    size_t i = 0;
+    for (; row >= parts[i]->rows(); ++i) row -= parts[i]->rows();
+    return {parts[i], stored_row(row, shape_.head_dim, rotated(parts[i]->name))};
   }
 
   void read_rows(const TensorInfo& info, int64_t begin, int64_t count, float* out) const {
@@ -108,9 +139,8 @@ class Loader {
   uint64_t bytes_done_ = 0;
 };
 
-}  // namespace
-
-Model load_model(const Checkpoint& checkpoint, Backend& backend, const LoadProgress& progress) {
+// All but the weights.
+Model describe(const Checkpoint& checkpoint, Backend& backend, const WeightScheme& scheme) {
   Model model;
   model.backend = &backend;
   model.shape = read_shape(checkpoint);
@@ -119,10 +149,31 @@ Model load_model(const Checkpoint& checkpoint, Backend& backend, const LoadProgr
   std::set<std::string> storages;
   for (const TensorInfo& info : checkpoint.tensors()) storages.insert(info.storage);
   model.stored_as = join(std::vector<std::string>(storages.begin(), storages.end()), ", ");
+  model.weights = plan_weights(checkpoint, model.shape, scheme);
+  return model;
+}
+
+}  // namespace
+
+Model load_head(const Checkpoint& checkpoint, Backend& backend) {
+  Model model = describe(checkpoint, backend, {});
+  const LoadProgress silent;
+  Loader loader(checkpoint, backend, model.shape, silent);
+  if (model.weights.head) {
+    model.head = loader.linear(*model.weights.head);
+  } else {
+    model.embedding = loader.linear(model.weights.embedding);
+  }
+  return model;
+}
+
+Model load_model(const Checkpoint& checkpoint, Backend& backend, const WeightScheme& scheme,
+                 const LoadProgress& progress) {
+  Model model = describe(checkpoint, backend, scheme);
 
   Loader loader(checkpoint, backend, model.shape, progress);
-  model.embedding = loader.stacked({"token_embd"});
-  if (!model.shape.tied) model.head = loader.stacked({"output"});
+  model.embedding = loader.linear(model.weights.embedding);
+  if (model.weights.head) model.head = loader.linear(*model.weights.head);
   model.final_norm = loader.vector("output_norm.weight");
   for (int layer = 0; layer < model.shape.layers; ++layer) {
     const std::string block = fmt::format("blk.{}.", layer);
@@ -133,14 +184,26 @@ Model load_model(const Checkpoint& checkpoint, Backend& backend, const LoadProgr
       weights.query_norm = loader.vector(block + "attn_q_norm.weight");
       weights.key_norm = loader.vector(block + "attn_k_norm.weight");
     }
-    weights.qkv = loader.stacked({block + "attn_q", block + "attn_k", block + "attn_v"});
-    weights.output = loader.stacked({block + "attn_output"});
-    weights.gate_up = loader.stacked({block + "ffn_gate", block + "ffn_up"});
-    weights.down = loader.stacked({block + "ffn_down"});
+    const PlannedLayer& planned = model.weights.layers[static_cast<size_t>(layer)];
+    weights.qkv = loader.linear(planned.qkv);
+    weights.output = loader.linear(planned.output);
+    weights.gate_up = loader.linear(planned.gate_up);
+    weights.down = loader.linear(planned.down);
     weights.key_bias = loader.bias(block + "attn_k");
     weights.value_bias = loader.bias(block + "attn_v");
   }
   return model;
+}
+
+size_t Model::bytes() const {
+  size_t sum = final_norm.bytes();
+  for (const Linear* linear : {embedding.get(), head.get()}) sum += linear != nullptr ? linear->bytes() : 0;
+  for (const LayerWeights& layer : layers) {
+    sum += layer.attention_norm.bytes() + layer.feed_forward_norm.bytes() + layer.query_norm.bytes() +
+           layer.key_norm.bytes() + layer.qkv->bytes() + layer.output->bytes() + layer.gate_up->bytes() +
+           layer.down->bytes();
+  }
+  return sum;
 }
 
 std::vector<KvBias> kv_biases(const Model& model) {
@@ -149,18 +212,6 @@ std::vector<KvBias> kv_biases(const Model& model) {
     if (!layer.key_bias.empty()) biases.push_back({layer.key_bias, layer.value_bias});
   }
   return biases;
-}
-
-size_t weights_bytes(const ModelShape& shape, const Backend& backend) {
-  const size_t norm = Backend::padded(static_cast<size_t>(shape.hidden) * sizeof(float));
-  const size_t head_norm = Backend::padded(static_cast<size_t>(shape.head_dim) * sizeof(float));
-  const size_t layer = 2 * norm + (shape.query_key_norm ? 2 * head_norm : 0) +
-                       backend.linear_bytes(shape.qkv_rows(), shape.hidden, shape.qkv_bias) +
-                       backend.linear_bytes(shape.hidden, shape.heads * shape.head_dim, false) +
-                       backend.linear_bytes(2 * int64_t{shape.feed_forward}, shape.hidden, false) +
-                       backend.linear_bytes(shape.hidden, shape.feed_forward, false);
-  const size_t table = backend.linear_bytes(shape.vocabulary, shape.hidden, false);
-  return norm + table * (shape.tied ? 1 : 2) + layer * static_cast<size_t>(shape.layers);
 }
 
 }  // namespace kvpareto

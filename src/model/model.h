@@ -9,6 +9,7 @@
 #include "backend/backend.h"
 #include "kv/cache.h"
 #include "model/shape.h"
+#include "model/weight_plan.h"
 #include "text/tokenizer.h"
 
 namespace kvpareto {
@@ -29,12 +30,14 @@ struct Model {
   std::string file;       // name without folders
   std::string stored_as;  // "Q4_1, Q8_0, F32": what the file held
   uint64_t fingerprint = 0;
+  WeightPlan weights;                 // how each matrix is held
   std::unique_ptr<Linear> embedding;  // [vocabulary, hidden]
   std::unique_ptr<Linear> head;       // [vocabulary, hidden]; null if tied
   Buffer final_norm;                  // f32 [hidden]
   std::vector<LayerWeights> layers;
 
   const Linear& output_head() const { return head ? *head : *embedding; }
+  size_t bytes() const;  // as allocated
 };
 
 // Biases of every layer's keys and values for a cache that takes them off; empty where the family has none.
@@ -43,10 +46,12 @@ std::vector<KvBias> kv_biases(const Model& model);
 // Called with the fraction loaded, 0 to 1.
 using LoadProgress = std::function<void(double)>;
 
-// Weights become what the backend multiplies by (bf16 on the CPU); the file's pages are released as they are read.
-Model load_model(const Checkpoint& checkpoint, Backend& backend, const LoadProgress& progress = {});
-// Bytes load_model will allocate, from metadata alone.
-size_t weights_bytes(const ModelShape& shape, const Backend& backend);
+// Weights become what the scheme says (bf16 by default), a matrix at a time; the file's pages are released as they are
+// read. Throws as plan_weights().
+Model load_model(const Checkpoint& checkpoint, Backend& backend, const WeightScheme& scheme = {},
+                 const LoadProgress& progress = {});
+// The output head alone, in bf16: what makes logits of hidden states, and no more.
+Model load_head(const Checkpoint& checkpoint, Backend& backend);
 
 Tokenizer load_tokenizer(const Checkpoint& checkpoint);
 
@@ -62,8 +67,9 @@ struct Workspace {
   Tensor scratch;   // bytes of linear() and attend()
 };
 // For steps of up to `tokens` against up to `context`; linear() and attend() need no more than scratch.
-size_t workspace_bytes(const ModelShape& shape, const Backend& backend, int tokens, int context);
-Workspace plan_workspace(const ModelShape& shape, const Backend& backend, int tokens, int context, void* bytes);
+size_t workspace_bytes(const ModelShape& shape, const WeightPlan& weights, const Backend& backend, int tokens,
+                       int context);
+Workspace plan_workspace(const Model& model, int tokens, int context, void* bytes);
 
 // Neighbouring rows of a step that continue one sequence.
 struct Stretch {

@@ -14,6 +14,8 @@ inline constexpr const char* kTinyModels[] = {"tiny-llama", "tiny-llama-hd64", "
 inline std::unique_ptr<Checkpoint> open_tiny(const std::string& name) {
   return open_checkpoint(std::string(KVPARETO_TESTDATA) + "/tiny/" + name + ".gguf");
 }
-inline Model load_tiny(const std::string& name, Backend& backend) { return load_model(*open_tiny(name), backend); }
+inline Model load_tiny(const std::string& name, Backend& backend, const WeightScheme& scheme = {}) {
+  return load_model(*open_tiny(name), backend, scheme);
+}
 
 }  // namespace kvpareto

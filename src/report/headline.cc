@@ -179,8 +179,9 @@ std::string command(const Findings& findings) {
 }  // namespace
 
 std::string run_command(const Regime& regime, const Point& point) {
-  return fmt::format("kvpareto run -m {} -c {} --kv {} -ub {} -p \"Once upon a time\"", quoted_for_shell(regime.model),
-                     regime.context, quoted_for_shell(point.kv), point.chunk);
+  const std::string weights = point.weights == "w16" ? "" : " -w " + quoted_for_shell(point.weights);
+  return fmt::format("kvpareto run -m {} -c {}{} --kv {} -ub {} -p \"Once upon a time\"",
+                     quoted_for_shell(regime.model), regime.context, weights, quoted_for_shell(point.kv), point.chunk);
 }
 
 std::string headline(const Findings& findings) {

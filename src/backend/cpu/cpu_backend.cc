@@ -2,36 +2,16 @@
 
 #include <algorithm>
 #include <atomic>
-#include <bit>
 
-#include "backend/cpu/dense.h"
+#include "backend/cpu/linear.h"
 #include "backend/host_memory.h"
 #include "base/parallel.h"
 
 namespace kvpareto {
 namespace {
 
-// Products with fewer rows of x than this read the weight once in our own kernel.
-constexpr int64_t kDenseRows = 16;
-// Without a bf16 product the weight is widened to f32, this many rows at a time.
-constexpr int64_t kWidenedRows = 256;
 // Queries of one step from which on a block of them shares each decoded tile.
 constexpr int64_t kBlockQueries = 8;
-
-class CpuLinear : public Linear {
- public:
-  CpuLinear(int64_t rows, int64_t columns, Buffer weight, Buffer bias)
-      : rows_(rows), columns_(columns), weight_(std::move(weight)), bias_(std::move(bias)) {}
-  int64_t rows() const override { return rows_; }
-  int64_t columns() const override { return columns_; }
-  size_t bytes() const override { return weight_.bytes() + bias_.bytes(); }
-  const bf16* weight() const { return weight_.as<bf16>(); }
-  const float* bias() const { return bias_.as<float>(); }
-
- private:
-  int64_t rows_, columns_;
-  Buffer weight_, bias_;
-};
 
 class CpuBackend : public Backend {
  public:
@@ -39,52 +19,23 @@ class CpuBackend : public Backend {
       : set_(set),
         kernels_(cpu_kernels(set)),
         activation_(set == "portable" || set == "avx2" ? DType::kF32 : DType::kBf16),
-        dense_(activation_) {}
+        linears_(kernels_, activation_) {}
 
   std::string name() const override { return "cpu/" + set_; }
   DType activation() const override { return activation_; }
 
-  std::unique_ptr<Linear> make_linear(int64_t rows, int64_t columns, const RowReader& weight,
+  using Backend::make_linear;
+  std::unique_ptr<Linear> make_linear(const LinearSpec& spec, std::span<const WeightSource> sources,
                                       std::span<const float> bias) override {
-    Buffer packed = allocate(static_cast<size_t>(rows * columns) * sizeof(bf16), Purpose::kWeights);
-    parallel_ranges(rows, 64, [&](int64_t begin, int64_t end) {
-      std::vector<float> piece;
-      for (int64_t r = begin; r < end; r += 64) {
-        const int64_t count = std::min<int64_t>(64, end - r);
-        piece.resize(static_cast<size_t>(count * columns));
-        weight(r, count, piece.data());
-        kernels_.to_bf16(piece.data(), count * columns, packed.as<bf16>() + r * columns);
-      }
-    });
-    Buffer added;
-    if (!bias.empty()) {
-      added = allocate(bias.size_bytes(), Purpose::kWeights);
-      std::copy(bias.begin(), bias.end(), added.as<float>());
-    }
-    return std::make_unique<CpuLinear>(rows, columns, std::move(packed), std::move(added));
+    return make_host_linear(*this, spec, sources, bias);
   }
-
-  size_t linear_bytes(int64_t rows, int64_t columns, bool bias) const override {
-    return padded(static_cast<size_t>(rows * columns) * sizeof(bf16)) +
-           (bias ? padded(static_cast<size_t>(rows) * sizeof(float)) : 0);
-  }
-
-  size_t linear_scratch_bytes(int64_t tokens, int64_t rows, int64_t columns) const override {
-    size_t bytes = padded(static_cast<size_t>(std::min(tokens, kDenseRows) * columns) * sizeof(float));
-    const int64_t planned_rows = activation_ == DType::kBf16 ? rows : std::min(rows, kWidenedRows);
-    for (int64_t piece = kDenseRows; piece <= tokens; piece *= 2) {
-      bytes = std::max(
-          bytes, widened_weight_bytes(rows, columns) + padded(dense_.scratch_bytes(piece, planned_rows, columns)));
-    }
-    return bytes;
+  size_t linear_bytes(const LinearSpec& spec) const override { return host_linear_bytes(spec); }
+  size_t linear_scratch_bytes(int64_t tokens, const LinearSpec& spec) const override {
+    return linears_.scratch_bytes(tokens, spec);
   }
 
   void embed(const Linear& table, std::span<const int32_t> tokens, Tensor out) override {
-    const auto& matrix = static_cast<const CpuLinear&>(table);
-    for (size_t t = 0; t < tokens.size(); ++t) {
-      kernels_.to_f32(matrix.weight() + tokens[t] * matrix.columns(), matrix.columns(),
-                      out.row<float>(static_cast<int64_t>(t)));
-    }
+    linears_.embed(static_cast<const HostLinear&>(table), tokens, out);
   }
 
   void rms_norm(Tensor x, const float* weight, float epsilon, Tensor out) override {
@@ -95,17 +46,7 @@ class CpuBackend : public Backend {
   }
 
   void linear(const Linear& weight, Tensor x, Tensor out, bool accumulate, Tensor scratch) override {
-    const auto& matrix = static_cast<const CpuLinear&>(weight);
-    int64_t done = 0;
-    // Pieces of a power of two: oneDNN plans a primitive for each number of tokens, and its scratch is known
-    // beforehand.
-    for (int64_t left = x.rows(); left >= kDenseRows; left = x.rows() - done) {
-      const auto piece = static_cast<int64_t>(std::bit_floor(static_cast<uint64_t>(left)));
-      many_rows(matrix, x.slice(done, piece), out.slice(done, piece), accumulate, scratch);
-      done += piece;
-    }
-    if (done < x.rows())
-      few_rows(matrix, x.slice(done, x.rows() - done), out.slice(done, x.rows() - done), accumulate, scratch);
+    linears_.multiply(static_cast<const HostLinear&>(weight), x, out, accumulate, scratch);
   }
 
   void rope(Tensor x, const float* turns) override {
@@ -243,44 +184,6 @@ class CpuBackend : public Backend {
     return std::min(kMostSplits, (context + kSmallestSplit - 1) / kSmallestSplit);
   }
 
-  size_t widened_weight_bytes(int64_t rows, int64_t columns) const {
-    if (activation_ == DType::kBf16) return 0;
-    return padded(static_cast<size_t>(std::min(rows, kWidenedRows) * columns) * sizeof(float));
-  }
-
-  void many_rows(const CpuLinear& matrix, Tensor x, Tensor out, bool accumulate, Tensor scratch) {
-    const int64_t columns = matrix.columns();
-    if (activation_ == DType::kBf16) {
-      dense_.run(x.data, matrix.weight(), matrix.bias(), out.as<float>(), out.row_stride, x.rows(), matrix.rows(),
-                 columns, accumulate, scratch.data);
-      return;
-    }
-    auto* widened = static_cast<float*>(scratch.data);
-    auto* rest = static_cast<char*>(scratch.data) + widened_weight_bytes(matrix.rows(), columns);
-    for (int64_t r = 0; r < matrix.rows(); r += kWidenedRows) {
-      const int64_t count = std::min(kWidenedRows, matrix.rows() - r);
-      parallel_ranges(count, 16, [&](int64_t begin, int64_t end) {
-        kernels_.to_f32(matrix.weight() + (r + begin) * columns, (end - begin) * columns, widened + begin * columns);
-      });
-      dense_.run(x.data, widened, matrix.bias() != nullptr ? matrix.bias() + r : nullptr, out.as<float>() + r,
-                 out.row_stride, x.rows(), count, columns, accumulate, rest);
-    }
-  }
-
-  void few_rows(const CpuLinear& matrix, Tensor x, Tensor out, bool accumulate, Tensor scratch) {
-    const float* inputs;
-    if (x.type == DType::kBf16) {
-      kernels_.to_f32(x.as<bf16>(), x.rows() * matrix.columns(), static_cast<float*>(scratch.data));
-      inputs = static_cast<const float*>(scratch.data);
-    } else {
-      inputs = x.as<float>();
-    }
-    parallel_ranges(matrix.rows(), 16, [&](int64_t begin, int64_t end) {
-      kernels_.gemv(matrix.weight(), matrix.bias(), matrix.columns(), begin, end, inputs, x.rows(), out.as<float>(),
-                    out.row_stride, accumulate);
-    });
-  }
-
   void attend_blocks(const AttendJob& job, float* space) {
     const int64_t blocks = (job.queries.rows() + job.queries_per_block - 1) / job.queries_per_block;
     // The last block has the most keys: first, so that no thread is left alone with it.
@@ -295,7 +198,7 @@ class CpuBackend : public Backend {
   std::string set_;
   const CpuKernels& kernels_;
   DType activation_;
-  Dense dense_;
+  CpuLinears linears_;
 };
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include <type_traits>
 
 #include "backend/cpu/amx_attention.h"
+#include "backend/host_linear.h"
 
 // "portable" is Highway's scalar target, for any x86-64: its emulated vectors are broken by g++ 12.2.
 #define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_SSE4)
@@ -20,6 +21,8 @@
 //
 #include "backend/cpu/codes-inl.h"
 //
+#include "backend/cpu/linear-inl.h"
+//
 #include "backend/cpu/packing-inl.h"
 //
 #include "backend/cpu/spans-inl.h"
@@ -34,8 +37,9 @@
 
 HWY_BEFORE_NAMESPACE();
 namespace kvpareto::HWY_NAMESPACE {
-const CpuKernels kKernels = {rms_norm, swiglu,      rope,   floats_to_bf16, bf16_to_floats, gemv,       transform,
-                             encode,   encode_span, decode, attend_block,   attend_split,   join_splits};
+const CpuKernels kKernels = {rms_norm,    swiglu,      rope,         floats_to_bf16, bf16_to_floats, gemv,
+                             round_row,   panels_int8, panels_float, widen_panel,    transform,      encode,
+                             encode_span, decode,      attend_block, attend_split,   join_splits};
 }  // namespace kvpareto::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 

@@ -74,7 +74,7 @@ struct Product {
   Product(int64_t rows, int64_t columns, int64_t tokens, int copies)
       : x(backend().allocate(static_cast<size_t>(tokens * columns) * 4, Purpose::kScratch)),
         out(backend().allocate(static_cast<size_t>(tokens * rows) * 4, Purpose::kScratch)),
-        scratch(backend().allocate(backend().linear_scratch_bytes(tokens, rows, columns), Purpose::kScratch)) {
+        scratch(backend().allocate(backend().linear_scratch_bytes(tokens, bf16_spec(rows, columns, false)), Purpose::kScratch)) {
     const std::vector<float> row = normals(columns);
     for (int i = 0; i < copies; ++i) {
       weights.push_back(backend().make_linear(rows, columns,

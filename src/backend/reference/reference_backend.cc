@@ -4,60 +4,29 @@
 #include <cmath>
 #include <vector>
 
+#include "backend/host_linear.h"
 #include "backend/host_memory.h"
 #include "base/parallel.h"
 
 namespace kvpareto {
 namespace {
 
-class ReferenceLinear : public Linear {
- public:
-  ReferenceLinear(int64_t rows, int64_t columns, Buffer weight, Buffer bias)
-      : rows_(rows), columns_(columns), weight_(std::move(weight)), bias_(std::move(bias)) {}
-  int64_t rows() const override { return rows_; }
-  int64_t columns() const override { return columns_; }
-  size_t bytes() const override { return weight_.bytes() + bias_.bytes(); }
-  const bf16* row(int64_t r) const { return weight_.as<bf16>() + r * columns_; }
-  float bias(int64_t r) const { return bias_.data() != nullptr ? bias_.as<float>()[r] : 0.0f; }
-
- private:
-  int64_t rows_, columns_;
-  Buffer weight_, bias_;
-};
-
 class ReferenceBackend : public Backend {
  public:
   std::string name() const override { return "reference"; }
   DType activation() const override { return DType::kF32; }
 
-  std::unique_ptr<Linear> make_linear(int64_t rows, int64_t columns, const RowReader& weight,
+  using Backend::make_linear;
+  std::unique_ptr<Linear> make_linear(const LinearSpec& spec, std::span<const WeightSource> sources,
                                       std::span<const float> bias) override {
-    Buffer packed = allocate(static_cast<size_t>(rows * columns) * sizeof(bf16), Purpose::kWeights);
-    std::vector<float> row(static_cast<size_t>(columns));
-    for (int64_t r = 0; r < rows; ++r) {
-      weight(r, 1, row.data());
-      std::transform(row.begin(), row.end(), packed.as<bf16>() + r * columns, [](float x) { return to_bf16(x); });
-    }
-    Buffer added;
-    if (!bias.empty()) {
-      added = allocate(bias.size_bytes(), Purpose::kWeights);
-      std::copy(bias.begin(), bias.end(), added.as<float>());
-    }
-    return std::make_unique<ReferenceLinear>(rows, columns, std::move(packed), std::move(added));
+    return make_host_linear(*this, spec, sources, bias);
   }
-
-  size_t linear_bytes(int64_t rows, int64_t columns, bool bias) const override {
-    return padded(static_cast<size_t>(rows * columns) * sizeof(bf16)) +
-           (bias ? padded(static_cast<size_t>(rows) * sizeof(float)) : 0);
-  }
-  size_t linear_scratch_bytes(int64_t, int64_t, int64_t) const override { return 0; }
+  size_t linear_bytes(const LinearSpec& spec) const override { return host_linear_bytes(spec); }
+  size_t linear_scratch_bytes(int64_t, const LinearSpec&) const override { return 0; }
 
   void embed(const Linear& table, std::span<const int32_t> tokens, Tensor out) override {
-    const auto& matrix = static_cast<const ReferenceLinear&>(table);
     for (size_t t = 0; t < tokens.size(); ++t) {
-      const bf16* row = matrix.row(tokens[t]);
-      std::transform(row, row + matrix.columns(), out.row<float>(static_cast<int64_t>(t)),
-                     [](bf16 x) { return to_float(x); });
+      static_cast<const HostLinear&>(table).decode_row(tokens[t], out.row<float>(static_cast<int64_t>(t)));
     }
   }
 
@@ -72,16 +41,23 @@ class ReferenceBackend : public Backend {
   }
 
   void linear(const Linear& weight, Tensor x, Tensor out, bool accumulate, Tensor) override {
-    const auto& matrix = static_cast<const ReferenceLinear&>(weight);
-    parallel_for(x.rows(), [&](int64_t t) {
-      const float* in = x.row<float>(t);
-      for (int64_t r = 0; r < matrix.rows(); ++r) {
-        double sum = matrix.bias(r);
-        for (int64_t c = 0; c < matrix.columns(); ++c) sum += static_cast<double>(in[c]) * to_float(matrix.row(r)[c]);
-        float& place = out.row<float>(t)[r];
-        place = static_cast<float>(accumulate ? place + sum : sum);
-      }
-    });
+    const auto& matrix = static_cast<const HostLinear&>(weight);
+    const std::vector<double> exact = inputs(x, false), rounded = inputs(x, true);
+    const bool int8 = matrix.spec().activations == Activations::kInt8;
+    for (const WeightSegment& segment : matrix.segments()) {
+      const std::vector<double>& in = int8 && !segment.is_bf16() ? rounded : exact;
+      parallel_for(segment.rows, [&](int64_t i) {
+        const int64_t r = segment.first_row + i;
+        std::vector<double> row(static_cast<size_t>(segment.columns));
+        matrix.decode_row(r, row.data());
+        for (int64_t t = 0; t < x.rows(); ++t) {
+          double sum = matrix.bias() != nullptr ? matrix.bias()[r] : 0.0;
+          for (size_t c = 0; c < row.size(); ++c) sum += in[static_cast<size_t>(t) * row.size() + c] * row[c];
+          float& place = out.row<float>(t)[r];
+          place = static_cast<float>(accumulate ? place + sum : sum);
+        }
+      });
+    }
   }
 
   void rope(Tensor x, const float* turns) override {
@@ -162,6 +138,22 @@ class ReferenceBackend : public Backend {
  protected:
   void* obtain(size_t bytes) override { return obtain_pages(bytes); }
   void give_up(void* data, size_t bytes) override { give_up_pages(data, bytes); }
+
+ private:
+  // x as numbers; those of whole blocks of 32 as round_inputs() leaves them if asked.
+  static std::vector<double> inputs(Tensor x, bool int8) {
+    std::vector<double> out;
+    for (int64_t t = 0; t < x.rows(); ++t) {
+      const float* row = x.row<float>(t);
+      out.insert(out.end(), row, row + x.columns());
+      for (int64_t c = 0; int8 && c + kPanelColumns <= x.columns(); c += kPanelColumns) {
+        int8_t codes[kPanelColumns];
+        const double scale = round_inputs(row + c, codes);
+        for (int i = 0; i < kPanelColumns; ++i) out[static_cast<size_t>(t * x.columns() + c + i)] = scale * codes[i];
+      }
+    }
+    return out;
+  }
 };
 
 }  // namespace

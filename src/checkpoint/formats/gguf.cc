@@ -57,6 +57,13 @@ class GgufCheckpoint : public Checkpoint {
     tensor.format->decode(bytes_.data() + offset, count * blocks, out);
   }
 
+  const uint8_t* stored_row(const TensorInfo& info, int64_t row) const override {
+    const GgufTensor& tensor = located(info);
+    assert(row >= 0 && row < info.rows());
+    const int64_t row_bytes = info.columns() / tensor.format->values * tensor.format->bytes;
+    return bytes_.data() + tensor.offset + static_cast<uint64_t>(row * row_bytes);
+  }
+
   void release(const TensorInfo& info) const override {
     const GgufTensor& tensor = located(info);
     if (file_) file_->release(tensor.offset, tensor.info.bytes);

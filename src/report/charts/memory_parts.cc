@@ -38,6 +38,10 @@ bool drawable(const MemoryCurve& curve) {
   });
 }
 
+std::string name_of(const MemoryCurve& curve) {
+  return curve.weights == "w16" ? curve.kv : curve.weights + " " + curve.kv;
+}
+
 double total(const MemoryCurve& curve, size_t at) {
   double sum = 0;
   for (const Part& part : kParts) sum += (curve.*part.bytes)[at];
@@ -66,13 +70,13 @@ class Panel {
       : findings_(findings),
         curve_(curve),
         reference_(reference),
-        svg_(kPanelWidth, kHeight, "Memory against context for " + curve.kv),
+        svg_(kPanelWidth, kHeight, "Memory against context for " + name_of(curve)),
         x_(Scale::linear(0, curve.contexts.back(), kPlot.left, kPlot.right)),
         y_(Scale::linear(0, highest, kPlot.bottom, kPlot.top)) {}
 
   std::string draw() {
-    svg_.text(0, 14, curve_.kv, is_recommended() ? "panel-name best" : "panel-name");
-    const double width = text_width(curve_.kv, 14) + 8;
+    svg_.text(0, 14, name_of(curve_), is_recommended() ? "panel-name best" : "panel-name");
+    const double width = text_width(name_of(curve_), 14) + 8;
     if (is_recommended()) svg_.text(width, 14, "recommended", "panel-note");
     if (&curve_ == &reference_) svg_.text(width, 14, "baseline", "panel-note");
     grid();
@@ -85,7 +89,9 @@ class Panel {
 
  private:
   bool is_recommended() const {
-    return findings_.recommended && findings_.points[*findings_.recommended].point.kv == curve_.kv;
+    if (!findings_.recommended) return false;
+    const Point& point = findings_.points[*findings_.recommended].point;
+    return point.kv == curve_.kv && point.weights == curve_.weights;
   }
 
   void grid() {
@@ -108,7 +114,7 @@ class Panel {
         upper += fmt::format("{}{} {}", c == 0 ? "M" : "L", px(place), px(y_(floor[c])));
       }
       svg_.open("area", {},
-                fmt::format("{}: {}\nat {} tokens\t{}", curve_.kv, part.name, curve_.contexts.back(),
+                fmt::format("{}: {}\nat {} tokens\t{}", name_of(curve_), part.name, curve_.contexts.back(),
                             human_bytes((curve_.*part.bytes).back())));
       svg_.path(upper + lower + "Z", part.style);
       svg_.close();
@@ -178,7 +184,7 @@ Drawing draw_memory_parts(const Findings& findings) {
       "The weights stay as they are; the KV cache grows with every token. The figure at the top right of a panel is "
       "the total at {} tokens; "
       "the dashed line is the total of {}.",
-      curves.front().contexts.back(), escape_html(curves.front().kv));
+      curves.front().contexts.back(), escape_html(name_of(curves.front())));
   drawing.figure = "<p class=\"legend\">";
   for (const Part& part : kParts) drawing.figure += legend_entry(part.style, part.name);
   drawing.figure += "</p>" + panels(drawings);

@@ -1,0 +1,199 @@
+#include "backend/cpu/linear.h"
+
+#include <algorithm>
+#include <bit>
+
+#include "base/parallel.h"
+
+namespace kvpareto {
+namespace {
+
+// Products with fewer rows of x than this read the weight once in our own kernel.
+constexpr int64_t kDenseRows = 16;
+// What oneDNN cannot multiply by is widened, this many rows at a time.
+constexpr int64_t kWidenedRows = 256;
+// Rows of x that are rounded to int8 at once: with their weights they stay in a second-level cache.
+constexpr int64_t kRoundedRows = 256;
+
+size_t float_bytes(int64_t count) { return Backend::padded(static_cast<size_t>(count) * sizeof(float)); }
+size_t slices_bytes() { return float_bytes(thread_count() * PanelSlice::kFloats); }
+
+// Sub-groups are of 16 values at least.
+size_t rounded_bytes(int64_t tokens, int64_t columns) {
+  return Backend::padded(static_cast<size_t>(tokens * columns)) + float_bytes(tokens * (columns / kPanelColumns)) +
+         float_bytes(tokens * (columns / 16));
+}
+
+}  // namespace
+
+bool CpuLinears::rounds(const LinearSpec& spec, const LinearSpec::Part& part) const {
+  return spec.activations == Activations::kInt8 && part.format.codec != WeightCodec::kBf16;
+}
+
+size_t CpuLinears::dense_scratch_bytes(int64_t tokens, int64_t rows, int64_t columns, bool widened) const {
+  const int64_t at_once = widened ? std::min(rows, kWidenedRows) : rows;
+  const size_t weight = widened ? Backend::padded(static_cast<size_t>(at_once * columns) * bytes_of(activation_)) : 0;
+  size_t most = 0;
+  for (int64_t piece = kDenseRows; piece <= tokens; piece *= 2) {
+    most = std::max(most, weight + Backend::padded(dense_.scratch_bytes(piece, at_once, columns)));
+  }
+  return most;
+}
+
+size_t CpuLinears::scratch_bytes(int64_t tokens, const LinearSpec& spec) const {
+  size_t most = 0;
+  for (const LinearSpec::Part& part : spec.parts) {
+    const bool packed = part.format.codec != WeightCodec::kBf16;
+    const size_t slices = packed ? slices_bytes() : 0;
+    if (rounds(spec, part)) {
+      const size_t inputs = activation_ == DType::kBf16 ? float_bytes(thread_count() * spec.columns) : 0;
+      most = std::max(most, slices + inputs + rounded_bytes(std::min(tokens, kRoundedRows), spec.columns));
+      continue;
+    }
+    const size_t few = float_bytes(std::min(tokens, kDenseRows) * spec.columns);
+    const bool widened = packed || activation_ != DType::kBf16;
+    most = std::max(most, slices + std::max(few, dense_scratch_bytes(tokens, part.rows, spec.columns, widened)));
+  }
+  return most;
+}
+
+void CpuLinears::embed(const HostLinear& table, std::span<const int32_t> tokens, Tensor out) const {
+  for (size_t t = 0; t < tokens.size(); ++t) table.decode_row(tokens[t], out.row<float>(static_cast<int64_t>(t)));
+}
+
+void CpuLinears::multiply(const HostLinear& matrix, Tensor x, Tensor out, bool accumulate, Tensor scratch) {
+  size_t i = 0;
+  for (const WeightSegment& segment : matrix.segments()) {
+    const float* bias = matrix.bias() != nullptr ? matrix.bias() + segment.first_row : nullptr;
+    const Tensor columns = out.columns_as(segment.first_row, 1, segment.rows);
+    const Product product{segment, bias, accumulate, x, columns, scratch.data};
+    if (rounds(matrix.spec(), matrix.spec().parts[i++])) {
+      int8_rows(product);
+    } else {
+      dense(product);
+    }
+  }
+}
+
+// Pieces of a power of two: oneDNN plans a primitive for each number of tokens, and its scratch is known beforehand.
+void CpuLinears::dense(const Product& product) {
+  int64_t done = 0;
+  const int64_t tokens = product.x.rows();
+  const auto piece_of = [&](int64_t count) {
+    Product piece = product;
+    piece.x = product.x.slice(done, count);
+    piece.out = product.out.slice(done, count);
+    done += count;
+    return piece;
+  };
+  while (tokens - done >= kDenseRows) {
+    many_rows(piece_of(static_cast<int64_t>(std::bit_floor(static_cast<uint64_t>(tokens - done)))));
+  }
+  if (done < tokens) few_rows(piece_of(tokens - done));
+}
+
+// Rows [first, first + rows) of the weight in the type of the inputs.
+const void* CpuLinears::widen(const Product& product, int64_t first, int64_t rows, void* to, float* scratch) const {
+  const WeightSegment& weight = product.weight;
+  const int64_t columns = weight.columns;
+  if (weight.is_bf16()) {
+    if (activation_ == DType::kBf16) return weight.row(first);
+    parallel_ranges(rows, 16, [&](int64_t begin, int64_t end) {
+      kernels_.to_f32(weight.row(first + begin), (end - begin) * columns, static_cast<float*>(to) + begin * columns);
+    });
+    return to;
+  }
+  const Tensor out = tensor(to, activation_, rows, columns);
+  parallel_for((rows + kPanelRows - 1) / kPanelRows, [&](int64_t p) {
+    const int64_t count = std::min<int64_t>(kPanelRows, rows - p * kPanelRows);
+    const int64_t panel = first / kPanelRows + p;
+    kernels_.widen_panel(weight.format,
+                         weight.panels() + panel_bytes(weight.format, columns) * static_cast<size_t>(panel), count,
+                         columns, out.slice(p * kPanelRows, count), scratch + thread_number() * PanelSlice::kFloats);
+  });
+  return to;
+}
+
+void CpuLinears::many_rows(const Product& product) {
+  const WeightSegment& weight = product.weight;
+  const bool widened = !weight.is_bf16() || activation_ != DType::kBf16;
+  const int64_t at_once = widened ? std::min(kWidenedRows, weight.rows) : weight.rows;
+  auto* slices = static_cast<float*>(product.scratch);
+  char* place = static_cast<char*>(product.scratch) + (weight.is_bf16() ? 0 : slices_bytes());
+  const size_t taken =
+      widened ? Backend::padded(static_cast<size_t>(at_once * weight.columns) * bytes_of(activation_)) : 0;
+  for (int64_t r = 0; r < weight.rows; r += at_once) {
+    const int64_t count = std::min(at_once, weight.rows - r);
+    const void* rows = widen(product, r, count, place, slices);
+    dense_.run(product.x.data, rows, product.bias != nullptr ? product.bias + r : nullptr, product.out.as<float>() + r,
+               product.out.row_stride, product.x.rows(), count, weight.columns, product.accumulate, place + taken);
+  }
+}
+
+// f32 [tokens][columns] of a few rows.
+const float* CpuLinears::float_inputs(const Product& product) const {
+  if (product.x.type == DType::kF32) return product.x.as<float>();
+  auto* to =
+      reinterpret_cast<float*>(static_cast<char*>(product.scratch) + (product.weight.is_bf16() ? 0 : slices_bytes()));
+  kernels_.to_f32(product.x.as<bf16>(), product.x.rows() * product.weight.columns, to);
+  return to;
+}
+
+void CpuLinears::few_rows(const Product& product) const {
+  const WeightSegment& weight = product.weight;
+  const float* inputs = float_inputs(product);
+  const Tensor& out = product.out;
+  if (!weight.is_bf16()) {
+    const PanelJob job{weight.format,   weight.panels(), weight.rows,       weight.columns, product.x.rows(),
+                       nullptr,         nullptr,         nullptr,           inputs,         product.bias,
+                       out.as<float>(), out.row_stride,  product.accumulate};
+    return run_panels(job, false, static_cast<float*>(product.scratch));
+  }
+  parallel_ranges(weight.rows, 16, [&](int64_t begin, int64_t end) {
+    kernels_.gemv(weight.row(0), product.bias, weight.columns, begin, end, inputs, product.x.rows(), out.as<float>(),
+                  out.row_stride, product.accumulate);
+  });
+}
+
+void CpuLinears::int8_rows(const Product& product) const {
+  const WeightSegment& weight = product.weight;
+  const int64_t columns = weight.columns, most = std::min(product.x.rows(), kRoundedRows);
+  const int sub = weight.format.sub();
+  auto* slices = static_cast<float*>(product.scratch);
+  char* place = static_cast<char*>(product.scratch) + slices_bytes();
+  auto* widened = reinterpret_cast<float*>(place);  // a row a thread, where inputs are bf16
+  if (activation_ == DType::kBf16) place += float_bytes(thread_count() * columns);
+  auto* codes = reinterpret_cast<int8_t*>(place);
+  place += Backend::padded(static_cast<size_t>(most * columns));
+  auto* scales = reinterpret_cast<float*>(place);
+  auto* sums = reinterpret_cast<float*>(place + float_bytes(most * (columns / kPanelColumns)));
+  for (int64_t done = 0; done < product.x.rows(); done += kRoundedRows) {
+    const int64_t tokens = std::min(kRoundedRows, product.x.rows() - done);
+    parallel_ranges(tokens, 4, [&](int64_t begin, int64_t end) {
+      for (int64_t t = begin; t < end; ++t) {
+        const float* row = widened + thread_number() * columns;
+        if (product.x.type == DType::kF32) {
+          row = product.x.row<float>(done + t);
+        } else {
+          kernels_.to_f32(product.x.row<bf16>(done + t), columns, widened + thread_number() * columns);
+        }
+        kernels_.round_row(row, columns, sub, codes + t * columns, scales + t * (columns / kPanelColumns),
+                           sums + t * (columns / sub));
+      }
+    });
+    const Tensor out = product.out.slice(done, tokens);
+    const PanelJob job{
+        weight.format, weight.panels(), weight.rows,    weight.columns,    tokens, codes, scales, sums, nullptr,
+        product.bias,  out.as<float>(), out.row_stride, product.accumulate};
+    run_panels(job, true, slices);
+  }
+}
+
+void CpuLinears::run_panels(const PanelJob& job, bool int8, float* scratch) const {
+  const auto kernel = int8 ? kernels_.panels_int8 : kernels_.panels_float;
+  parallel_ranges((job.rows + kPanelRows - 1) / kPanelRows, 1, [&](int64_t first, int64_t last) {
+    kernel(job, first, last, scratch + thread_number() * PanelSlice::kFloats);
+  });
+}
+
+}  // namespace kvpareto

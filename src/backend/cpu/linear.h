@@ -1,0 +1,46 @@
+#pragma once
+// Products of the CPU by weights of every format: bf16 by oneDNN or row by row, quantized ones by the kernels of
+// linear-inl.h, on inputs rounded to int8 or not.
+
+#include "backend/cpu/dense.h"
+#include "backend/cpu/kernels.h"
+#include "backend/host_linear.h"
+
+namespace kvpareto {
+
+class CpuLinears {
+ public:
+  CpuLinears(const CpuKernels& kernels, DType activation)
+      : kernels_(kernels), activation_(activation), dense_(activation) {}
+
+  size_t scratch_bytes(int64_t tokens, const LinearSpec& spec) const;
+  void embed(const HostLinear& table, std::span<const int32_t> tokens, Tensor out) const;
+  // Backend::linear().
+  void multiply(const HostLinear& matrix, Tensor x, Tensor out, bool accumulate, Tensor scratch);
+
+ private:
+  // One segment of a matrix and where its results go.
+  struct Product {
+    const WeightSegment& weight;
+    const float* bias;  // of its first row; null if there is none
+    bool accumulate;
+    Tensor x, out;  // out: the columns of the segment
+    void* scratch;
+  };
+
+  bool rounds(const LinearSpec& spec, const LinearSpec::Part& part) const;
+  size_t dense_scratch_bytes(int64_t tokens, int64_t rows, int64_t columns, bool widened) const;
+  void dense(const Product& product);
+  void many_rows(const Product& product);
+  void few_rows(const Product& product) const;
+  void int8_rows(const Product& product) const;
+  void run_panels(const PanelJob& job, bool int8, float* scratch) const;
+  const void* widen(const Product& product, int64_t first, int64_t rows, void* to, float* scratch) const;
+  const float* float_inputs(const Product& product) const;
+
+  const CpuKernels& kernels_;
+  DType activation_;
+  Dense dense_;
+};
+
+}  // namespace kvpareto

@@ -1,0 +1,120 @@
+#include "backend/host_linear.h"
+
+#include <algorithm>
+#include <array>
+#include <cassert>
+
+#include "base/parallel.h"
+
+namespace kvpareto {
+namespace {
+
+// Rows read at once.
+constexpr int64_t kRowsAtOnce = kPanelRows;
+
+size_t segment_bytes(const LinearSpec::Part& part, int64_t columns) {
+  const auto values = static_cast<size_t>(part.rows * columns);
+  if (part.format.codec == WeightCodec::kBf16) return values * sizeof(bf16);
+  return packed_weight_bytes(part.format, part.rows, columns);
+}
+
+void fill_bf16(const WeightSegment& segment, const RowReader& read) {
+  parallel_ranges(segment.rows, kRowsAtOnce, [&](int64_t begin, int64_t end) {
+    std::vector<float> piece(static_cast<size_t>(kRowsAtOnce * segment.columns));
+    for (int64_t r = begin; r < end; r += kRowsAtOnce) {
+      const int64_t count = std::min(kRowsAtOnce, end - r);
+      read(r, count, piece.data());
+      std::transform(piece.begin(), piece.begin() + count * segment.columns,
+                     segment.data.as<bf16>() + r * segment.columns, [](float x) { return to_bf16(x); });
+    }
+  });
+}
+
+// Calls `unit(row of the panel, index of the unit, where to)` for every unit of every panel; missing rows of the last
+// panel are zero. `begin(row, count)` comes before the rows of a panel.
+template <typename Begin, typename Unit>
+void fill_panels(const WeightSegment& segment, const Begin& make_begin, const Unit& unit) {
+  const int64_t panels = (segment.rows + kPanelRows - 1) / kPanelRows, units = segment.columns / segment.format.unit();
+  parallel_ranges(panels, 1, [&](int64_t first, int64_t last) {
+    auto begin = make_begin();
+    for (int64_t p = first; p < last; ++p) {
+      const int64_t rows = std::min<int64_t>(kPanelRows, segment.rows - p * kPanelRows);
+      begin.read(p * kPanelRows, rows);
+      uint8_t* out = segment.data.as<uint8_t>() + panel_bytes(segment.format, segment.columns) * static_cast<size_t>(p);
+      for (int64_t u = 0; u < units; ++u) {
+        std::array<WeightUnit, kPanelRows> held{};
+        for (int64_t r = 0; r < rows; ++r) unit(begin, p * kPanelRows, r, u, held[static_cast<size_t>(r)]);
+        pack_unit(segment.format, held.data(), out + unit_bytes(segment.format) * static_cast<size_t>(u));
+      }
+    }
+  });
+}
+
+// Rows of floats of one panel, read when the panel begins.
+struct FloatRows {
+  const RowReader* reader;
+  std::vector<float> values;
+  void read(int64_t begin, int64_t count) {
+    if (reader != nullptr) (*reader)(begin, count, values.data());
+  }
+};
+
+void fill_segment(const WeightSegment& segment, const WeightSource& source) {
+  const WeightFormat& format = segment.format;
+  if (segment.is_bf16()) return fill_bf16(segment, std::get<RowReader>(source));
+  const RowReader* floats = std::get_if<RowReader>(&source);
+  const auto begin = [&] {
+    const int64_t values = floats != nullptr ? kPanelRows * segment.columns : 0;
+    return FloatRows{floats, std::vector<float>(static_cast<size_t>(values))};
+  };
+  fill_panels(segment, begin, [&](const FloatRows& rows, int64_t first, int64_t r, int64_t u, WeightUnit& out) {
+    if (floats != nullptr) {
+      round_to_nearest(format, rows.values.data() + r * segment.columns + u * format.unit(), out);
+    } else if (const auto* units = std::get_if<UnitReader>(&source)) {
+      (*units)(first + r, u, out);
+    } else {
+      const uint8_t* blocks = std::get<BlockReader>(source)(first + r);
+      split_block(format.codec, blocks + static_cast<size_t>(u) * block_bytes(format), out);
+    }
+  });
+}
+
+}  // namespace
+
+HostLinear::HostLinear(LinearSpec spec, std::vector<WeightSegment> segments, Buffer bias)
+    : spec_(std::move(spec)), segments_(std::move(segments)), bias_(std::move(bias)) {}
+
+size_t HostLinear::bytes() const {
+  size_t sum = bias_.bytes();
+  for (const WeightSegment& segment : segments_) sum += segment.data.bytes();
+  return sum;
+}
+
+std::unique_ptr<HostLinear> make_host_linear(Backend& backend, const LinearSpec& spec,
+                                             std::span<const WeightSource> sources, std::span<const float> bias) {
+  assert(sources.size() == spec.parts.size() && spec.bias == !bias.empty());
+  std::vector<WeightSegment> segments;
+  int64_t first = 0;
+  for (size_t i = 0; i < spec.parts.size(); ++i) {
+    const LinearSpec::Part& part = spec.parts[i];
+    assert(part.format.codec == WeightCodec::kBf16 || spec.columns % part.format.unit() == 0);
+    segments.push_back({part.format, first, part.rows, spec.columns,
+                        backend.allocate(segment_bytes(part, spec.columns), Purpose::kWeights)});
+    fill_segment(segments.back(), sources[i]);
+    first += part.rows;
+  }
+  Buffer added;
+  if (!bias.empty()) {
+    added = backend.allocate(bias.size_bytes(), Purpose::kWeights);
+    std::copy(bias.begin(), bias.end(), added.as<float>());
+  }
+  return std::make_unique<HostLinear>(spec, std::move(segments), std::move(added));
+}
+
+size_t host_linear_bytes(const LinearSpec& spec) {
+  size_t sum = spec.bias ? Backend::padded(static_cast<size_t>(spec.rows()) * sizeof(float)) : 0;
+  for (const LinearSpec::Part& part : spec.parts) sum += Backend::padded(segment_bytes(part, spec.columns));
+  return sum;
+}
+
+}  // namespace kvpareto

@@ -1,0 +1,294 @@
+// Products of every backend of this machine against reference, on the same cases: weights of every format, inputs
+// rounded to int8 or not.
+
+#include <gmock/gmock.h>
+
+#include "backend/contract.h"
+#include "quant/gguf_blocks.h"
+#include "quant/weight_panel.h"
+
+namespace kvpareto {
+namespace {
+
+struct LinearCase {
+  int64_t rows, columns, tokens;
+  bool bias, accumulate;
+  // The decoder's results stand row on row; the interface allows gaps.
+  int64_t gap() const { return (tokens + rows) % 3 == 0 ? 24 : 0; }
+};
+
+// A weight to be made on any backend.
+struct Weight {
+  LinearSpec spec;
+  std::vector<WeightSource> sources;
+  std::vector<float> bias;
+};
+
+std::vector<float> product(Backend& backend, const Weight& weight, const LinearCase& c, const std::vector<float>& x,
+                           const std::vector<float>& before) {
+  const auto linear = backend.make_linear(weight.spec, weight.sources, weight.bias);
+  EXPECT_EQ(linear->rows(), c.rows);
+  EXPECT_EQ(linear->columns(), c.columns);
+  EXPECT_EQ(linear->bytes(), backend.linear_bytes(weight.spec));
+  Matrix in(backend.activation(), c.tokens, c.columns, 0, x), out(DType::kF32, c.tokens, c.rows, c.gap(), before);
+  GuardedScratch scratch(backend.linear_scratch_bytes(c.tokens, weight.spec));
+  backend.linear(*linear, in.view(), out.view(), c.accumulate, scratch.view());
+  EXPECT_TRUE(out.gaps_are_untouched());
+  EXPECT_TRUE(scratch.guard_is_untouched()) << "more scratch used than stated";
+  return out.values();
+}
+
+RowReader rows_of(const std::vector<float>& values, int64_t columns) {
+  return [&values, columns](int64_t begin, int64_t count, float* out) {
+    std::copy_n(&values[static_cast<size_t>(begin * columns)], count * columns, out);
+  };
+}
+
+std::vector<float> magnitudes(std::vector<float> values) {
+  for (float& x : values) x = std::abs(x);
+  return values;
+}
+
+Weight bf16_weight(const LinearCase& c, const std::vector<float>& values, const std::vector<float>& bias) {
+  return {bf16_spec(c.rows, c.columns, c.bias), {rows_of(values, c.columns)}, c.bias ? bias : std::vector<float>()};
+}
+
+void check_bf16(const LinearCase& c) {
+  Random random(static_cast<uint64_t>(c.rows * 1000 + c.columns + c.tokens));
+  // Weights and x are what bf16 holds, so that every backend multiplies the same numbers and only its sums differ.
+  const std::vector<float> weight = rounded_to_bf16(normals(random, c.rows * c.columns)),
+                           bias = normals(random, c.rows, 3);
+  const std::vector<float> x = rounded_to_bf16(normals(random, c.tokens * c.columns)),
+                           before = normals(random, c.tokens * c.rows);
+  const std::vector<float> wanted = product(reference(), bf16_weight(c, weight, bias), c, x, before);
+  // Sums of magnitudes: what the rounding errors of each sum are relative to.
+  const std::vector<float> sizes =
+      product(reference(), bf16_weight(c, magnitudes(weight), magnitudes(bias)), c, magnitudes(x), magnitudes(before));
+  for (const auto& backend : tested()) {
+    SCOPED_TRACE(fmt::format("{} {}x{}, {} tokens{}{}", backend->name(), c.rows, c.columns, c.tokens,
+                             c.bias ? ", bias" : "", c.accumulate ? ", accumulate" : ""));
+    expect_close(product(*backend, bf16_weight(c, weight, bias), c, x, before), wanted,
+                 [&](size_t i) { return sizes[i] * (sum_error(static_cast<double>(c.columns)) + 4 * kF32Unit); });
+  }
+}
+
+constexpr int64_t kTokenCounts[] = {1, 3, 15, 16, 17, 33, 100};
+
+TEST(LinearContract, SmallShapesInEveryWay) {
+  int turn = 0;
+  for (const auto& [rows, columns] : {std::pair<int64_t, int64_t>{48, 16}, {272, 80}, {101, 48}}) {
+    for (const int way : {0, 1, 2, 3}) {
+      for (const int64_t tokens : {3, 17}) check_bf16({rows, columns, tokens, (way & 1) != 0, (way & 2) != 0});
+    }
+    for (const int64_t tokens : kTokenCounts) {
+      const int way = turn++;
+      check_bf16({rows, columns, tokens, (way & 1) != 0, (way & 2) != 0});
+    }
+  }
+}
+
+TEST(LinearContract, ShapesOfModels) {
+  for (const int64_t tokens : kTokenCounts) {
+    check_bf16({576, 960, tokens, tokens % 2 == 0, tokens % 4 == 1});
+    check_bf16({896, 144, tokens, tokens % 2 == 1, tokens % 4 == 3});
+  }
+}
+
+TEST(LinearContract, ScratchForMoreTokensHoldsFewer) {
+  for (const auto& backend : tested()) {
+    for (const WeightFormat& format : {WeightFormat(), WeightFormat{WeightCodec::kInt4, 64}}) {
+      for (const Activations activations : {Activations::kInt8, Activations::kFloat}) {
+        const LinearSpec spec{.parts = {{format, 576}}, .columns = 192, .bias = false, .activations = activations};
+        size_t before = 0;
+        for (int64_t tokens = 1; tokens <= 300; ++tokens) {
+          const size_t bytes = backend->linear_scratch_bytes(tokens, spec);
+          ASSERT_GE(bytes, before) << backend->name() << " at " << tokens;
+          before = bytes;
+        }
+      }
+    }
+  }
+}
+
+// --- weights of few bits
+
+std::vector<WeightFormat> quantized_formats() {
+  std::vector<WeightFormat> formats;
+  for (const WeightCodecInfo& info : kWeightCodecs) {
+    if (info.codec == WeightCodec::kBf16) continue;
+    if (is_grouped(info.codec)) {
+      for (const int group : {32, 64, 128}) formats.push_back({info.codec, group});
+    } else {
+      formats.push_back({info.codec, 0});
+    }
+  }
+  return formats;
+}
+
+std::string name_of(const WeightFormat& format) {
+  return fmt::format("{}{}", info_of(format.codec).name, format.group > 0 ? fmt::format("g{}", format.group) : "");
+}
+
+// Rows of codes as an AWQ checkpoint or a file would hold them, all of them possible: numbers of size 1 and less.
+std::vector<WeightUnit> random_units(Random& random, const WeightFormat& format, int64_t count) {
+  std::vector<WeightUnit> units(static_cast<size_t>(count));
+  const int codes = 1 << format.bits();
+  for (WeightUnit& unit : units) {
+    for (uint8_t& code : unit.codes) code = static_cast<uint8_t>(random.below(static_cast<uint64_t>(codes)));
+    for (uint8_t& byte : unit.bytes) byte = static_cast<uint8_t>(random.below(256));
+    if (is_grouped(format.codec)) unit.bytes[0] = static_cast<uint8_t>(random.below(static_cast<uint64_t>(codes)));
+    const double largest = codes * (format.sub() < format.unit() ? 64 : 1);
+    unit.halves[0] = to_f16(static_cast<float>((0.5 + random.uniform()) / largest));
+    unit.halves[1] = to_f16(static_cast<float>(-random.uniform() / (format.sub() < format.unit() ? -64 : 1)));
+  }
+  return units;
+}
+
+WeightSource units_of(const std::vector<WeightUnit>& units, int64_t units_a_row) {
+  return UnitReader([&units, units_a_row](int64_t row, int64_t unit, WeightUnit& out) {
+    out = units[static_cast<size_t>(row * units_a_row + unit)];
+  });
+}
+
+// Every row of a weight as numbers, by way of the embedding.
+std::vector<float> decoded(Backend& backend, const Weight& weight) {
+  const auto linear = backend.make_linear(weight.spec, weight.sources, weight.bias);
+  std::vector<int32_t> tokens(static_cast<size_t>(weight.spec.rows()));
+  for (size_t i = 0; i < tokens.size(); ++i) tokens[i] = static_cast<int32_t>(i);
+  Matrix out(DType::kF32, weight.spec.rows(), weight.spec.columns, 8);
+  backend.embed(*linear, tokens, out.view());
+  EXPECT_TRUE(out.gaps_are_untouched());
+  return out.values();
+}
+
+// Codes times scales and sums times offsets are added one after another; both are below 1.6 by random_units(), four
+// times that for the factors of Q6_K. A block of 32 products of int8 is exact.
+void check_quantized(const LinearCase& c, const WeightFormat& format, Activations activations) {
+  Random random(static_cast<uint64_t>(c.rows * 1000 + c.columns + c.tokens));
+  const int64_t units_a_row = c.columns / format.unit();
+  const std::vector<WeightUnit> units = random_units(random, format, c.rows * units_a_row);
+  const std::vector<float> bias = normals(random, c.rows, 3);
+  const std::vector<float> x = rounded_to_bf16(normals(random, c.tokens * c.columns)),
+                           before = normals(random, c.tokens * c.rows);
+  Weight weight{{.parts = {{format, c.rows}}, .columns = c.columns, .bias = c.bias, .activations = activations},
+                {units_of(units, units_a_row)},
+                c.bias ? bias : std::vector<float>()};
+  const std::vector<float> wanted = product(reference(), weight, c, x, before);
+  const double terms = static_cast<double>(activations == Activations::kInt8 ? c.columns / 16 : c.columns);
+  for (const auto& backend : tested()) {
+    SCOPED_TRACE(fmt::format("{} {} {}x{}, {} tokens{}{}{}", backend->name(), name_of(format), c.rows, c.columns,
+                             c.tokens, c.bias ? ", bias" : "", c.accumulate ? ", accumulate" : "",
+                             activations == Activations::kInt8 ? ", int8 inputs" : ""));
+    // With bf16 activations the weight is rounded to bf16 too where many rows are multiplied.
+    const bool rounded = backend->activation() == DType::kBf16 && activations == Activations::kFloat && c.tokens >= 16;
+    expect_close(product(*backend, weight, c, x, before), wanted, [&](size_t i) {
+      double size = 0;
+      const size_t token = i / static_cast<size_t>(c.rows);
+      for (int64_t k = 0; k < c.columns; ++k)
+        size += std::abs(x[token * static_cast<size_t>(c.columns) + static_cast<size_t>(k)]);
+      const double largest = format.codec == WeightCodec::kQ6K ? 8 : 2;
+      return largest * size * (sum_error(terms) + 4 * kF32Unit + (rounded ? kBf16Unit / 16 : 0)) +
+             std::abs(before[i]) * kF32Unit + 16 * kF32Unit;
+    });
+  }
+}
+
+TEST(QuantizedLinearContract, SmallShapesInEveryWay) {
+  int turn = 0;
+  for (const WeightFormat& format : quantized_formats()) {
+    for (const Activations activations : {Activations::kInt8, Activations::kFloat}) {
+      for (const int64_t tokens : {1, 2, 5, 6, 7, 16, 31}) {
+        const int way = turn++;
+        check_quantized({way % 3 == 0 ? 40 : 32, 256, tokens, (way & 1) != 0, (way & 2) != 0}, format, activations);
+      }
+    }
+  }
+}
+
+TEST(QuantizedLinearContract, SlicesAndPiecesOfManyTokens) {
+  for (const WeightFormat& format : quantized_formats()) {
+    for (const Activations activations : {Activations::kInt8, Activations::kFloat}) {
+      check_quantized({48, 1024 + 256, 3, true, false}, format, activations);
+      check_quantized({272, 1024 + 512, 19, false, true}, format, activations);
+    }
+    check_quantized({16, 256, 300, true, true}, format, Activations::kInt8);
+  }
+}
+
+TEST(QuantizedLinearContract, CodesAreKeptBitForBit) {
+  for (const WeightFormat& format : quantized_formats()) {
+    Random random(5);
+    constexpr int64_t kRows = 35, kColumns = 512;
+    const int64_t units_a_row = kColumns / format.unit();
+    const std::vector<WeightUnit> units = random_units(random, format, kRows * units_a_row);
+    const Weight weight{{.parts = {{format, kRows}}, .columns = kColumns}, {units_of(units, units_a_row)}, {}};
+    std::vector<float> wanted;
+    for (const WeightUnit& unit : units) {
+      for (int i = 0; i < format.unit(); ++i) {
+        float scale, offset;
+        read_scale(format.codec, unit.halves.data(), unit.bytes.data(), 1, i / format.sub(), scale, offset);
+        wanted.push_back(scale * static_cast<float>(unit.codes[static_cast<size_t>(i)]) - offset);
+      }
+    }
+    for (const std::string& name : backend_names()) {
+      EXPECT_EQ(decoded(*make_backend(name), weight), wanted) << name << " " << name_of(format);
+    }
+  }
+}
+
+TEST(QuantizedLinearContract, BlocksOfAFileAreTheNumbersTheyAre) {
+  for (const GgufBlockFormat& blocks : gguf_block_formats()) {
+    const auto info = std::ranges::find(kWeightCodecs, blocks.name, &WeightCodecInfo::name);
+    if (info == kWeightCodecs.end()) continue;
+    SCOPED_TRACE(std::string(blocks.name));
+    const WeightFormat format{info->codec, 0};
+    ASSERT_EQ(block_bytes(format), static_cast<size_t>(blocks.bytes));
+    constexpr int64_t kRows = 20, kColumns = 512;
+    const size_t row_bytes = static_cast<size_t>(kColumns / blocks.values * blocks.bytes);
+    Random random(6);
+    std::vector<uint8_t> bytes(kRows * row_bytes);
+    std::vector<float> wanted(kRows * kColumns);
+    for (uint8_t& byte : bytes) byte = static_cast<uint8_t>(random.below(256) & 0xbf);  // no f16 that is not finite
+    blocks.decode(bytes.data(), kRows * kColumns / blocks.values, wanted.data());
+    const Weight weight{{.parts = {{format, kRows}}, .columns = kColumns},
+                        {BlockReader([&](int64_t row) { return bytes.data() + static_cast<size_t>(row) * row_bytes; })},
+                        {}};
+    EXPECT_EQ(reference().linear_bytes(weight.spec), Backend::padded(32 * row_bytes)) << "rows fill two panels";
+    const std::vector<float> found = decoded(reference(), weight);
+    for (size_t i = 0; i < wanted.size(); ++i) {
+      // scale * code - scale * zero instead of scale * (code - zero)
+      ASSERT_NEAR(found[i], wanted[i], 260 * kF32Unit * (std::abs(wanted[i]) + 2 * 32)) << i;
+    }
+  }
+}
+
+// Parts of different formats one below the other, as the q, k and v of a file may be.
+TEST(QuantizedLinearContract, PartsOfDifferentFormats) {
+  Random random(7);
+  constexpr int64_t kColumns = 256, kTokens = 18;
+  const std::vector<WeightFormat> formats = {
+      {WeightCodec::kQ5_0, 0}, {}, {WeightCodec::kQ6K, 0}, {WeightCodec::kInt4, 64}};
+  std::vector<std::vector<WeightUnit>> units(formats.size());
+  const std::vector<float> values = rounded_to_bf16(normals(random, 48 * kColumns));
+  Weight weight{{.parts = {}, .columns = kColumns, .bias = true}, {}, normals(random, 4 * 48)};
+  for (size_t i = 0; i < formats.size(); ++i) {
+    weight.spec.parts.push_back({formats[i], 48});
+    if (formats[i].codec == WeightCodec::kBf16) {
+      weight.sources.emplace_back(rows_of(values, kColumns));
+    } else {
+      units[i] = random_units(random, formats[i], 48 * kColumns / formats[i].unit());
+      weight.sources.push_back(units_of(units[i], kColumns / formats[i].unit()));
+    }
+  }
+  const LinearCase c{4 * 48, kColumns, kTokens, true, false};
+  const std::vector<float> x = rounded_to_bf16(normals(random, kTokens * kColumns)), before(kTokens * 4 * 48);
+  const std::vector<float> wanted = product(reference(), weight, c, x, before);
+  for (const auto& backend : tested()) {
+    SCOPED_TRACE(backend->name());
+    expect_close(product(*backend, weight, c, x, before), wanted,
+                 [&](size_t) { return 8 * kColumns * sum_error(kColumns); });
+  }
+}
+
+}  // namespace
+}  // namespace kvpareto

@@ -1,0 +1,84 @@
+#pragma once
+// Where the bytes of a quantized weight matrix lie. Sixteen rows stand together in a panel, unit after unit: first what
+// all rows of a unit hold beside their codes, then the codes. One panel is one sequential stream, and as many bytes as
+// the rows' blocks would be one by one.
+//
+//   unit      halves [n][16 rows] f16, bytes [n][16 rows], then a block for every 32 columns
+//   block     the plane of the low bits, then that of the high bits (none for codes of 8 or 4 bits)
+//   plane     of b bits: b vectors of 64 bytes; byte 4 r + k % 4 of vector j holds the codes of row r whose column
+//             k has k / 4 % 8 = j, j + b, ..., lowest bits first
+//
+// So a vector of bytes, shifted and masked, is the operand of an integer product of four columns: no shuffle anywhere.
+
+#include "quant/weight_codec.h"
+
+namespace kvpareto {
+
+inline constexpr int kPanelRows = 16;
+inline constexpr int kPanelColumns = 32;                        // of a block
+inline constexpr int kSteps = 8;                                // of a block: four columns each
+inline constexpr int kPlaneBytes = 4 * kPanelRows;              // of one bit
+inline constexpr int kBlockCodes = kPanelColumns * kPanelRows;  // [8 steps][16 rows][4 columns]
+
+KVPARETO_INLINE constexpr size_t unit_header_bytes(const WeightFormat& format) {
+  return static_cast<size_t>(kPanelRows * (2 * info_of(format.codec).halves + info_of(format.codec).bytes));
+}
+KVPARETO_INLINE constexpr size_t panel_block_bytes(const WeightFormat& format) {
+  return static_cast<size_t>(format.bits() * kPlaneBytes);
+}
+KVPARETO_INLINE constexpr size_t unit_bytes(const WeightFormat& format) {
+  return unit_header_bytes(format) + panel_block_bytes(format) * static_cast<size_t>(format.unit() / kPanelColumns);
+}
+// Of a matrix whose columns are a multiple of the unit; rows are filled up to whole panels.
+constexpr size_t panel_bytes(const WeightFormat& format, int64_t columns) {
+  return unit_bytes(format) * static_cast<size_t>(columns / format.unit());
+}
+constexpr size_t packed_weight_bytes(const WeightFormat& format, int64_t rows, int64_t columns) {
+  return panel_bytes(format, columns) * static_cast<size_t>((rows + kPanelRows - 1) / kPanelRows);
+}
+
+// Puts one unit of all sixteen rows into its place in a panel.
+void pack_unit(const WeightFormat& format, const WeightUnit* rows, uint8_t* panel_unit);
+
+// Codes of one block, u8 [8 steps][16 rows][4 columns].
+KVPARETO_INLINE void plain_unpack_block(const WeightFormat& format, const uint8_t* block, uint8_t* codes) {
+  const WeightCodecInfo& info = info_of(format.codec);
+  const int low = info.low_bits, high = info.high_bits;
+  const uint8_t* high_plane = block + low * kPlaneBytes;
+  for (int step = 0; step < kSteps; ++step) {
+    const uint8_t* vector = block + step % low * kPlaneBytes;
+    const int shift = step / low * low, mask = (1 << low) - 1;
+    for (int i = 0; i < kPlaneBytes; ++i) {
+      int code = vector[i] >> shift & mask;
+      if (high > 0) {
+        code |= (high_plane[step % high * kPlaneBytes + i] >> (step / high * high) & ((1 << high) - 1)) << low;
+      }
+      codes[step * kPlaneBytes + i] = static_cast<uint8_t>(code);
+    }
+  }
+}
+
+// One row of a matrix (packed panels from `panels` on) as numbers [columns], in the arithmetic of their type.
+template <typename Number>
+void decode_weight_row(const WeightFormat& format, const uint8_t* panels, int64_t row, int64_t columns, Number* out) {
+  const WeightCodecInfo& info = info_of(format.codec);
+  const uint8_t* unit = panels + panel_bytes(format, columns) * static_cast<size_t>(row / kPanelRows);
+  const int64_t place = row % kPanelRows;
+  uint8_t codes[kBlockCodes];
+  for (int64_t c = 0; c < columns; c += kPanelColumns) {
+    const auto inside = static_cast<int>(c % format.unit());
+    if (inside == 0 && c > 0) unit += unit_bytes(format);
+    const size_t block = static_cast<size_t>(inside / kPanelColumns);
+    plain_unpack_block(format, unit + unit_header_bytes(format) + panel_block_bytes(format) * block, codes);
+    const auto* halves = reinterpret_cast<const f16*>(unit) + place;
+    const uint8_t* bytes = unit + info.halves * kPanelRows * 2 + place;
+    for (int i = 0; i < kPanelColumns; ++i) {
+      float scale, offset;
+      read_scale(format.codec, halves, bytes, kPanelRows, (inside + i) / format.sub(), scale, offset);
+      const int code = codes[i / 4 * kPlaneBytes + 4 * place + i % 4];
+      out[c + i] = static_cast<Number>(scale) * static_cast<Number>(code) - static_cast<Number>(offset);
+    }
+  }
+}
+
+}  // namespace kvpareto
