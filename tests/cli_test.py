@@ -346,8 +346,7 @@ class Results(Cli):
 
 class Search(Cli):
     def test_search_over_weights(self):
-        outcome = self.succeed("search", *SMALL_SEARCH, "-w", "w8g32e8,w4g32", "--k-bits", "16,8", "--v-bits", "16,8",
-                               "--groups", "32", "--chunks", "256", "--needles", "0")
+        outcome = self.succeed("search", *SMALL_SEARCH, "-w", "w8g32e8,w4g32")
         self.assertEqual({p.split("_")[0] for p in self.points()}, {"w16", "w8g32e8", "w4g32"})
         self.assertEqual(next(iter(self.points())), "w16_k16v16_chunk256")
         self.assertIn("-w w", outcome.out)

@@ -63,8 +63,8 @@ std::vector<MemoryCurve> kept_curves(const Study& study, const Measurement& m) {
   if (!kept) return curves;
   try {
     for (const auto& json : nlohmann::json::parse(*kept)) {
-      curves.push_back({json.value("weights", "w16"), json.at("kv"), json.at("contexts"), json.at("weights_bytes"),
-                        json.at("kv_bytes"), json.at("scratch_bytes"), json.at("logits_bytes")});
+      curves.push_back({json.at("kv"), json.at("contexts"), json.at("weights_bytes"), json.at("kv_bytes"),
+                        json.at("scratch_bytes"), json.at("logits_bytes"), json.value("weights", "w16")});
     }
   } catch (const nlohmann::json::exception& error) {
     fail("{}: the memory curves kept in it cannot be read: {}", study.path(), error.what());

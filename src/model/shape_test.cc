@@ -43,11 +43,16 @@ TEST(ReadShape, OfTheTinyFiles) {
   EXPECT_EQ(qwen2.rope.base, 1000000);
 }
 
+size_t predicted_bytes(const Checkpoint& file, const Backend& backend) {
+  const ModelShape shape = read_shape(file);
+  return weights_bytes(shape, plan_weights(file, shape), backend);
+}
+
 TEST(ReadShape, PredictsTheWeightsThatAreThenHeld) {
   for (const char* name : kTinyModels) {
     for (const std::string& backend_name : backend_names()) {
       const auto backend = make_backend(backend_name);
-      const size_t predicted = weights_bytes(read_shape(*open_tiny(name)), *backend);
+      const size_t predicted = predicted_bytes(*open_tiny(name), *backend);
       EXPECT_EQ(backend->allocated(Purpose::kWeights), 0u);
       {
         const Model model = load_tiny(name, *backend);

@@ -10,13 +10,14 @@
 
 namespace kvpareto {
 
-// How total memory grows with the context for one pair of schemes, from the memory model; computed by the caller, who knows the
-// model: the report only draws it. Stored in the study beside the measurements (Measurement::values cannot hold
-// curves).
+// How total memory grows with the context for one pair of schemes, from the memory model; computed by the caller, who
+// knows the model: the report only draws it. Stored in the study beside the measurements (Measurement::values cannot
+// hold curves).
 struct MemoryCurve {
-  std::string weights = "w16", kv = "k16v16";
+  std::string kv;
   std::vector<int> contexts;
   std::vector<double> weights_bytes, kv_bytes, scratch_bytes, logits_bytes;  // at each context
+  std::string weights = "w16";
 };
 
 struct ReportInput {
