@@ -25,6 +25,8 @@ SMALL_EVAL = ["--prefill", "64", "--scored", "32", "--step", "16", "--texts", "2
 SMALL_SEARCH = ["-m", LLAMA, "-c", "128", "--k-bits", "16,8,2", "--v-bits", "8,2", "--groups", "32", "--chunks", "64",
                 "--needles", "0"]
 SMALL_PROBES = ["--prefill", "64", "--scored", "32", "--step", "16"]
+TASKS = ["--texts", "0", "--tasks", "mmlu,gsm8k,wikitext2", "--data", TESTDATA / "tasks", "--length", "64", "--kv",
+         "k16v16,k2v2g32"]
 LONG_SEARCH = ["-m", LLAMA, "-c", "512", "--preset", "grid", "--texts", "16", "--needles", "0"]
 
 
@@ -42,6 +44,7 @@ class Cli(unittest.TestCase):
 
     def start(self, *arguments, **options):
         environment = {key: value for key, value in os.environ.items() if key != "KVPARETO_DATA"}
+        environment["XDG_CACHE_HOME"] = str(self.folder / "cache")
         return subprocess.Popen([PROGRAM, *map(str, arguments)], stdout=options.pop("stdout", subprocess.PIPE),
                                 stderr=subprocess.PIPE, cwd=self.folder, env=environment, **options)
 
@@ -135,6 +138,8 @@ class WrongOptions(Cli):
         self.refuse(USAGE, ["--kv", "-ctk"], "plan", "-m", LLAMA, "--kv", "k8v8", "-ctk", "int8")
         self.refuse(USAGE, ["'7'"], "search", "-m", LLAMA, "--k-bits", "7")
         self.refuse(USAGE, ["'needel'", "'needle'"], "eval", "-m", LLAMA, "--tasks", "needel")
+        self.refuse(FAILURE, ["gsm8k", "--data", "KVPARETO_DATA"], "eval", "-m", LLAMA, "--texts", "0", "--tasks", "gsm8k")
+        self.refuse(USAGE, ["verfication", "verification"], "eval", "-m", LLAMA, "--tasks", "needle", "--split", "verfication")
         self.refuse(USAGE, ["--chat", "--raw"], "run", "-m", LLAMA, "-p", "x", "--chat", "--raw")
         self.refuse(USAGE, ["-p", "-f"], "run", "-m", LLAMA)
 
@@ -330,6 +335,66 @@ class Results(Cli):
         self.assertEqual(len(self.points("s.db")), 4)
         for form in ("md", "csv", "jsonl"):
             self.assertIn("k8v8", self.succeed("eval", "-m", LLAMA, "--kv", "k8v8", *SMALL_EVAL, "-o", form).out)
+
+    def test_eval_puts_tasks_and_compares_with_the_baseline(self):
+        outcome = self.succeed("eval", "-m", LLAMA, *TASKS, "--limit", "8", "--log-samples", "log.jsonl")
+        for word in ("MMLU", "GSM8K, strict", "WikiText-2 perplexity", "baseline", "paired difference", "odd_ones",
+                     "telling a difference of 1 point"):
+            self.assertIn(word, outcome.out)
+        self.assertIn("tokens to read", "\n".join(outcome.messages))
+        log = [json.loads(line) for line in (self.folder / "log.jsonl").read_text().splitlines()]
+        self.assertEqual(len(log), 2 * (8 + 8 + 8))
+        for line in log:
+            self.assertGreater(len(line["prompt_tokens"]), 10)
+            self.assertTrue(line["prompt_hash"] and line["target_hash"] and line["sample"])
+            self.assertGreater(line[line["task"] + "_nll"], 0)
+        choices = [line for line in log if line["task"] == "mmlu"]
+        self.assertEqual({line["answer"] for line in choices} - {" A", " B", " C", " D"}, set())
+        row = json.loads(self.succeed("eval", "-m", LLAMA, *TASKS, "--limit", "8", "-o", "json").out)[1]
+        self.assertAlmostEqual(row["mmlu"], sum(line["mmlu"] for line in choices[8:]) / 8)
+
+    def test_eval_pays_for_new_samples_only(self):
+        fewer = ("eval", "-m", LLAMA, *TASKS, "--study", "s.db", "-o", "json")
+        self.succeed(*fewer, "--limit", "4")
+        with sqlite3.connect(self.folder / "s.db") as study:
+            study.execute("update samples set body = json_set(body, '$.scores.mmlu', 0.5) where task = 'mmlu'")
+        outcome = self.succeed(*fewer, "--limit", "6")
+        self.assertIn("24 in the study already", "\n".join(outcome.messages))
+        for row in json.loads(outcome.out):
+            self.assertIn(6 * row["mmlu"] - 4 * 0.5, (0, 1, 2))
+        outcome = self.succeed(*fewer, "--limit", "6")
+        self.assertIn("nothing to do", "\n".join(outcome.messages))
+
+    def test_a_killed_eval_goes_on_where_it_was(self):
+        arguments = ("eval", "-m", LLAMA, *TASKS, "--limit", "40", "--study", "s.db")
+        process = self.start(*arguments)
+        until = time.monotonic() + 60
+        while time.monotonic() < until and self.count_samples() < 3:
+            time.sleep(0.02)
+        process.kill()
+        process.communicate()
+        before = self.count_samples()
+        self.assertGreaterEqual(before, 3)
+        outcome = self.succeed(*arguments)
+        self.assertIn(f"{before} in the study already", "\n".join(outcome.messages))
+
+    def count_samples(self):
+        try:
+            with sqlite3.connect(f"file:{self.folder / 's.db'}?mode=ro", uri=True) as study:
+                return study.execute("select count(*) from samples").fetchone()[0]
+        except sqlite3.OperationalError:
+            return 0
+
+    def test_screening(self):
+        outcome = self.succeed("eval", "-m", LLAMA, "--screen", "--data", TESTDATA / "tasks", "--limit", "2", "--length",
+                               "500", "--study", "s.db", "-o", "json")
+        rows = {row["task"]: row for row in json.loads(outcome.out)}
+        self.assertEqual(rows["wikitext2"]["standing"], "usable")
+        self.assertEqual(rows["needle"]["standing"], "too hard")
+        self.assertIn("too hard", json.dumps(list(rows.values())))
+        only = self.succeed("eval", "-m", LLAMA, "--screen", "--limit", "2", "--length", "500", "-o", "json")
+        self.assertNotIn("mmlu", {row["task"] for row in json.loads(only.out)})
+        self.assertIn("mmlu is left out", "\n".join(only.messages))
 
     def test_bench(self):
         rows = json.loads(self.succeed("bench", "-m", LLAMA, "-p", "16", "-n", "4", "-d", "0,64", "-ctk", "f16,int8",

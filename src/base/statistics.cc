@@ -24,6 +24,25 @@ Estimate estimate(std::span<const double> values) {
   return {center, std::sqrt(squares / (n - 1) / n), static_cast<int64_t>(values.size())};
 }
 
+Interval bootstrap_interval(std::span<const double> values) {
+  constexpr int kDraws = 4000;
+  if (values.empty()) throw std::invalid_argument("interval of no values");
+  Random random(values.size());
+  std::vector<double> means(kDraws);
+  for (double& drawn : means) {
+    double sum = 0;
+    for (size_t i = 0; i < values.size(); ++i) sum += values[random.below(values.size())];
+    drawn = sum / static_cast<double>(values.size());
+  }
+  return {quantile(means, 0.025), quantile(means, 0.975)};
+}
+
+int64_t samples_needed(double deviation, double difference) {
+  constexpr double kBoth = 1.959964 + 0.841621;  // normal quantiles of 97.5 % and 80 %
+  const double root = kBoth * deviation / difference;
+  return std::max<int64_t>(2, static_cast<int64_t>(std::ceil(root * root)));
+}
+
 double quantile(std::span<const double> values, double q) {
   if (values.empty()) throw std::invalid_argument("quantile of no values");
   std::vector<double> sorted(values.begin(), values.end());

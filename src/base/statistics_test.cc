@@ -69,5 +69,58 @@ TEST(Statistics, StandardErrorIsTheScatterOfMeans) {
   EXPECT_NEAR(promised, 0.6, 0.03);
 }
 
+// Of normal values the bootstrap's interval is that of the mean, 1.96 standard errors either way.
+TEST(Bootstrap, IsTheIntervalOfTheMean) {
+  Random random(7);
+  std::vector<double> values(400);
+  for (double& v : values) v = 3 + 2 * random.normal();
+  const Estimate known = estimate(values);
+  const Interval found = bootstrap_interval(values);
+  EXPECT_NEAR(found.low, known.value - 1.96 * known.standard_error, 0.1 * known.standard_error);
+  EXPECT_NEAR(found.high, known.value + 1.96 * known.standard_error, 0.1 * known.standard_error);
+  const Interval again = bootstrap_interval(values);
+  EXPECT_EQ(found.low, again.low);
+  EXPECT_EQ(found.high, again.high);
+}
+
+// Of many sets of 60 coin flips, the interval misses the truth about one time in twenty.
+TEST(Bootstrap, CoversTheTruthAsOftenAsItSays) {
+  Random random(3);
+  int covered = 0;
+  constexpr int kSets = 300;
+  for (int set = 0; set < kSets; ++set) {
+    std::vector<double> flips(60);
+    for (double& flip : flips) flip = random.uniform() < 0.3 ? 1 : 0;
+    const Interval found = bootstrap_interval(flips);
+    covered += found.low <= 0.3 && 0.3 <= found.high;
+  }
+  EXPECT_GE(covered, 0.90 * kSets);
+  EXPECT_LE(covered, 0.99 * kSets);
+}
+
+TEST(Bootstrap, FewValues) {
+  const Interval one = bootstrap_interval(std::vector<double>{2});
+  EXPECT_EQ(one.low, 2);
+  EXPECT_EQ(one.high, 2);
+  EXPECT_THROW(bootstrap_interval({}), std::invalid_argument);
+}
+
+// So many samples do tell the difference four times of five.
+TEST(SamplesNeeded, FindTheDifferenceFourTimesOfFive) {
+  EXPECT_EQ(samples_needed(0.5, 0.01), 19623);  // (2.801585 * 50)^2
+  EXPECT_EQ(samples_needed(0, 0.01), 2);
+  const int64_t n = samples_needed(1, 0.3);
+  Random random(11);
+  int found = 0;
+  constexpr int kTries = 2000;
+  for (int i = 0; i < kTries; ++i) {
+    std::vector<double> values(static_cast<size_t>(n));
+    for (double& v : values) v = 0.3 + random.normal();
+    const Estimate e = estimate(values);
+    found += e.value > 1.96 * e.standard_error;
+  }
+  EXPECT_NEAR(found / static_cast<double>(kTries), 0.8, 0.04);
+}
+
 }  // namespace
 }  // namespace kvpareto

@@ -3,21 +3,35 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstdlib>
+#include <nlohmann/json.hpp>
 
 #include "base/error.h"
 #include "base/file.h"
 #include "base/progress.h"
+#include "base/text.h"
 #include "cli/command.h"
 #include "cli/output.h"
 #include "cli/shared_options.h"
 #include "cli/study_reading.h"
+#include "cli/task_report.h"
 #include "eval/evaluator.h"
+#include "eval/reference_store.h"
 #include "eval/task.h"
+#include "study/screening.h"
 
 namespace kvpareto {
 namespace {
 
 constexpr int kDefaultScored = 512;
+// What a screening compares 16 bit with: loses some 1e-4 nats on any model tried, also on those with large key biases.
+constexpr const char* kNearlyExact = "k8t32.pre.v8g32";
+
+std::vector<std::string> task_names() {
+  std::vector<std::string> names;
+  for (const Task& task : tasks()) names.push_back(task.name);
+  return names;
+}
 
 class Eval : public Command {
  public:
@@ -25,13 +39,14 @@ class Eval : public Command {
     return {"eval",
             "measure configurations one by one",
             "Measures each configuration: memory as allocated, divergence from the 16-bit baseline through the packed "
-            "cache (prefill, then the following tokens teacher-forced in short steps), speed, and retrieval tasks if "
-            "asked for. --tokens measures on exactly the given ids, so that other programs' runs can be matched token "
-            "by token.",
+            "cache (prefill, then the following tokens teacher-forced in short steps), speed, and tasks if asked for, "
+            "with paired differences from the 16-bit cache (k16v16) where that is among them. --tokens measures on "
+            "exactly the given ids, so that other programs' runs can be matched token by token. Tasks: " +
+                join(task_names(), " ") + ".",
             {"eval -m model.gguf --kv k8v8,k4v4", "eval -m model.gguf -w w8g128,w4g128e8 --kv k16v16,k8v8",
              "eval -m model.gguf -ctk int8 -ctv int4,int2 --text book.txt -o csv",
              "eval -m model.gguf --kv k4v4 --tokens ids.json --prefill 4096 --step 128 -o json",
-             "eval -m model.gguf --kv k8v4 --tasks needle,needle_multikey --limit 20"}};
+             "eval -m model.gguf --kv k16v16,k8v4 --texts 0 --tasks gsm8k,mmlu,hotpotqa --limit 100 --study s.db"}};
   }
 
   void declare(Options& options) override {
@@ -49,51 +64,77 @@ class Eval : public Command {
     options.integer("--scored", scored_, {1, kMostContext},
                     "tokens scored in each text [512; of --tokens all that follow the prefill]");
     options.integer("--step", options_.step, kChunks, "tokens of one teacher-forced step");
+    texts_.fewest = 0;
     texts_.declare(options);
     options.text("--tokens", "FILE", texts_.token_file, "measure on exactly these ids: a JSON array of arrays");
     options.heading("Tasks");
-    options.list("--tasks", "LIST", tasks_, "retrieval tasks: needle, needle_multikey [none]");
-    options.integer("--limit", limit_, {1, 100000}, "samples of each task");
+    TaskOptions& tasks = options_.tasks;
+    options.list("--tasks", "LIST", tasks.tasks, "tasks to put, from the list above [none]");
+    options.integer("--limit", tasks.limit, {1, 1000000}, "samples of each task at most");
+    options.choice("--split", split_, split_names(),
+                   "which samples: what a search may steer by, what verifies it, or what is fitted to never overlap");
+    options.integers("--length", tasks.lengths, {64, kMostContext},
+                     "tokens of a synthetic sample, several in turn; of a window of perplexity");
+    options.integer("--longest", tasks.longest, {64, kMostContext},
+                    "tokens of any sample; longer documents lose their middle [what the model was trained for]");
+    options.integer("-np,--parallel", tasks.at_once, {1, 256}, "samples in flight at once");
+    options.text("--data", "DIR", tasks.data, "evaluation sets, as tools/fetch_data.py lays them out [$KVPARETO_DATA]");
+    options.flag(
+        "--screen", screen_,
+        "say which tasks the model can do at 16 bit (all whose data are there, if --tasks names none), and stop");
     options.text("--haystack", "FILE", haystack_, "hide the needles in this text [text that the program writes]");
-    options.integer("--needle-tokens", options_.needle_tokens, {64, kMostContext}, "tokens of one sample");
+    options.text("--log-samples", "FILE", log_, "write every prompt, token id, answer and score: a JSON object a line");
     model_.declare_machine(options);
   }
 
   void run() override {
-    check_tasks();
+    for (const std::string& task : options_.tasks.tasks) find_task(task);
+    if (screen_) {
+      texts_.texts = 0;
+      kv_ = {};
+      weights_ = {};
+      chunks_.resize(1);
+    }
     const auto checkpoint = model_.open();
     const ModelShape shape = read_shape(*checkpoint);
     const std::vector<WeightScheme> weights = weights_.schemes(*checkpoint, shape);
-    const std::vector<KvScheme> schemes = kv_.schemes(shape);
+    std::vector<KvScheme> schemes = kv_.schemes(shape);
+    if (screen_) schemes.push_back(parse_scheme(kNearlyExact));
     options_.scored = scored_ > 0 || !texts_.token_file.empty() ? scored_ : kDefaultScored;
-    check_context(std::max(options_.context, options_.prefill + options_.scored), shape, model_.path);
-    options_.seed = texts_.seed;
-    options_.needles = tasks_.empty() ? 0 : limit_;
-    if (!haystack_.empty()) options_.haystack = read_file(haystack_);
+    if (texts_.texts == 0 && options_.context == 0) options_.context = std::min(kDefaultContext, shape.context);
+    const int needed = texts_.texts == 0 ? 0 : options_.prefill + options_.scored;
+    check_context(std::max(options_.context, needed), shape, model_.path);
+    require_writable(log_);
     std::unique_ptr<Study> study = study_.empty() ? nullptr : std::make_unique<Study>(study_);
     const LoadedModel loaded = load(model_);
-    options_.chat_template = loaded.checkpoint->vocabulary().chat_template;
+    set_tasks(loaded);
     Evaluator evaluator(*loaded.models, loaded.tokenizer,
                         texts_.obtain(loaded, options_.prefill + options_.scored + 1, study.get()), options_);
-    std::vector<Measurement> measured;
-    {
-      const std::vector<Point> points = points_of(weights, schemes);
-      Progress progress("eval", static_cast<double>(points.size()), "points");
-      for (const Point& point : points) {
-        measured.push_back(measure(evaluator, point, progress, measured.size(), study.get()));
-      }
+    const std::vector<Point> points = points_of(weights, schemes);
+    announce(evaluator, loaded, points, study.get());
+    measure_all(evaluator, points, study.get());
+    if (screen_ && measured_.back().state == State::kDone && measured_.front().state == State::kDone) {
+      conclude_screening(study.get());
+      return;
     }
-    print_result(format_ == "md" ? people_table(measured) : table(measured, find_front(measured), format_));
-    for (const Measurement& m : measured) {
+    print_result(format_ == "md" ? people_text(evaluator.tasks()) : table(measured_, find_front(measured_), format_));
+    if (!log_.empty()) write_file(log_, sample_log(evaluator.tasks(), measured_, results_, loaded.tokenizer));
+    for (const Measurement& m : measured_) {
       if (m.state == State::kFailed) fail("{} could not be measured: {}", to_text(m.point), m.reason);
     }
   }
 
  private:
-  void check_tasks() const {
-    std::vector<std::string> names;
-    for (const Task& task : tasks()) names.push_back(task.name);
-    for (const std::string& task : tasks_) parse_choice("--tasks", task, names);
+  void set_tasks(const LoadedModel& loaded) {
+    options_.seed = texts_.seed;
+    options_.reference_folder = default_reference_folder();
+    TaskOptions& tasks = options_.tasks;
+    tasks.chat_template = loaded.checkpoint->vocabulary().chat_template;
+    tasks.split = parse_split(split_);
+    const char* data = std::getenv("KVPARETO_DATA");
+    if (tasks.data.empty() && data != nullptr) tasks.data = data;
+    if (!haystack_.empty()) tasks.haystack = read_file(haystack_);
+    if (screen_ && tasks.tasks.empty()) tasks.tasks = tasks_to_screen(loaded);
   }
 
   // Sorted by weights, which are slow to load.
@@ -107,15 +148,82 @@ class Eval : public Command {
     return points;
   }
 
-  Measurement measure(Evaluator& evaluator, const Point& point, Progress& progress, size_t done, Study* study) const {
+  // Every task, or those that can be made from the data there are.
+  std::vector<std::string> tasks_to_screen(const LoadedModel& loaded) const {
+    std::vector<std::string> names;
+    for (const Task& task : tasks()) {
+      TaskOptions one = options_.tasks;
+      one.tasks = {task.name};
+      one.limit = 1;
+      try {
+        TaskSet(loaded.models->shape(), loaded.tokenizer, one);
+        names.push_back(task.name);
+      } catch (const Error& error) {
+        if (error.exit() == Exit::kInterrupted) throw;
+        note("{} is left out: {}", task.name, error.what());
+      }
+    }
+    return names;
+  }
+
+  void conclude_screening(Study* study) const {
+    const std::vector<Screened> screened = screen(measured_.front(), measured_.back());
+    if (study != nullptr) keep_screening(*study, measured_.front().regime.model_hash, screened);
+    std::vector<nlohmann::ordered_json> rows;
+    for (const Screened& s : screened) {
+      const TaskFacts& facts = *find_task_facts(s.task);
+      rows.push_back({{"task", s.task},
+                      {"score", s.score.value},
+                      {"score_se", s.score.standard_error},
+                      {"samples", s.score.samples},
+                      {"chance", facts.chance},
+                      {"unrest", s.unrest},
+                      {"standing", to_text(s.standing)}});
+    }
+    print_result(rows_text(rows, format_, false));
+  }
+
+  // What will be done and how long it will take, before it begins.
+  void announce(const Evaluator& evaluator, const LoadedModel& loaded, const std::vector<Point>& points,
+                const Study* study) const {
+    const TaskSet& set = evaluator.tasks();
+    if (set.empty()) return;
+    TaskSet::Amount all;
+    size_t questions = 0;
+    for (size_t i = 0; i < set.size(); ++i) questions += set.questions(i).size();
+    for (const Point& point : points) {
+      const auto amount = set.missing(evaluator.regime().model_hash, point, study);
+      all.questions += amount.questions;
+      all.prompt_tokens += amount.prompt_tokens;
+      all.answer_tokens += amount.answer_tokens;
+    }
+    const std::string held = all.questions == questions * points.size()
+                                 ? ""
+                                 : fmt::format(" ({} in the study already)", questions * points.size() - all.questions);
+    const std::string time = all.questions == 0
+                                 ? "nothing to do"
+                                 : "at most about " + human_seconds(set.seconds(loaded.bf16(), all, chunks_.front()));
+    note("tasks: {} configurations x {} samples{}, {} tokens to read and at most {} to write: {}", points.size(),
+         questions, held, all.prompt_tokens, all.answer_tokens, time);
+  }
+
+  void measure_all(Evaluator& evaluator, const std::vector<Point>& points, Study* study) {
+    Progress progress("eval", static_cast<double>(points.size()), "points");
+    for (const Point& point : points) measure(evaluator, point, progress, study);
+  }
+
+  void measure(Evaluator& evaluator, const Point& point, Progress& progress, Study* study) {
     const auto watch = [&](double fraction, const std::string& what) {
-      progress.update(static_cast<double>(done) + fraction, fmt::format("{}: {}", to_text(point), what));
+      progress.update(static_cast<double>(measured_.size()) + fraction, fmt::format("{}: {}", to_text(point), what));
     };
     Measurement measurement = kept(evaluator, point, study);
-    if (measurement.values.empty()) measurement = evaluator.measure(point, watch);
-    if (options_.needles > 0 && measurement.state == State::kDone) evaluator.measure_tasks(measurement, watch);
+    if (measurement.values.empty()) {
+      measurement = evaluator.measure(point, watch);
+      if (study != nullptr) study->record(measurement);
+    }
+    results_.push_back(evaluator.measure_tasks(measurement, study, watch));
     if (study != nullptr) study->record(measurement);
-    return measurement;
+    measured_.push_back(std::move(measurement));
   }
 
   // What the study holds of this point, measured in the same way; without values if it has nothing that is complete.
@@ -124,10 +232,18 @@ class Eval : public Command {
     Regime regime = evaluator.regime();
     regime.order = order_of(point);
     for (const Measurement& m : study->all(regime)) {
-      const bool has_tasks = options_.needles == 0 || !std::isnan(m.value("needle"));
-      if (m.point == point && m.state == State::kDone && has_tasks) return m;
+      if (m.point == point && m.state == State::kDone) return m;
     }
     return {};
+  }
+
+  std::string people_text(const TaskSet& tasks) const {
+    std::string text = people_table(measured_, false);
+    for (const std::string& part : {task_table(measured_), part_table(tasks, measured_), depth_table(tasks, measured_),
+                                    power_lines(measured_), regression_lines(measured_)}) {
+      if (!part.empty()) text += "\n" + part;
+    }
+    return text;
   }
 
   ModelOptions model_;
@@ -136,9 +252,11 @@ class Eval : public Command {
   TextOptions texts_;
   EvalOptions options_;
   std::vector<int> chunks_ = {256};
-  std::vector<std::string> tasks_;
-  int limit_ = 16, scored_ = 0;
-  std::string study_, haystack_, format_ = "md";
+  int scored_ = 0;
+  bool screen_ = false;
+  std::string study_, haystack_, split_ = "all", log_, format_ = "md";
+  std::vector<Measurement> measured_;
+  std::vector<TaskResults> results_;  // of each of them
 };
 
 }  // namespace

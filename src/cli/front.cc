@@ -31,7 +31,7 @@ class FrontCommand : public Command {
     std::vector<Measurement> measurements = latest_regime(study, model_);
     Front front = find_front(measurements);
     if (format_ == "md") {
-      print_result(all_ ? people_table(measurements) : front_table(measurements, front));
+      print_result(all_ ? people_table(measurements, true) : front_table(measurements, front));
       return;
     }
     if (!all_) {

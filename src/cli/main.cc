@@ -52,9 +52,9 @@ Exit run_and_report(const std::vector<std::string>& arguments) {
 }  // namespace
 }  // namespace kvpareto
 
-// A thread that waits at the end of a parallel loop spins, by default for milliseconds: on a machine that others use too it
-// takes the core from the thread that it waits for (a decode step was 100 times slower beside one busy process). libgomp reads
-// its settings before main, so the program starts itself once more with a bound of some 50 us.
+// A thread that waits at the end of a parallel loop spins, by default for milliseconds: on a machine that others use
+// too it takes the core from the thread that it waits for (a decode step was 100 times slower beside one busy process).
+// libgomp reads its settings before main, so the program starts itself once more with a bound of some 50 us.
 void bound_spinning(char** arguments) {
   if (std::getenv("OMP_WAIT_POLICY") != nullptr || std::getenv("GOMP_SPINCOUNT") != nullptr) return;
   std::error_code problem;

@@ -18,6 +18,7 @@
 #include "cli/shared_options.h"
 #include "cli/study_reading.h"
 #include "eval/evaluator.h"
+#include "eval/reference_store.h"
 #include "search/sampler.h"
 #include "study/measurement_json.h"
 
@@ -166,12 +167,17 @@ class Search : public Command {
 
   EvalOptions eval_options(const LoadedModel& loaded) const {
     EvalOptions options;
+    options.reference_folder = default_reference_folder();
     options.scored = std::min(512, context_ / 4);
     options.prefill = context_ - options.scored;
     options.context = context_;
-    options.needles = needles_;
-    options.needle_tokens = std::min(1024, context_ / 2);
-    options.chat_template = loaded.checkpoint->vocabulary().chat_template;
+    if (needles_ > 0) {
+      options.tasks.tasks = {"needle", "needle_multikey"};
+      options.tasks.limit = needles_;
+      options.tasks.split = Split::kSearch;
+      options.tasks.lengths = {std::min(1024, context_ / 2)};
+      options.tasks.chat_template = loaded.checkpoint->vocabulary().chat_template;
+    }
     options.seed = texts_.seed;
     return options;
   }
@@ -244,7 +250,7 @@ class Search : public Command {
       if (!std::isnan(m.value("needle"))) continue;
       if (time_is_up(spent, 1)) break;
       Measurement with_tasks = m;
-      evaluator.measure_tasks(with_tasks, [&](double fraction, const std::string& what) {
+      evaluator.measure_tasks(with_tasks, &study, [&](double fraction, const std::string& what) {
         progress.update(static_cast<double>(done) + fraction, fmt::format("{} {}", name_of(m.point), what));
       });
       if (with_tasks.state == State::kFailed) {

@@ -13,12 +13,12 @@
 namespace kvpareto {
 
 struct SpaceOptions {
-  std::string name = "quick";       // a preset, or a TOML file
-  std::vector<int> k_bits, v_bits;  // with `groups`, instead of the preset's schemes; empty: all
-  std::vector<std::string> groups;  // channels, or "h" for the whole head; empty: 64, 32, 128
-  std::vector<int> chunks;          // empty: the preset's
+  std::string name = "quick";        // a preset, or a TOML file
+  std::vector<int> k_bits, v_bits;   // with `groups`, instead of the preset's schemes; empty: all
+  std::vector<std::string> groups;   // channels, or "h" for the whole head; empty: 64, 32, 128
+  std::vector<int> chunks;           // empty: the preset's
   std::vector<std::string> weights;  // canonical texts beside 16 bits; empty: the preset's
-  double most_bytes = 0;            // predicted peak beyond which a point is not valid; 0: no limit
+  double most_bytes = 0;             // predicted peak beyond which a point is not valid; 0: no limit
 };
 
 struct ModelSpace {

@@ -16,6 +16,7 @@
 #include "cli/probe_sides.h"
 #include "cli/shared_options.h"
 #include "eval/evaluator.h"
+#include "eval/reference_store.h"
 #include "report/format.h"
 
 namespace kvpareto {
@@ -117,6 +118,7 @@ class SensitivityCommand : public Command {
 
   EvalOptions eval_options(const ModelShape& shape) const {
     EvalOptions options;
+    options.reference_folder = default_reference_folder();
     const int context = std::min(kProbeContext, shape.context);
     options.scored = scored_ > 0 || !texts_.token_file.empty() ? scored_ : std::min(kMostScored, context / 4);
     options.prefill = prefill_ > 0 ? prefill_ : std::max(1, context - options.scored);

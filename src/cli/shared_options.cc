@@ -131,7 +131,7 @@ std::vector<KvScheme> KvOptions::schemes(const ModelShape& shape, const std::str
 void TextOptions::declare(Options& options) {
   options.heading("Text");
   options.text("--text", "FILE", file, "measure on stretches of this text [text that the model samples itself]");
-  options.integer("--texts", texts, {1, 10000}, "how many texts");
+  options.integer("--texts", texts, {fewest, 10000}, fewest > 0 ? "how many texts" : "how many texts; 0: tasks alone");
   options.seed(seed);
 }
 
@@ -158,6 +158,7 @@ std::vector<Text> texts_from_json(const std::string& json, const std::string& wh
 }  // namespace
 
 std::vector<Text> TextOptions::obtain(const LoadedModel& loaded, int tokens, Study* study) const {
+  if (texts == 0) return {};
   if (!token_file.empty()) return texts_of_token_file(token_file, loaded.models->shape().vocabulary);
   const TextSize size = {.texts = texts, .tokens = tokens, .seed = seed};
   const char* data = std::getenv("KVPARETO_DATA");

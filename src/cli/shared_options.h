@@ -71,7 +71,7 @@ struct KvOptions {
 // --text, --tokens, --texts, --seed: what divergence is measured on.
 struct TextOptions {
   std::string file, token_file;
-  int texts = 2;
+  int texts = 2, fewest = 1;
   uint64_t seed = 1;
 
   void declare(Options& options);

@@ -14,6 +14,7 @@
 #include "report/format.h"
 #include "search/sensitivity.h"
 #include "study/measurement_json.h"
+#include "study/task_facts.h"
 
 namespace kvpareto {
 namespace {
@@ -167,12 +168,15 @@ std::string write_report(const std::string& path, const ReportInput& input) {
   return fmt::format("report: {} (tables: {}.csv, {}.json)", path, stem, stem);
 }
 
-std::string people_table(const std::vector<Measurement>& measurements) {
-  static const std::vector<std::string> kNames = {"effective_bits",  "kv_bytes",   "peak_bytes", "kld_mean",
-                                                  "kld_p999",        "same_top",   "delta_nll",  "needle",
-                                                  "needle_multikey", "prefill_ts", "decode_ts"};
+std::string people_table(const std::vector<Measurement>& measurements, bool with_tasks) {
+  static const std::vector<std::string> kNames = {"effective_bits", "kv_bytes",  "peak_bytes", "kld_mean", "kld_p999",
+                                                  "same_top",       "delta_nll", "prefill_ts", "decode_ts"};
+  std::vector<std::string> names = kNames;
+  for (const TaskFacts& task : task_facts()) {
+    if (with_tasks) names.push_back(task.name);
+  }
   std::vector<const Figure*> shown;
-  for (const std::string& name : kNames) {
+  for (const std::string& name : names) {
     const bool present = std::any_of(measurements.begin(), measurements.end(),
                                      [&](const Measurement& m) { return m.values.contains(name); });
     if (present) shown.push_back(find_figure(name));

@@ -33,8 +33,9 @@ ReportInput report_input(const Study& study, const std::vector<Measurement>& mea
 // Writes FILE.html, and FILE.csv and FILE.json beside it; returns the sentence that says so.
 std::string write_report(const std::string& path, const ReportInput& input);
 
-// Every measurement as a row for people, in the order given; the figures that matter for a choice.
-std::string people_table(const std::vector<Measurement>& measurements);
+// Every measurement as a row for people, in the order given; the figures that matter for a choice, and the scores of
+// tasks if wanted.
+std::string people_table(const std::vector<Measurement>& measurements, bool with_tasks);
 
 // The recommendation in one sentence and the command that uses it.
 std::string recommendation(const Findings& findings, const std::string& model_path);

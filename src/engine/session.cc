@@ -26,7 +26,8 @@ const SessionOptions& checked(const ModelShape& shape, const SessionOptions& opt
 }
 
 size_t logits_bytes(const ModelShape& shape, const SessionOptions& options) {
-  return Backend::padded(static_cast<size_t>(options.logits_rows) * static_cast<size_t>(shape.vocabulary) * sizeof(float));
+  return Backend::padded(static_cast<size_t>(options.logits_rows) * static_cast<size_t>(shape.vocabulary) *
+                         sizeof(float));
 }
 
 int longest_step(const SessionOptions& options) { return std::min(options.chunk, options.context); }
@@ -56,7 +57,7 @@ Session::Session(const Model& model, const SessionOptions& options)
   workspace_ = plan_workspace(model, tokens, options.context, scratch_.data());
 }
 
-void Session::step(std::span<const int32_t> tokens) {
+void Session::check(std::span<const int32_t> tokens) const {
   if (tokens.empty() || static_cast<int>(tokens.size()) > longest_step(options_)) {
     fail_usage("a step of {} tokens: wanted 1 to {}", tokens.size(), longest_step(options_));
   }
@@ -67,9 +68,14 @@ void Session::step(std::span<const int32_t> tokens) {
   }
   const auto count = static_cast<int64_t>(tokens.size());
   if (cache_.tokens() + count > options_.context) {
-    fail_usage("the sequence would grow to {} tokens, but the context is {}", cache_.tokens() + count, options_.context);
+    fail_usage("the sequence would grow to {} tokens, but the context is {}", cache_.tokens() + count,
+               options_.context);
   }
-  const Stretch stretch{&cache_, count};
+}
+
+void Session::step(std::span<const int32_t> tokens) {
+  check(tokens);
+  const Stretch stretch{&cache_, static_cast<int64_t>(tokens.size())};
   decode_step(model_, tokens, {&stretch, 1}, workspace_);
 }
 
@@ -104,6 +110,22 @@ std::span<const float> Session::next(std::span<const int32_t> tokens) {
   const auto end = static_cast<int64_t>(tokens.size());
   each_row(end - 1, end, [&](int64_t, std::span<const float> logits) { last = logits; });
   return last;
+}
+
+void Session::next_of_each(std::span<Session* const> sessions, std::span<const int32_t> tokens, const RowVisitor& row) {
+  if (sessions.empty()) return;
+  Session& first = *sessions.front();
+  if (static_cast<int>(sessions.size()) > longest_step(first.options_)) {
+    fail_usage("{} sequences in step: wanted at most the chunk of {} tokens", sessions.size(),
+               longest_step(first.options_));
+  }
+  std::vector<Stretch> stretches;
+  for (size_t i = 0; i < sessions.size(); ++i) {
+    sessions[i]->check(tokens.subspan(i, 1));
+    stretches.push_back({&sessions[i]->cache_, 1});
+  }
+  decode_step(first.model_, tokens, stretches, first.workspace_);
+  first.each_row(0, static_cast<int64_t>(sessions.size()), row);
 }
 
 std::vector<float> Session::hidden(std::span<const int32_t> tokens) {

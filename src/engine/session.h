@@ -35,8 +35,8 @@ class Session {
   // Called with the index of a row and its logits [vocabulary].
   using RowVisitor = std::function<void(int64_t, std::span<const float>)>;
 
-  // Allocates everything. Throws Error (kUsage): context beyond the model's, a scheme that does not fit the head size, chunk or
-  // rows below 1; (kNoMemory) if there is none.
+  // Allocates everything. Throws Error (kUsage): context beyond the model's, a scheme that does not fit the head size,
+  // chunk or rows below 1; (kNoMemory) if there is none.
   Session(const Model& model, const SessionOptions& options);
 
   // Appends tokens chunk by chunk. `progress` is called after each chunk with the tokens done in this call.
@@ -48,21 +48,30 @@ class Session {
   // The same for the last token only: what comes next. The result lives until the next call.
   std::span<const float> next(std::span<const int32_t> tokens);
 
-  // Appends tokens (at most the chunk) and gives their hidden states after the final norm, f32 [tokens, hidden]. The head
-  // applied to them gives the logits: a reference distribution in hidden * 4 bytes instead of vocabulary * 4.
+  // Appends tokens (at most the chunk) and gives their hidden states after the final norm, f32 [tokens, hidden]. The
+  // head applied to them gives the logits: a reference distribution in hidden * 4 bytes instead of vocabulary * 4.
   std::vector<float> hidden(std::span<const int32_t> tokens);
   // Calls `row(i, logits)` with the logits of hidden states f32 [n, hidden] as hidden() gave them.
   void logits_of(std::span<const float> hidden, const RowVisitor& row);
 
   KvCache::Mark mark() const { return cache_.mark(); }
   void rewind(const KvCache::Mark& mark) { cache_.rewind(mark); }
+  // Goes on from where another session of the same options is: a prefix that several sequences share is fed once.
+  void copy(const Session& other) { cache_.copy(other.cache_); }
   int64_t tokens() const { return cache_.tokens(); }
+  // One token for each of several sessions of one model, in step, so that the weights are read once for all. Calls
+  // `row(i, logits)` for the logits that follow the token of session i; they live until the next call. As many sessions
+  // as the first one's chunk at most; its memory is used. What a session gets does not depend on the others, bit for
+  // bit, while there are fewer than 16: then all products take the kernels of single rows.
+  static void next_of_each(std::span<Session* const> sessions, std::span<const int32_t> tokens, const RowVisitor& row);
+
   MemoryParts bytes() const;  // as allocated
   const KvCache& cache() const { return cache_; }
   const Model& model() const { return model_; }
   const SessionOptions& options() const { return options_; }
 
  private:
+  void check(std::span<const int32_t> tokens) const;
   void step(std::span<const int32_t> tokens);
   void each_row(int64_t begin, int64_t end, const RowVisitor& row);
 

@@ -274,6 +274,59 @@ TEST_P(Stretches, OfDifferentLengthsAreAsTwoSequences) {
   EXPECT_EQ(together_b.tokens(), 35);
 }
 
+// Sequences of different lengths and schemes' worth of packed blocks, decoded in step and alone.
+TEST(Session, NextOfEachIsTheSameAsAlone) {
+  const auto backend = make_backend("auto");
+  const Model model = load_tiny("tiny-llama", *backend);
+  for (const char* scheme : {"k16v16", "k4t32.pre.v4g32"}) {
+    const SessionOptions options{parse_scheme(scheme), 128, 32, 2};
+    std::vector<std::unique_ptr<Session>> together, alone;
+    std::vector<Session*> pointers;
+    std::vector<int32_t> tokens;
+    for (size_t i = 0; i < 15; ++i) {
+      together.push_back(std::make_unique<Session>(model, options));
+      alone.push_back(std::make_unique<Session>(model, options));
+      const auto prompt = some_tokens(3 + 7 * i, i);
+      together[i]->prefill(prompt);
+      alone[i]->prefill(prompt);
+      pointers.push_back(together[i].get());
+      tokens.push_back(static_cast<int32_t>(i * 11));
+    }
+    for (int step = 0; step < 3; ++step) {
+      Session::next_of_each(pointers, tokens, [&](int64_t i, std::span<const float> logits) {
+        const auto at = static_cast<size_t>(i);
+        EXPECT_TRUE(std::ranges::equal(logits, alone[at]->next({&tokens[at], 1}))) << scheme << " " << i;
+      });
+    }
+    EXPECT_EQ(together[2]->tokens(), alone[2]->tokens());
+  }
+}
+
+TEST(Session, TooManyInStepAreRefused) {
+  const auto backend = make_backend("auto");
+  const Model model = load_tiny("tiny-llama", *backend);
+  Session a(model, {.context = 8, .chunk = 1}), b(model, {.context = 8, .chunk = 1});
+  Session* const both[] = {&a, &b};
+  EXPECT_THAT(message_of([&] { Session::next_of_each(both, some_tokens(2), [](int64_t, std::span<const float>) {}); }),
+              testing::HasSubstr("2 sequences in step: wanted at most the chunk of 1"));
+  Session::next_of_each({}, {}, [](int64_t, std::span<const float>) {});
+}
+
+TEST(Session, ACopyGoesOnAsTheOriginal) {
+  const auto backend = make_backend("auto");
+  const Model model = load_tiny("tiny-llama", *backend);
+  const SessionOptions options{parse_scheme("k4t32.pre.v2g32"), 128, 32};
+  Session original(model, options), copy(model, options);
+  copy.prefill(some_tokens(90, 5));
+  original.prefill(some_tokens(45));
+  copy.copy(original);
+  EXPECT_EQ(copy.tokens(), 45);
+  const auto more = some_tokens(30, 2);
+  const auto logits = all_logits(copy, more, 7);
+  EXPECT_EQ(original.tokens(), 45);
+  EXPECT_EQ(logits, all_logits(original, more, 7));
+}
+
 std::string refusal(const std::function<void()>& body) {
   const auto error = error_of(body);
   if (!error) return "no error";

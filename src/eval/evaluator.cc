@@ -5,12 +5,13 @@
 #include <algorithm>
 #include <chrono>
 #include <new>
+#include <optional>
 
 #include "base/error.h"
 #include "base/hash.h"
 #include "base/interrupt.h"
 #include "eval/divergence.h"
-#include "eval/run_task.h"
+#include "eval/reference_store.h"
 #include "kv/scheme.h"
 
 namespace kvpareto {
@@ -23,8 +24,8 @@ using Clock = std::chrono::steady_clock;
 constexpr int kScoredRows = 16;
 // Tokens decoded one by one for decode_ts, at the depth of the prefill.
 constexpr int kDecodeTokens = 16;
-// What one decoded and one scored token cost, in prefill tokens; for the progress bar alone.
-constexpr double kDecodeCost = 8, kScoreCost = 2;
+// What one scored token costs, in prefill tokens; for the progress bar alone.
+constexpr double kScoreCost = 2;
 
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
@@ -77,24 +78,43 @@ const SessionOptions kScorer{KvScheme(), kScoredRows, kScoredRows, kScoredRows};
 
 bool has_bf16_head(const WeightScheme& scheme) { return scheme.table == WeightChoice(); }
 
+TaskOptions tasks_of(const EvalOptions& options) {
+  TaskOptions tasks = options.tasks;
+  tasks.seed = options.seed;
+  return tasks;
+}
+
 Estimate exact(double value) { return {value, 0, 1}; }
 
 }  // namespace
 
 struct Evaluator::Parts {
+  Parts(ModelShelf& shelf, const Tokenizer& tokenizer, std::vector<Text> given, const EvalOptions& wanted)
+      : models(shelf), texts(std::move(given)), options(wanted), tasks(shelf.shape(), tokenizer, tasks_of(wanted)) {
+    check_texts();
+    describe();
+  }
+
   ModelShelf& models;
-  const Tokenizer& tokenizer;
   std::vector<Text> texts;
   EvalOptions options;
   Regime regime;
-  std::vector<std::vector<Sample>> samples;    // of every task, in the order of tasks()
+  TaskSet tasks;
   std::vector<std::vector<float>> references;  // hidden states of the 16-bit baseline, a text each; empty until made
+  ReferenceStore store{options.reference_folder};
 
   int scored(const Text& text) const {
     return options.scored > 0 ? options.scored : static_cast<int>(text.tokens.size()) - options.prefill;
   }
   double cost(const Text& text) const {
     return options.prefill + kDecodeCost * std::min(kDecodeTokens, scored(text)) + kScoreCost * scored(text);
+  }
+  ReferenceKey key_of(const Text& text) const {
+    const size_t fed = static_cast<size_t>(options.prefill) + static_cast<size_t>(scored(text));
+    return {models.fingerprint(),   std::span(text.tokens).first(fed),
+            options.prefill,        scored(text),
+            options.step,           Point().chunk,
+            models.backend().name()};
   }
   double total_cost() const {
     double sum = 0;
@@ -104,12 +124,10 @@ struct Evaluator::Parts {
 
   void check_texts() const;
   void describe();
-  void make_samples();
   Pass pass(Session& session, const Text& text, const Work& work, const std::string& note) const;
   void make_references(Work& work);
   void record_memory(const Session& session, Measurement& measurement) const;
   void run(Measurement& measurement, const Watcher& watch);
-  void run_tasks(Measurement& measurement, const Watcher& watch) const;
 };
 
 void Evaluator::Parts::check_texts() const {
@@ -117,7 +135,7 @@ void Evaluator::Parts::check_texts() const {
     fail_usage("wanted prefill and scored tokens of at least 0 and steps of at least 1, found {}, {} and {}",
                options.prefill, options.scored, options.step);
   }
-  if (texts.empty()) fail_usage("wanted at least one text to measure on, found none");
+  if (texts.empty() && options.context == 0) fail_usage("wanted a text to measure on or a context, found neither");
   const size_t least = static_cast<size_t>(options.prefill) + static_cast<size_t>(std::max(1, options.scored));
   for (size_t i = 0; i < texts.size(); ++i) {
     const std::vector<int32_t>& tokens = texts[i].tokens;
@@ -140,16 +158,18 @@ void Evaluator::Parts::describe() {
     scored_most = std::max(scored_most, scored(text));
     hash = hash_bytes(text.tokens.data(), text.tokens.size() * sizeof(int32_t), hash + text.tokens.size());
   }
-  const int needed = options.prefill + scored_most;
+  const int needed = texts.empty() ? 0 : options.prefill + scored_most;
   regime.model = models.file();
   regime.model_hash = fingerprint(models.fingerprint());
   regime.context = options.context == 0 ? needed : options.context;
-  regime.prefill = options.prefill;
-  regime.scored = scored_most;
-  regime.step = options.step;
+  if (!texts.empty()) {
+    regime.prefill = options.prefill;
+    regime.scored = scored_most;
+    regime.step = options.step;
+    regime.text_origin = texts.front().origin;
+  }
   regime.texts = static_cast<int>(texts.size());
   regime.text_hash = fingerprint(hash);
-  regime.text_origin = texts.front().origin;
   regime.seed = options.seed;
   if (regime.context < needed) {
     fail_usage("wanted a context of at least {} tokens (prefill {} + scored {}), found {}", needed, options.prefill,
@@ -159,19 +179,6 @@ void Evaluator::Parts::describe() {
     fail_usage("{}: wanted a context of at most {} tokens, found {}; prefill and score fewer", models.file(),
                models.shape().context, regime.context);
   }
-}
-
-void Evaluator::Parts::make_samples() {
-  if (options.needles < 1) return;
-  if (options.needle_tokens > models.shape().context) {
-    fail_usage("{}: wanted retrieval samples of at most {} tokens, found {}", models.file(), models.shape().context,
-               options.needle_tokens);
-  }
-  const TaskSetting setting{
-      options.needles, options.needle_tokens, options.seed, options.haystack, [&](const Generate& request) {
-        return static_cast<int64_t>(request_tokens(request, tokenizer, options.chat_template).size());
-      }};
-  for (const Task& task : tasks()) samples.push_back(task.make(setting));
 }
 
 Pass Evaluator::Parts::pass(Session& session, const Text& text, const Work& work, const std::string& note) const {
@@ -207,10 +214,18 @@ Pass Evaluator::Parts::pass(Session& session, const Text& text, const Work& work
 void Evaluator::Parts::make_references(Work& work) {
   const Point baseline;
   const SessionOptions wanted{parse_scheme(baseline.kv), regime.context, baseline.chunk};
-  Session session(models.at(parse_weights(baseline.weights)), wanted);
+  std::optional<Session> session;
   std::vector<std::vector<float>> made;
   for (size_t i = 0; i < texts.size(); ++i) {
-    made.push_back(pass(session, texts[i], work, fmt::format("baseline, text {}/{}", i + 1, texts.size())).hidden);
+    const size_t values = static_cast<size_t>(scored(texts[i])) * static_cast<size_t>(models.shape().hidden);
+    if (auto kept = store.find(key_of(texts[i]), values)) {
+      made.push_back(std::move(*kept));
+    } else {
+      if (!session) session.emplace(models.at(parse_weights(baseline.weights)), wanted);
+      const std::string note = fmt::format("baseline, text {}/{}", i + 1, texts.size());
+      made.push_back(pass(*session, texts[i], work, note).hidden);
+      store.keep(key_of(texts[i]), made.back());
+    }
     work.finish(cost(texts[i]));
   }
   references = std::move(made);
@@ -239,7 +254,7 @@ void Evaluator::Parts::run(Measurement& measurement, const Watcher& watch) {
                            point.chunk == Point().chunk;
   // The first measurement of the baseline is its own reference: the same pass twice would give the same states.
   const bool makes_references = references.empty() && is_baseline;
-  const bool needs_references = references.empty() && !is_baseline;
+  const bool needs_references = references.empty() && !texts.empty() && !is_baseline;
   Work work(total_cost() * (needs_references ? 2 : 1), watch);
   if (needs_references) make_references(work);
 
@@ -262,33 +277,18 @@ void Evaluator::Parts::run(Measurement& measurement, const Watcher& watch) {
     if (options.prefill > 0) measurement.texts["prefill_ts"].push_back(options.prefill / result.prefill_seconds);
     measurement.texts["decode_ts"].push_back(1 / result.decode_seconds);
     measurement.texts["avg_seconds"].push_back(result.seconds);
-    if (makes_references) made.push_back(std::move(result.hidden));
+    if (!makes_references) continue;
+    store.keep(key_of(texts[i]), result.hidden);
+    made.push_back(std::move(result.hidden));
   }
   if (makes_references) references = std::move(made);
   measurement.values["process_peak_bytes"] = exact(static_cast<double>(process_peak_bytes()));
   if (session.cache().has_frozen_scale()) measurement.values["clamped"] = exact(session.cache().clamped());
+  if (texts.empty()) return;
   for (const auto& [name, values] : measurement.texts) measurement.values[name] = estimate(values);
   DivergenceFigures figures = summarize(scores);
   measurement.values.merge(figures.values);
   measurement.texts.merge(figures.texts);
-}
-
-void Evaluator::Parts::run_tasks(Measurement& measurement, const Watcher& watch) const {
-  const Point& point = measurement.point;
-  const SessionOptions wanted{parse_scheme(point.kv), options.needle_tokens, point.chunk, kScoredRows};
-  Session session(models.at(parse_weights(point.weights)), wanted);
-  Work work(static_cast<double>(tasks().size()), watch);
-  for (size_t i = 0; i < tasks().size(); ++i) {
-    const Task& task = tasks()[i];
-    TaskScores scores = run_task(task, samples[i], session, tokenizer, options.chat_template,
-                                 [&](double part) { work.at(part, task.name); });
-    work.finish(1);
-    const std::string loss = task.name + "_nll";
-    measurement.values[task.name] = estimate(scores.marks);
-    measurement.values[loss] = estimate(scores.losses);
-    measurement.texts[task.name] = std::move(scores.marks);
-    measurement.texts[loss] = std::move(scores.losses);
-  }
 }
 
 std::string order_of(const Point& point) {
@@ -297,11 +297,7 @@ std::string order_of(const Point& point) {
 
 Evaluator::Evaluator(ModelShelf& models, const Tokenizer& tokenizer, std::vector<Text> texts,
                      const EvalOptions& options)
-    : parts_(new Parts{models, tokenizer, std::move(texts), options, {}, {}, {}}) {
-  parts_->check_texts();
-  parts_->describe();
-  parts_->make_samples();
-}
+    : parts_(std::make_unique<Parts>(models, tokenizer, std::move(texts), options)) {}
 
 Evaluator::~Evaluator() = default;
 
@@ -322,9 +318,17 @@ Measurement Evaluator::measure(const Point& point, const Watcher& watch) {
   return measurement;
 }
 
-void Evaluator::measure_tasks(Measurement& measurement, const Watcher& watch) {
-  if (parts_->samples.empty() || measurement.state == State::kFailed) return;
-  record_failure(measurement, [&] { parts_->run_tasks(measurement, watch); });
+const TaskSet& Evaluator::tasks() const { return parts_->tasks; }
+
+TaskResults Evaluator::measure_tasks(Measurement& measurement, Study* study, const Watcher& watch) {
+  TaskResults results;
+  if (parts_->tasks.empty() || measurement.state == State::kFailed) return results;
+  record_failure(measurement, [&] {
+    const Point& point = measurement.point;
+    const Model& model = parts_->models.at(parse_weights(point.weights));
+    results = parts_->tasks.measure(model, {parse_scheme(point.kv), 0, point.chunk}, measurement, study, watch);
+  });
+  return results;
 }
 
 }  // namespace kvpareto

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "engine/session.h"
+#include "eval/task_set.h"
 #include "eval/texts.h"
 #include "model/shelf.h"
 #include "study/measurement.h"
@@ -14,14 +15,12 @@
 namespace kvpareto {
 
 struct EvalOptions {
-  int context = 0;            // tokens the cache is allocated for; 0 means prefill + scored
-  int prefill = 4096;         // tokens before the scored ones
-  int scored = 512;           // tokens scored per text; 0 means all that follow the prefill
-  int step = 128;             // tokens of one teacher-forced step; a point whose chunk is smaller steps by its chunk
-  int needles = 0;            // samples of each retrieval task; 0 skips them
-  int needle_tokens = 2048;   // length of a retrieval prompt with its answer
-  std::string haystack;       // running text to hide needles in; empty: the program writes its own
-  std::string chat_template;  // of the model file; shown to the model in retrieval tasks
+  int context = 0;     // tokens the cache is allocated for; 0 means prefill + scored
+  int prefill = 4096;  // tokens before the scored ones
+  int scored = 512;    // tokens scored per text; 0 means all that follow the prefill
+  int step = 128;      // tokens of one teacher-forced step; a point whose chunk is smaller steps by its chunk
+  TaskOptions tasks;   // their seed is this one
+  std::string reference_folder = {};  // where states of the baseline are kept (reference_store.h); empty: nowhere
   uint64_t seed = 1;
 };
 
@@ -37,8 +36,8 @@ class Evaluator {
   using Watcher = std::function<void(double, const std::string&)>;
 
   // A text may have a token more than prefill + scored: the one that the last scored position predicts. Throws Error
-  // (kUsage): no text, a shorter one, a context that does not hold them or is longer than the model's, ids outside the
-  // vocabulary, needle_tokens too few; (kFailure) a chat template that retrieval tasks need and that is not known.
+  // (kUsage): a shorter text, a context that does not hold them or is longer than the model's, ids outside the
+  // vocabulary; what TaskSet does. Without texts there is no divergence and no speed, and a context must be given.
   Evaluator(ModelShelf& models, const Tokenizer& tokenizer, std::vector<Text> texts, const EvalOptions& options);
   ~Evaluator();
 
@@ -47,9 +46,12 @@ class Evaluator {
   // Memory, divergence and speed. Failure is a state of the result, with its reason; only an interrupt (Error
   // kInterrupted) is thrown.
   Measurement measure(const Point& point, const Watcher& watch = {});
-  // Adds the retrieval tasks (options.needles samples each, the same for every point) to a measurement that lacks them.
-  // Failure as in measure(); a measurement that failed already is left alone.
-  void measure_tasks(Measurement& measurement, const Watcher& watch = {});
+  const TaskSet& tasks() const;
+  // Adds the scores of the tasks (options.tasks, the same samples for every point) to a measurement. Answers that
+  // `study` holds already are taken from it, and each new one is recorded there at once; null keeps none. Failure as in
+  // measure(); a measurement that failed already is left alone. Returns the results by task and question; none after a
+  // failure.
+  TaskResults measure_tasks(Measurement& measurement, Study* study = nullptr, const Watcher& watch = {});
 
  private:
   struct Parts;

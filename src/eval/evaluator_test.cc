@@ -4,9 +4,9 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <filesystem>
 
 #include "base/testing.h"
-#include "eval/run_task.h"
 #include "eval/testing.h"
 
 namespace kvpareto {
@@ -44,6 +44,25 @@ TEST(Evaluator, TheBaselineAgainstItselfIsExactlyNothing) {
     EXPECT_EQ(found.value("same_top"), 1);
     EXPECT_GT(found.value("ppl"), 1);
   }
+}
+
+// As if another program run had kept it: what is found is the same, bit for bit.
+TEST(Evaluator, AKeptReferenceIsAsGoodAsAFreshOne) {
+  const TemporaryFolder folder;
+  EvalOptions options = short_options();
+  const Point point{"w16", "k4v4g32", 64};
+  const Measurement fresh = make_evaluator(options).measure(point);
+  options.reference_folder = folder.path();
+  for (int run = 0; run < 2; ++run) {
+    const Measurement found = make_evaluator(options).measure(point);
+    ASSERT_EQ(found.state, State::kDone) << found.reason;
+    EXPECT_EQ(found.texts.at("kld_mean"), fresh.texts.at("kld_mean"));
+    EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder.path()), {}), 2) << "a file a text";
+  }
+  EXPECT_EQ(make_evaluator(options).measure({}).value("kld_mean"), 0);
+  options.step = 7;
+  make_evaluator(options).measure(point);
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder.path()), {}), 4) << "fed otherwise, another file";
 }
 
 TEST(Evaluator, FewerBitsDivergeMore) {
@@ -196,17 +215,22 @@ TEST(Evaluator, BadOptionsAreOneClearLine) {
     return message_of([&] { make_evaluator(options, texts); });
   };
   const auto keep = [](EvalOptions&) {};
-  EXPECT_THAT(message(keep, {}), HasSubstr("at least one text"));
+  EXPECT_THAT(message(keep, {}), HasSubstr("wanted a text to measure on or a context"));
   EXPECT_THAT(message(keep, two_texts(169)), HasSubstr("at least 170 tokens (prefill 100 + scored 70), found 169"));
   EXPECT_THAT(message([](EvalOptions& o) { o.context = 169; }, two_texts()), HasSubstr("at least 170"));
   EXPECT_THAT(message([](EvalOptions& o) { o.context = 513; }, two_texts()), HasSubstr("at most 512"));
   EXPECT_THAT(message([](EvalOptions& o) { o.step = 0; }, two_texts()), HasSubstr("steps"));
   EXPECT_THAT(message([](EvalOptions& o) { o.prefill = -1; }, two_texts()), HasSubstr("-1"));
-  EXPECT_THAT(message([](EvalOptions& o) { o.needles = 1, o.needle_tokens = 600; }, two_texts()), HasSubstr("600"));
-  EXPECT_THAT(message([](EvalOptions& o) { o.needles = 1, o.needle_tokens = 40; }, two_texts()), HasSubstr("40"));
-  EXPECT_THAT(
-      message([](EvalOptions& o) { o.needles = 1, o.needle_tokens = 400, o.chat_template = "{{ odd }}"; }, two_texts()),
-      HasSubstr("chat template"));
+  const auto needles = [](int length, const std::string& chat_template) {
+    return [=](EvalOptions& o) {
+      o.tasks.tasks = {"needle"};
+      o.tasks.lengths = {length};
+      o.tasks.chat_template = chat_template;
+    };
+  };
+  EXPECT_THAT(message(needles(600, ""), two_texts()), HasSubstr("600"));
+  EXPECT_THAT(message(needles(40, ""), two_texts()), HasSubstr("40"));
+  EXPECT_THAT(message(needles(400, "{{ odd }}"), two_texts()), HasSubstr("chat template"));
   auto texts = two_texts();
   texts[1].tokens[3] = 100000;
   EXPECT_THAT(message(keep, texts), HasSubstr("found 100000 in text 1"));
@@ -214,52 +238,43 @@ TEST(Evaluator, BadOptionsAreOneClearLine) {
 
 TEST(Evaluator, TasksAreAddedToAMeasurement) {
   EvalOptions options = short_options();
-  options.needles = 2;
-  options.needle_tokens = 500;
-  options.chat_template = tiny().checkpoint->vocabulary().chat_template;
+  options.tasks.tasks = {"needle", "mmlu"};
+  options.tasks.limit = 2;
+  options.tasks.lengths = {500};
+  options.tasks.data = KVPARETO_TESTDATA "/tasks";
+  options.tasks.chat_template = tiny().checkpoint->vocabulary().chat_template;
   Evaluator evaluator = make_evaluator(options);
   std::vector<double> losses;
   for (const char* kv : {"k16v16", "k2v2g32"}) {
     Measurement found = evaluator.measure({"w16", kv, 64});
     EXPECT_EQ(found.values.count("needle"), 0u);
-    evaluator.measure_tasks(found);
+    const TaskResults results = evaluator.measure_tasks(found);
     ASSERT_EQ(found.state, State::kDone) << found.reason;
-    for (const char* name : {"needle", "needle_nll", "needle_multikey", "needle_multikey_nll"}) {
+    ASSERT_EQ(results.size(), 2u);
+    for (const char* name : {"needle", "needle_nll", "mmlu", "mmlu_nll"}) {
       EXPECT_EQ(found.texts.at(name).size(), 2u) << name;
       EXPECT_TRUE(std::isfinite(found.value(name))) << name;
     }
+    EXPECT_EQ(found.samples.at("mmlu").size(), 2u);
     losses.push_back(found.value("needle_nll"));
   }
   EXPECT_NE(losses[0], losses[1]);
 }
 
-TEST(RunTask, TheGoldAnswersLossIsThatOfTheWholeSequence) {
-  const Task& task = tasks()[0];
-  const TinyModel& model = tiny();
-  const TaskSetting setting{1, 400, 1, "", [&](const Generate& request) {
-                              return static_cast<int64_t>(request_tokens(request, model.tokenizer, "").size());
-                            }};
-  const auto samples = task.make(setting);
-  std::vector<int32_t> tokens = request_tokens(samples[0].request, model.tokenizer, "");
-  EXPECT_LE(tokens.size() + 16, 400u);
-  const std::vector<int32_t> gold = model.tokenizer.encode(samples[0].gold, false, false);
-  const size_t asked = tokens.size();
-  tokens.insert(tokens.end(), gold.begin(), gold.end());
-  Session whole(model.model, {KvScheme(), 512, 512, 512});
-  double loss = 0;
-  whole.forward(tokens, [&](int64_t i, std::span<const float> logits) {
-    const size_t next = static_cast<size_t>(i) + 1;
-    if (next < asked || next >= tokens.size()) return;
-    double sum = 0;
-    for (const float logit : logits) sum += std::exp(static_cast<double>(logit));
-    loss += (std::log(sum) - logits[static_cast<size_t>(tokens[next])]) / static_cast<double>(gold.size());
-  });
-  for (const int chunk : {3, 64}) {
-    Session session(model.model, {KvScheme(), 400, chunk, 16});
-    const TaskScores scores = run_task(task, samples, session, model.tokenizer, "");
-    EXPECT_NEAR(scores.losses[0], loss, 0.02 * loss) << chunk;
-    EXPECT_EQ(session.tokens(), 0);
-  }
+TEST(Evaluator, WithoutTextsThereAreMemoryAndTasksAlone) {
+  EvalOptions options = short_options();
+  options.context = 200;
+  options.tasks.tasks = {"mmlu"};
+  options.tasks.limit = 3;
+  options.tasks.data = KVPARETO_TESTDATA "/tasks";
+  Evaluator evaluator = make_evaluator(options, {});
+  Measurement found = evaluator.measure({"w16", "k4v4g32", 64});
+  ASSERT_EQ(found.state, State::kDone) << found.reason;
+  EXPECT_EQ(found.values.count("kld_mean"), 0u);
+  EXPECT_GT(found.value("kv_bytes"), 0);
+  evaluator.measure_tasks(found);
+  EXPECT_EQ(found.values.at("mmlu").samples, 3);
+  EXPECT_EQ(found.regime.texts, 0);
 }
 
 }  // namespace

@@ -1,31 +1,44 @@
 #pragma once
-// Puts the samples of a task to a model through a packed cache.
+// Puts samples to a model through packed caches, several at a time.
 
 #include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "engine/session.h"
+#include "eval/prompt.h"
 #include "eval/task.h"
+#include "study/sample_result.h"
 #include "text/tokenizer.h"
 
 namespace kvpareto {
 
-// What the model is shown: the prompt as the user's turn of a chat, and the beginning of the assistant's answer. An
-// empty template shows the prompt alone. Throws Error (kFailure) for a template that this program does not know.
-std::vector<int32_t> request_tokens(const Generate& request, const Tokenizer& tokenizer,
-                                    const std::string& chat_template);
-
-struct TaskScores {
-  std::vector<double> marks;   // 0 to 1, a sample each
-  std::vector<double> losses;  // mean negative log-likelihood of the gold answer's tokens, nats; teacher-forced through
-                               // the cache after the same prefill as the answer
-  std::vector<std::string> answers;
+// A sample ready to be put.
+struct Question {
+  Sample sample;
+  Prompt prompt;
+  std::string fingerprint;  // sample_fingerprint
 };
 
-// `session` is rewound to where it was before every sample; the cache needs room for the longest one. `progress` gets
-// the fraction done.
-TaskScores run_task(const Task& task, std::span<const Sample> samples, Session& session, const Tokenizer& tokenizer,
-                    const std::string& chat_template, const std::function<void(double)>& progress = {});
+struct RunProgress {
+  // Work done since the last call, in tokens of prefill; what is under way may be told before it is finished.
+  std::function<void(double)> work = {};
+  // Called once for every question as it is finished, in any order.
+  std::function<void(size_t question, const SampleResult& result)> done = {};
+};
+
+// What one decoded token costs, in tokens of prefill; for progress and estimates alone.
+inline constexpr double kDecodeCost = 8;
+double cost_of(const Question& question);
+
+// Answers every question, `at_once` sequences in flight: each has a cache of its own, prompts are read one after
+// another in the chunk's steps, answers are decoded in step. What several prompts share is read once, as a stretch of
+// its own whatever the others are, so that a result depends neither on the other questions nor on `at_once` (bit for
+// bit while that is below 16). `options.context` holds the longest question. The negative log-likelihood of the gold
+// answer comes from the same prefill, teacher-forced through the cache. Throws Error (kFailure) if a logit is not
+// finite; (kInterrupted).
+void run_task(const Task& task, std::span<const Question> questions, const Model& model, const Tokenizer& tokenizer,
+              const SessionOptions& options, int at_once, const RunProgress& progress);
 
 }  // namespace kvpareto

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cassert>
 #include <cstring>
+#include <stdexcept>
 
 #include "base/error.h"
 
@@ -155,6 +156,22 @@ void KvCache::rewind(const Mark& mark) {
       bytes += part.bytes;
     }
   });
+}
+
+void KvCache::copy(const KvCache& other) {
+  if (scheme_ != other.scheme_ || shape_ != other.shape_) throw std::invalid_argument("caches of different kinds");
+  std::memcpy(storage_.data(), other.storage_.data(), storage_.bytes());
+  tokens_ = other.tokens_;
+  for (size_t i = 0; i < layers_.size(); ++i) {
+    const Layer& from = other.layers_[i];
+    layers_[i].tokens = from.tokens;
+    for (PackedSide Layer::*side : {&Layer::keys, &Layer::values}) {
+      // What changes after a side was placed; pointers stay into this cache's own bytes.
+      (layers_[i].*side).closed = (from.*side).closed;
+      (layers_[i].*side).frozen = (from.*side).frozen;
+      (layers_[i].*side).step_first = (from.*side).step_first;
+    }
+  }
 }
 
 size_t KvCache::bytes() const { return storage_.bytes(); }

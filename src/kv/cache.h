@@ -41,6 +41,8 @@ class KvCache {
 
   Mark mark() const;
   void rewind(const Mark& mark);  // to the state at the mark, bit for bit
+  // Becomes another cache's equal, bit for bit. Throws std::invalid_argument unless both have one scheme and one shape.
+  void copy(const KvCache& other);
   int64_t tokens() const { return tokens_; }
   size_t bytes() const;  // allocated: packed values, scales, minimums, exact tokens, offsets
   // Where a layer has one scale: the share of the values packed with it that lay outside its frozen range. 0 elsewhere.

@@ -210,6 +210,22 @@ TEST_P(CacheContract, RewindGivesTheStateAtTheMark) {
   }
 }
 
+TEST_P(CacheContract, ACopyGoesOnAsTheOriginal) {
+  std::vector<float> rows = some_rows(3), others = some_rows(4);
+  for (const int64_t at : {0, 1, 63, 65, 149}) {
+    KvCache original = fresh(), copy = fresh(), straight = fresh();
+    append(copy, others, 100);
+    append(original, rows, at);
+    copy.copy(original);
+    EXPECT_EQ(contents(copy), contents(original)) << at;
+    append(copy, rows, kShape.context - at);
+    EXPECT_EQ(original.tokens(), at);
+    append(straight, rows, at);
+    append(straight, rows, kShape.context - at);
+    EXPECT_EQ(contents(copy), contents(straight)) << "copied at " << at;
+  }
+}
+
 TEST_P(CacheContract, AttendReadsExactlyTheDecodedValues) {
   std::vector<float> rows = some_rows(5);
   KvCache cache = fresh();

@@ -18,6 +18,7 @@ struct CacheShape {
   int context = 0;  // tokens; packed parts are rounded up to whole blocks
   int step = 1;     // tokens of the longest append; matters where tokens in flight stay exact
   Rope rope = {};
+  bool operator==(const CacheShape&) const = default;
 };
 
 // One side of one layer with its parts from `data` on; null gives the sizes alone.

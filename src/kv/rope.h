@@ -16,6 +16,7 @@ struct Rope {
   // Of the turned pair: cosines and sines are multiplied by it, so scores by its square (YaRN, arXiv 2309.00071).
   double magnitude = 1;
   std::array<double, kMostPairs> slowdown = all(1);
+  bool operator==(const Rope&) const = default;
 
   static constexpr std::array<double, kMostPairs> all(double value) {
     std::array<double, kMostPairs> values{};

@@ -13,7 +13,7 @@ std::span<const Chart> charts() {
       {"layers", "Bits by layer, and what each layer bears", draw_layers},
       {"memory", "Where the memory goes as the context grows", draw_memory_parts},
       {"chunk", "What the prefill chunk changes", draw_chunk},
-      {"needles", "Finding facts in a long text", draw_needle},
+      {"needles", "Tasks answered through the packed cache", draw_needle},
   };
   return kCharts;
 }

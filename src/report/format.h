@@ -30,9 +30,6 @@ std::string unit_in_words(const Figure& figure);
 // "-37 %", "+4 %", with the minus of typography.
 std::string percent_change(double value, double baseline);
 
-struct Interval {
-  double low, high;
-};
 // What an error bar spans. From three samples on the 95 % interval of the mean by Student's t with samples - 1 degrees
 // of freedom: with few texts the normal factor of 1.96 would promise too much. Two samples allow no such claim (t
 // is 12.7); there it is one standard error either way, which is from the one to the other. None for exact figures and

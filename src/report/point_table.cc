@@ -10,15 +10,20 @@
 #include "report/format.h"
 #include "report/page.h"
 #include "report/svg.h"
+#include "study/task_facts.h"
 
 namespace kvpareto {
 namespace {
 
 // What a reader compares; the other figures are in the tooltips and in the CSV.
-constexpr const char* kColumns[] = {"kv_bytes",  "effective_bits", "kld_mean",        "kld_p999",   "same_top",
-                                    "delta_nll", "needle",         "needle_multikey", "prefill_ts", "decode_ts"};
+std::vector<std::string> all_columns() {
+  std::vector<std::string> names = {"kv_bytes", "effective_bits", "kld_mean", "kld_p999", "same_top", "delta_nll"};
+  for (const TaskFacts& task : task_facts()) names.push_back(task.name);
+  names.insert(names.end(), {"prefill_ts", "decode_ts"});
+  return names;
+}
 
-bool present(const Findings& findings, const char* figure) {
+bool present(const Findings& findings, const std::string& figure) {
   return std::any_of(findings.points.begin(), findings.points.end(),
                      [&](const Measurement& m) { return std::isfinite(m.value(figure)); });
 }
@@ -28,16 +33,15 @@ std::string cell(const std::string& text, double value, const char* style = "") 
   return fmt::format("<td{}{}>{}</td>", key, *style == 0 ? "" : fmt::format(" class=\"{}\"", style), text);
 }
 
-std::string figure_cell(const Findings& findings, size_t i, const char* name) {
-  const auto found = findings.points[i].values.find(name);
+std::string figure_cell(const Findings& findings, size_t i, const std::string& column) {
+  const auto found = findings.points[i].values.find(column);
   if (found == findings.points[i].values.end() || !std::isfinite(found->second.value)) return "<td></td>";
-  const std::string_view column = name;
   const bool over = column == "kld_mean" && findings.broken(i);
   Estimate shown = found->second;
   // Only the objective carries its error here, or the table is wider than a page; the others' are in the tooltips.
   if (column != "kld_mean") shown.standard_error = 0;
   const bool loss = column == "kld_p999" || column == "delta_nll";
-  std::string text = loss ? significant(shown.value, 2) : in_words(*find_figure(name), shown);
+  std::string text = loss ? significant(shown.value, 2) : in_words(*find_figure(column), shown);
   const size_t sign = text.find(" ± ");
   if (sign != std::string::npos) text = text.substr(0, sign) + "<span class=\"pm\">" + text.substr(sign) + "</span>";
   return cell(text, found->second.value, over ? "over" : "");
@@ -51,7 +55,7 @@ std::string row_style(const Findings& findings, size_t i) {
   return style;
 }
 
-std::string row(const Findings& findings, size_t i, const std::vector<const char*>& columns, bool with_weights) {
+std::string row(const Findings& findings, size_t i, const std::vector<std::string>& columns, bool with_weights) {
   const Measurement& m = findings.points[i];
   const char* remark = i == findings.recommended ? (i == findings.front.knee ? "knee" : "recommended")
                        : i == findings.baseline  ? "baseline"
@@ -69,7 +73,7 @@ std::string row(const Findings& findings, size_t i, const std::vector<const char
     const double whole = findings.cost(*findings.baseline);
     markup += cell(i == findings.baseline ? "" : percent_change(findings.cost(i), whole), findings.cost(i) / whole);
   }
-  for (const char* column : columns) markup += figure_cell(findings, i, column);
+  for (const std::string& column : columns) markup += figure_cell(findings, i, column);
   return markup + "</tr>\n";
 }
 
@@ -107,8 +111,8 @@ std::string point_table(const Findings& findings) {
     const bool with_weights = std::any_of(findings.points.begin(), findings.points.end(), [&](const Measurement& m) {
       return m.point.weights != findings.points.front().point.weights;
     });
-    std::vector<const char*> columns;
-    for (const char* column : kColumns) {
+    std::vector<std::string> columns;
+    for (const std::string& column : all_columns()) {
       if (present(findings, column)) columns.push_back(column);
     }
     markup += "<p class=\"lead\">Baseline first, then from least to most memory. Rows in full ink are on the front.";
@@ -119,7 +123,7 @@ std::string point_table(const Findings& findings) {
     if (with_weights) markup += header("Weights", "");
     markup += header("Chunk", "tokens") + header("Peak", "");
     if (findings.baseline) markup += header("Change", "to baseline");
-    for (const char* column : columns) {
+    for (const std::string& column : columns) {
       const Figure* figure = find_figure(column);
       markup += header(figure->label, unit_in_words(*figure));
     }

@@ -1,14 +1,37 @@
 #include <algorithm>
 
 #include "study/measurement.h"
+#include "study/task_facts.h"
 
 namespace kvpareto {
+namespace {
+
+using enum Better;
+
+// What follows from the list of tasks.
+std::vector<Figure> task_figures() {
+  std::vector<Figure> list;
+  for (const TaskFacts& task : task_facts()) {
+    if (task.kind == ScoreKind::kPerplexity) {
+      list.push_back({task.name, "", kLess, task.label, task.description, task.name});
+    } else {
+      list.push_back({task.name, "fraction", kMore, task.label, task.description, task.name});
+    }
+    for (const TaskFacts::Also& also : task.also) {
+      list.push_back({task.name + also.ending, "fraction", kMore, also.label, also.description, task.name});
+    }
+    list.push_back(
+        {task.name + "_nll", "nats/token", kLess, task.label + " NLL",
+         "Negative log-likelihood of the right answer's tokens, through the cache: finer than right or wrong.",
+         task.name});
+  }
+  return list;
+}
 
 // The one list of what can be measured, in the order of columns. To add a figure: a line here; whoever measures it puts
 // it into Measurement::values under the same name.
-std::span<const Figure> figures() {
-  using enum Better;
-  static const std::vector<Figure> list = {
+std::vector<Figure> make_figures() {
+  std::vector<Figure> list = {
       {"weights_bytes", "bytes", kLess, "Weights", "Model weights as held in memory."},
       {"kv_bytes", "bytes", kLess, "KV cache", "Packed keys and values with their scales, offsets and exact tail."},
       {"scratch_bytes", "bytes", kLess, "Scratch", "Working memory of one step: activations, attention tiles."},
@@ -26,15 +49,21 @@ std::span<const Figure> figures() {
       {"delta_nll", "nats/token", kLess, "NLL increase",
        "Negative log-likelihood of the text's own tokens, minus the baseline's."},
       {"ppl", "", kLess, "Perplexity", "Exponential of the mean negative log-likelihood of the text's own tokens."},
-      {"needle", "fraction", kMore, "Needle", "Single facts retrieved from a long text."},
-      {"needle_multikey", "fraction", kMore, "Needle, many keys", "Facts retrieved among many of the same form."},
-      {"needle_nll", "nats/token", kLess, "Needle NLL",
-       "Negative log-likelihood of the right answer's tokens, through the cache: finer than right or wrong."},
-      {"needle_multikey_nll", "nats/token", kLess, "Needle NLL, many keys", "The same among many facts of one form."},
+  };
+  for (Figure& figure : task_figures()) list.push_back(std::move(figure));
+  const Figure speed[] = {
       {"prefill_ts", "tokens/s", kMore, "Prefill", "Prompt tokens read each second."},
       {"decode_ts", "tokens/s", kMore, "Decode", "Tokens generated each second, one at a time."},
       {"avg_seconds", "seconds", kLess, "Time per text", "Seconds that one text took, prefill and scored tokens."},
   };
+  list.insert(list.end(), std::begin(speed), std::end(speed));
+  return list;
+}
+
+}  // namespace
+
+std::span<const Figure> figures() {
+  static const std::vector<Figure> list = make_figures();
   return list;
 }
 

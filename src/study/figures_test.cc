@@ -5,6 +5,7 @@
 #include <set>
 
 #include "study/measurement.h"
+#include "study/task_facts.h"
 
 namespace kvpareto {
 namespace {
@@ -25,6 +26,25 @@ TEST(Figures, AreFoundByName) {
   for (const Figure& figure : figures()) EXPECT_EQ(find_figure(figure.name), &figure);
   EXPECT_EQ(find_figure("kld"), nullptr);
   EXPECT_EQ(find_figure(""), nullptr);
+}
+
+TEST(Figures, FollowFromTheTasks) {
+  for (const TaskFacts& task : task_facts()) {
+    const Figure *score = find_figure(task.name), *nll = find_figure(task.name + "_nll");
+    ASSERT_NE(score, nullptr) << task.name;
+    ASSERT_NE(nll, nullptr) << task.name;
+    EXPECT_EQ(score->task, task.name);
+    EXPECT_EQ(nll->task, task.name);
+    EXPECT_EQ(nll->better, Better::kLess);
+    EXPECT_EQ(score->better, task.kind == ScoreKind::kShare ? Better::kMore : Better::kLess);
+    for (const TaskFacts::Also& also : task.also) EXPECT_EQ(find_figure(task.name + also.ending)->task, task.name);
+    EXPECT_GE(task.chance, 0);
+    EXPECT_LT(task.chance, 0.5);
+    EXPECT_EQ(find_task_facts(task.name), &task);
+  }
+  EXPECT_EQ(find_task_facts("needel"), nullptr);
+  EXPECT_EQ(find_figure("gsm8k_strict")->task, "gsm8k");
+  EXPECT_TRUE(find_figure("kld_mean")->task.empty());
 }
 
 TEST(Figures, DirectionsOfTheObjectives) {

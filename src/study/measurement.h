@@ -15,14 +15,15 @@ namespace kvpareto {
 
 enum class Better { kLess, kMore, kNeither };
 
-// One measurable quantity. The list of figures.cc is the only place that names them: columns, JSON, CSV and the report
-// follow from it. Names are llama-bench's where the meaning is the same.
+// One measurable quantity. The list of figures.cc names them, with what follows from the list of tasks: columns, JSON,
+// CSV and the report follow from it. Names are llama-bench's where the meaning is the same.
 struct Figure {
   std::string name;  // "kld_mean"
   std::string unit;  // "nats/token", "bytes", "tokens/s", "fraction", ""
   Better better;
   std::string label;  // "Divergence"
   std::string description;
+  std::string task = {};  // whose score it is (task_facts.h); empty for other figures
 };
 std::span<const Figure> figures();
 // Null if there is none of this name.
@@ -60,6 +61,8 @@ struct Measurement {
   std::string reason;                                // of a failure, one line
   std::map<std::string, Estimate> values;            // by figure name
   std::map<std::string, std::vector<double>> texts;  // per text or sample, by figure name: pairing, bootstrap
+  std::map<std::string, std::vector<std::string>>
+      samples;  // by task: fingerprints of its samples, in the order of texts
   Provenance provenance;
 
   // The value of a figure; NaN if it was not measured.
@@ -69,6 +72,6 @@ struct Measurement {
 // The figures every measurement of an evaluation carries; see figures.cc for the rest.
 //   peak_bytes = weights_bytes + kv_bytes + scratch_bytes + logits_bytes, as allocated
 //   predicted_peak_bytes (from metadata alone), process_peak_bytes (VmHWM)
-//   kld_mean, kld_p999, same_top, delta_nll; needle, needle_multikey; prefill_ts, decode_ts; effective_bits
+//   kld_mean, kld_p999, same_top, delta_nll; those of tasks; prefill_ts, decode_ts; effective_bits
 
 }  // namespace kvpareto

@@ -24,6 +24,7 @@ void visit_fields(Visitor& visit, Self& self) {
     visit("reason", self.reason);
     visit("values", self.values);
     visit("texts", self.texts);
+    visit("samples", self.samples);
     visit("provenance", self.provenance);
   } else if constexpr (std::is_same_v<T, Regime>) {
     visit("model", self.model);
@@ -41,6 +42,11 @@ void visit_fields(Visitor& visit, Self& self) {
     visit("program", self.program);
     visit("device", self.device);
     visit("time", self.time);
+    visit("seconds", self.seconds);
+  } else if constexpr (std::is_same_v<T, SampleResult>) {
+    visit.required("sample", self.sample);
+    visit("scores", self.scores);
+    visit("answer", self.answer);
     visit("seconds", self.seconds);
   } else {
     static_assert(std::is_same_v<T, Estimate>);
@@ -192,17 +198,29 @@ class Reader {
 };
 
 std::string one_line(const Json& json) { return json.dump(-1, ' ', false, Json::error_handler_t::replace); }
+
+template <typename T>
+T read_record(std::string_view text, std::string_view where, const char* what) {
+  const Json json = Json::parse(text, nullptr, false);
+  if (json.is_discarded()) fail("{}: wanted {} as JSON, found something else", where, what);
+  T record;
+  Reader reader(json, std::string(where));
+  visit_fields(reader, record);
+  return record;
+}
+
 }  // namespace
 
 std::string to_json(const Measurement& measurement) { return one_line(Writer::write_record(measurement)); }
 
 Measurement measurement_from_json(std::string_view text, std::string_view where) {
-  const Json json = Json::parse(text, nullptr, false);
-  if (json.is_discarded()) fail("{}: wanted a measurement as JSON, found something else", where);
-  Measurement measurement;
-  Reader reader(json, std::string(where));
-  visit_fields(reader, measurement);
-  return measurement;
+  return read_record<Measurement>(text, where, "a measurement");
+}
+
+std::string to_json(const SampleResult& result) { return one_line(Writer::write_record(result)); }
+
+SampleResult sample_result_from_json(std::string_view text, std::string_view where) {
+  return read_record<SampleResult>(text, where, "the result of a sample");
 }
 
 std::string regime_key(const Regime& regime) {

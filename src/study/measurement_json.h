@@ -10,6 +10,7 @@
 #include <string_view>
 
 #include "study/measurement.h"
+#include "study/sample_result.h"
 
 namespace kvpareto {
 
@@ -18,6 +19,10 @@ std::string to_json(const Measurement& measurement);
 
 // Throws Error (kFailure) that begins with `where` and names the field at fault.
 Measurement measurement_from_json(std::string_view json, std::string_view where);
+
+// The same of one sample's result; only "sample" must be there.
+std::string to_json(const SampleResult& result);
+SampleResult sample_result_from_json(std::string_view json, std::string_view where);
 
 // Equal circumstances have equal keys. The model's file name plays no part (its fingerprint does), nor do fields that
 // hold their default: a field added later leaves earlier keys as they are.

@@ -35,6 +35,7 @@ void expect_same(const Measurement& a, const Measurement& b) {
   for (const auto& [name, list] : a.texts) {
     EXPECT_TRUE(std::equal(list.begin(), list.end(), b.texts.at(name).begin(), b.texts.at(name).end(), same_number));
   }
+  EXPECT_EQ(a.samples, b.samples);
   EXPECT_EQ(a.provenance.program, b.provenance.program);
   EXPECT_EQ(a.provenance.device, b.provenance.device);
   EXPECT_EQ(a.provenance.time, b.provenance.time);

@@ -36,6 +36,14 @@ constexpr const char* kTables = R"sql(
     FROM measurements, json_each(body, '$.values') AS f;
 )sql";
 
+// Came later than the rest. A program that does not know it misses nothing but the answers, so the schema's number
+// stays; a file without it gets it when it is opened for writing.
+constexpr const char* kSamples = R"sql(
+  CREATE TABLE IF NOT EXISTS samples (
+    model TEXT NOT NULL, point TEXT NOT NULL, task TEXT NOT NULL, sample TEXT NOT NULL, body TEXT NOT NULL,
+    PRIMARY KEY (model, point, task, sample)) WITHOUT ROWID;
+)sql";
+
 int pragma(SQLite::Database& database, const char* name) {
   return database.execAndGet(fmt::format("PRAGMA {}", name)).getInt();
 }
@@ -156,6 +164,7 @@ Study::Study(const std::string& path) {
       database.exec(fmt::format("PRAGMA application_id = {}", kApplicationId));
     }
     require_study(database, path);
+    database.exec(kSamples);
     // Written even when it is there already: a study that cannot be written says so now, not after the first
     // measurement.
     database.exec(fmt::format("PRAGMA user_version = {}", kSchema));
@@ -228,6 +237,39 @@ std::vector<Measurement> Study::all(const Regime& regime) const {
     SQLite::Statement query(parts_->database, "SELECT id, body FROM measurements WHERE regime = ? ORDER BY id");
     query.bind(1, regime_key(regime));
     return parts_->read(query);
+  });
+}
+
+void Study::record(const std::string& model_hash, const Point& point, const std::string& task,
+                   const SampleResult& result) {
+  parts_->write([&] {
+    SQLite::Statement insert(
+        parts_->database, "INSERT OR REPLACE INTO samples (model, point, task, sample, body) VALUES (?, ?, ?, ?, ?)");
+    insert.bind(1, model_hash);
+    insert.bind(2, to_text(point));
+    insert.bind(3, task);
+    insert.bind(4, result.sample);
+    insert.bind(5, to_json(result));
+    insert.exec();
+  });
+}
+
+std::map<std::string, SampleResult> Study::samples(const std::string& model_hash, const Point& point,
+                                                   const std::string& task) const {
+  return parts_->guarded("read", [&] {
+    std::map<std::string, SampleResult> found;
+    if (!parts_->database.tableExists("samples")) return found;
+    SQLite::Statement query(parts_->database,
+                            "SELECT sample, body FROM samples WHERE model = ? AND point = ? AND task = ?");
+    query.bind(1, model_hash);
+    query.bind(2, to_text(point));
+    query.bind(3, task);
+    while (query.executeStep()) {
+      const std::string sample = query.getColumn(0).getString();
+      const std::string where = fmt::format("{}: sample {} of {}", path(), sample, task);
+      found.emplace(sample, sample_result_from_json(query.getColumn(1).getString(), where));
+    }
+    return found;
   });
 }
 

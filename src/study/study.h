@@ -2,14 +2,17 @@
 // Every measurement ever made of a model, in one SQLite file that survives the process being killed at any moment.
 //
 // For SQL by hand: table `measurements` (point, regime, state, reason, model, weights, kv, chunk, context, time, body
-// as JSON) and view `figures` (point, regime, figure, value, standard_error, samples).
+// as JSON), view `figures` (point, regime, figure, value, standard_error, samples), and table `samples` (model, point,
+// task, sample, body as JSON): every answer of every task.
 
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "study/measurement.h"
+#include "study/sample_result.h"
 
 namespace kvpareto {
 
@@ -29,6 +32,13 @@ class Study {
   std::optional<Measurement> find(const Point& point, const Regime& regime) const;
   std::vector<Measurement> all() const;  // in order of recording
   std::vector<Measurement> all(const Regime& regime) const;
+
+  // One sample of a task at a point of the model with this fingerprint (Regime::model_hash); as durable as a
+  // measurement.
+  void record(const std::string& model_hash, const Point& point, const std::string& task, const SampleResult& result);
+  // What was recorded so, by fingerprint of the sample; nothing from a study that was made before samples were kept.
+  std::map<std::string, SampleResult> samples(const std::string& model_hash, const Point& point,
+                                              const std::string& task) const;
 
   // Text kept beside the measurements under a name, durable like them; a later one takes the place of the earlier one.
   void set_note(const std::string& name, const std::string& text);

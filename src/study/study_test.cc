@@ -240,5 +240,47 @@ TEST_F(StudyTest, AnUnwritableFile) {
             0);
 }
 
+SampleResult example_sample(const std::string& name, double score) {
+  return {name, {{"needle", score}, {"needle_nll", 1.0 / 3}}, "na\xc3\xafve \xff", 0.5};
+}
+
+TEST_F(StudyTest, KeepsSamplesByPointTaskAndSample) {
+  const Point a{"w16", "k8v8", 256}, b{"w16", "k4v4", 256};
+  {
+    Study study(path_);
+    study.record("hash", a, "needle", example_sample("s1", 0));
+    study.record("hash", a, "needle", example_sample("s1", 1));  // takes the place
+    study.record("hash", a, "needle", example_sample("s2", 0.5));
+    study.record("hash", a, "mmlu", example_sample("s1", 0.25));
+    study.record("hash", b, "needle", example_sample("s1", 0.75));
+    study.record("other", a, "needle", example_sample("s1", 0.125));
+  }
+  const Study study = open_existing_study(path_);
+  const auto found = study.samples("hash", a, "needle");
+  ASSERT_EQ(found.size(), 2u);
+  EXPECT_EQ(found.at("s1").scores, example_sample("s1", 1).scores);
+  EXPECT_THAT(found.at("s1").answer, StartsWith("na\xc3\xafve"));
+  EXPECT_EQ(found.at("s1").seconds, 0.5);
+  EXPECT_EQ(found.at("s2").scores.at("needle"), 0.5);
+  EXPECT_EQ(study.samples("hash", b, "needle").at("s1").scores.at("needle"), 0.75);
+  EXPECT_TRUE(study.samples("hash", b, "mmlu").empty());
+  EXPECT_TRUE(study.all().empty());
+}
+
+// Studies of before samples were kept lack their table.
+TEST_F(StudyTest, AnOlderLayoutIsReadAndMigratedWhenWritten) {
+  Study(path_).record(example_measurement());
+  {
+    SQLite::Database database(path_, SQLite::OPEN_READWRITE);
+    database.exec("DROP TABLE samples");
+  }
+  EXPECT_TRUE(open_existing_study(path_).samples("hash", {}, "needle").empty());
+  EXPECT_EQ(open_existing_study(path_).all().size(), 1u);
+  Study study(path_);
+  EXPECT_EQ(study.all().size(), 1u);
+  study.record("hash", {}, "needle", example_sample("s1", 1));
+  EXPECT_EQ(study.samples("hash", {}, "needle").size(), 1u);
+}
+
 }  // namespace
 }  // namespace kvpareto

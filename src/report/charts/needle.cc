@@ -1,4 +1,4 @@
-// Retrieval of facts from a long text, a row a scheme, a panel a task.
+// Scores of tasks, a row a scheme, a panel a task.
 
 #include <fmt/format.h>
 
@@ -8,6 +8,7 @@
 #include "report/charts.h"
 #include "report/format.h"
 #include "report/svg.h"
+#include "study/task_facts.h"
 
 namespace kvpareto {
 namespace {
@@ -15,9 +16,13 @@ namespace {
 constexpr size_t kMostRows = 24;
 constexpr double kRow = 22, kTop = 48, kLeft = 108, kRight = kPanelWidth - 46;
 
-bool scored(const Measurement& m, const char* figure) {
+bool scored(const Measurement& m, const std::string& figure) {
   const double share = m.value(figure);
   return m.state == State::kDone && share >= 0 && share <= 1;
+}
+
+bool scored(const Measurement& m, const TaskFacts& task) {
+  return task.kind == ScoreKind::kShare && scored(m, task.name);
 }
 
 // Rows: the baseline, then from most memory to least; only the front if there are too many.
@@ -25,7 +30,10 @@ std::vector<size_t> make_rows(const Findings& findings) {
   std::vector<size_t> rows;
   for (size_t i = 0; i < findings.points.size(); ++i) {
     const Measurement& m = findings.points[i];
-    if (scored(m, "needle") || scored(m, "needle_multikey")) rows.push_back(i);
+    const auto tasks = task_facts();
+    if (std::any_of(tasks.begin(), tasks.end(), [&](const TaskFacts& task) { return scored(m, task); })) {
+      rows.push_back(i);
+    }
   }
   const auto important = [&](size_t i) { return findings.on_front[i] || i == findings.baseline; };
   if (rows.size() > kMostRows) std::erase_if(rows, [&](size_t i) { return !important(i); });
@@ -40,13 +48,13 @@ std::vector<size_t> make_rows(const Findings& findings) {
   return rows;
 }
 
-std::string draw_task(const Findings& findings, const std::vector<size_t>& rows, const char* figure_name) {
+std::string draw_task(const Findings& findings, const std::vector<size_t>& rows, const std::string& figure_name) {
   const Figure* figure = find_figure(figure_name);
   const double bottom = kTop + kRow * static_cast<double>(rows.size());
-  Svg svg(kPanelWidth, bottom + 40, figure->label + " retrieval by scheme");
+  Svg svg(kPanelWidth, bottom + 40, figure->label + " by scheme");
   const Scale x = Scale::linear(0, 1, kLeft, kRight);
   svg.text(0, 14, figure->label, "panel-name");
-  svg.text(0, 30, "share retrieved", "axis-unit");
+  svg.text(0, 30, "score", "axis-unit");
   for (const double tick : {0.0, 0.25, 0.5, 0.75, 1.0}) {
     svg.line(x(tick), kTop - 4, x(tick), bottom, "grid");
     svg.text(x(tick), bottom + 16, fmt::format("{:.0f}", tick * 100), "axis", Anchor::kMiddle);
@@ -77,16 +85,18 @@ Drawing draw_needle(const Findings& findings) {
   if (rows.empty()) return {};
   std::vector<std::string> drawings;
   int64_t samples = 0;
-  for (const char* task : {"needle", "needle_multikey"}) {
+  for (const TaskFacts& task : task_facts()) {
     const bool any = std::any_of(rows.begin(), rows.end(), [&](size_t i) { return scored(findings.points[i], task); });
-    if (any) drawings.push_back(draw_task(findings, rows, task));
+    if (any) drawings.push_back(draw_task(findings, rows, task.name));
     for (const size_t i : rows) {
-      if (scored(findings.points[i], task)) samples = std::max(samples, findings.points[i].values.at(task).samples);
+      if (scored(findings.points[i], task))
+        samples = std::max(samples, findings.points[i].values.at(task.name).samples);
     }
   }
   Drawing drawing;
   drawing.lead =
-      "Facts hidden in a long text and asked for at its end, answered through the packed cache. Most memory on top.";
+      "Tasks answered through the packed cache: the share that was right, or how much of an answer was. Most memory on "
+      "top.";
   drawing.figure = panels(drawings);
   drawing.note = fmt::format(
       "Lines are 95 % intervals (Wilson) of up to {} questions each; where they overlap widely, nothing tells two "
