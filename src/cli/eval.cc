@@ -74,7 +74,7 @@ class Eval : public Command {
     options.choice("--split", split_, split_names(),
                    "which samples: what a search may steer by, what verifies it, or what is fitted to never overlap");
     options.integers("--length", tasks.lengths, {64, kMostContext},
-                     "tokens of a synthetic sample, several in turn; of a window of perplexity");
+                     "tokens of a synthetic sample, several in turn; of a window of perplexity [2048, or the model's]");
     options.integer("--longest", tasks.longest, {64, kMostContext},
                     "tokens of any sample; longer documents lose their middle [what the model was trained for]");
     options.integer("-np,--parallel", tasks.at_once, {1, 256}, "samples in flight at once");

@@ -114,6 +114,7 @@ std::string task_table(const std::vector<Measurement>& measured) {
       if (found == m.values.end()) continue;
       std::vector<std::string> row = {figure.label,
                                       figure.unit == "fraction" ? "%" : figure.unit,
+                                      m.point.weights,
                                       m.point.kv,
                                       std::to_string(m.point.chunk),
                                       score_text(figure, found->second),

@@ -12,6 +12,7 @@
 namespace kvpareto {
 namespace {
 
+constexpr int kUsualLength = 2048;
 constexpr int kScoredRows = 16;  // logits made at once; more read the head no less often
 // Caches in flight together take no more than this, whatever was asked for, but one always runs.
 constexpr size_t kMostCacheBytes = size_t{2} << 30;
@@ -32,17 +33,18 @@ TaskSet::TaskSet(const ModelShape& shape, const Tokenizer& tokenizer, const Task
     if (length <= longest) continue;
     fail_usage("wanted samples of at most {} tokens, found {}", longest, length);
   }
-  TaskSetting setting{.samples = options.limit,
-                      .seed = options.seed,
-                      .split = options.split,
-                      .lengths = options.lengths,
-                      .data = options.data,
-                      .haystack = options.haystack,
-                      .tokenize = [&](std::string_view text) { return tokenizer.encode(text, false, false); },
-                      .count_tokens =
-                          [&](const Sample& sample) {
-                            return static_cast<int64_t>(shown_tokens(sample, tokenizer, options.chat_template).size());
-                          }};
+  TaskSetting setting{
+      .samples = options.limit,
+      .seed = options.seed,
+      .split = options.split,
+      .lengths = options.lengths.empty() ? std::vector{std::min(kUsualLength, longest)} : options.lengths,
+      .data = options.data,
+      .haystack = options.haystack,
+      .tokenize = [&](std::string_view text) { return tokenizer.encode(text, false, false); },
+      .count_tokens =
+          [&](const Sample& sample) {
+            return static_cast<int64_t>(shown_tokens(sample, tokenizer, options.chat_template).size());
+          }};
   for (const std::string& name : options.tasks) {
     const Task& task = find_task(name);
     Set set{&task, {}, 0};

@@ -16,12 +16,14 @@ struct TaskOptions {
   std::vector<std::string> tasks = {};  // names; none: no tasks
   int limit = 16;                       // samples of each at most
   Split split = Split::kAll;
-  std::vector<int> lengths = {2048};  // tokens of a synthetic sample; windows of perplexity have the first
-  int longest = 0;                    // tokens of any sample with its answer; 0: what the model was trained for
-  int at_once = 8;                    // sequences in flight
-  std::string data = {};              // folder of the evaluation sets
-  std::string haystack = {};          // running text to hide things in; empty: the program writes its own
-  std::string chat_template = {};     // of the model file
+  // Tokens of a synthetic sample, several in turn; windows of perplexity have the first. None: 2048, or what the model
+  // was trained for if that is less.
+  std::vector<int> lengths = {};
+  int longest = 0;                 // tokens of any sample with its answer; 0: what the model was trained for
+  int at_once = 8;                 // sequences in flight
+  std::string data = {};           // folder of the evaluation sets
+  std::string haystack = {};       // running text to hide things in; empty: the program writes its own
+  std::string chat_template = {};  // of the model file
   uint64_t seed = 1;
 };
 
