@@ -10,6 +10,9 @@ layout that the tasks read: nothing is added, left out or reordered.
   tools/fetch_data.py DIR --clones CLONES    from clones in CLONES/OWNER/NAME instead of the network
   tools/fetch_data.py --list                 the sets, with origin and licence
 
+Sets that were put together from several sources are not fetched: hotpotqa (tasks hotpotqa_10p, hotpotqa_4k,
+hotpotqa_9k, ruler_qa) and qasper_freeform. Those tasks read them where someone has them.
+
 Reading clones is how this program was checked: all files came out with their checksums. Fetching over the network was
 not tried where it was written.
 """

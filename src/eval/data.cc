@@ -28,7 +28,7 @@ std::string data_path(const std::string& folder, const std::string& name) {
   const std::string path = folder + "/" + name;
   std::error_code ignored;
   if (!std::filesystem::exists(path, ignored)) {
-    fail("{}: there is no such file; 'tools/fetch_data.py {}' fetches what is missing", path, folder);
+    fail("{}: there is no such file; 'tools/fetch_data.py {}' fetches the public sets", path, folder);
   }
   return path;
 }

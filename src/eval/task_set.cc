@@ -14,13 +14,13 @@ namespace {
 
 constexpr int kUsualLength = 2048;
 constexpr int kScoredRows = 16;  // logits made at once; more read the head no less often
-// Caches in flight together take no more than this, whatever was asked for, but one always runs.
-constexpr size_t kMostCacheBytes = size_t{2} << 30;
+// Sequences in flight together take no more than this, whatever was asked for, but one always runs.
+constexpr size_t kMostBytes = size_t{2} << 30;
 
 int sequences_at_once(const Model& model, const SessionOptions& options, int wanted) {
-  const size_t each = session_bytes(model.shape, model.weights, *model.backend, options).kv;
-  return static_cast<int>(
-      std::clamp<size_t>(kMostCacheBytes / std::max<size_t>(1, each), 1, static_cast<size_t>(wanted)));
+  const MemoryParts parts = session_bytes(model.shape, model.weights, *model.backend, options);
+  const size_t fitting = kMostBytes / (parts.total() - parts.weights);
+  return static_cast<int>(std::clamp<size_t>(fitting, 1, static_cast<size_t>(wanted)));
 }
 
 }  // namespace
