@@ -72,6 +72,7 @@ struct PackedSide {
   int64_t* clamped = nullptr;    // where span is 0: values packed so far that lay outside its range
   bool before_rope = false;      // then:
   const float* turns = nullptr;  // f32 [tokens of a block][2][head_dim / 2]: cosines and sines of positions 0, 1, ...
+  const float* turns_across = nullptr;  // the same with positions in a row: f32 [2][head_dim / 2][kBlockTokens]
   const float* block_turns = nullptr;  // the same of positions 0, kBlockTokens, 2 * kBlockTokens, ...
 
   // `token` counts from behind the sinks.

@@ -46,9 +46,13 @@ KvCache::KvCache(Backend& backend, const KvScheme& scheme, const CacheShape& sha
     turns = reinterpret_cast<float*>(next);
     next += turns_bytes(scheme, shape);
     fill_turns(shape.rope, half, 0, 1, kBlockTokens, turns);
+    float* across = turns + kBlockTokens * shape.head_dim;
+    for (int t = 0; t < kBlockTokens; ++t) {
+      for (int c = 0; c < shape.head_dim; ++c) across[c * kBlockTokens + t] = turns[t * shape.head_dim + c];
+    }
     Rope of_blocks = shape.rope;
     of_blocks.magnitude = 1;  // a key is turned by both tables, and has its magnitude from the first
-    fill_turns(of_blocks, half, 0, kBlockTokens, blocks, turns + kBlockTokens * shape.head_dim);
+    fill_turns(of_blocks, half, 0, kBlockTokens, blocks, turns + 2 * kBlockTokens * shape.head_dim);
   }
   for (int layer = 0; layer < shape.layers; ++layer) {
     const LayerScheme& sides = scheme.at(layer);
@@ -63,7 +67,8 @@ KvCache::KvCache(Backend& backend, const KvScheme& scheme, const CacheShape& sha
     next += side_bytes(scheme, sides.values, shape);
     if (placed.keys.before_rope) {
       placed.keys.turns = turns;
-      placed.keys.block_turns = turns + kBlockTokens * shape.head_dim;
+      placed.keys.turns_across = turns + kBlockTokens * shape.head_dim;
+      placed.keys.block_turns = turns + 2 * kBlockTokens * shape.head_dim;
     }
     if (sides.keys.offset == Offset::kBias) take_bias(placed.keys, biases[static_cast<size_t>(layer)].keys);
     if (sides.values.offset == Offset::kBias) take_bias(placed.values, biases[static_cast<size_t>(layer)].values);

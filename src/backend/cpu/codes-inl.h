@@ -73,8 +73,9 @@ HWY_INLINE void unpack_chunk(const uint8_t* chunk, int16_t* out) {
     for (int i = 0; i < kChunk; i += kLanesNow) hn::StoreU(bytes(i), d, out + i);
   } else if constexpr (kCodec == Codec::kInt4) {
     for (int i = 0; i < 16; i += kLanesNow) {
-      hn::StoreU(hn::And(bytes(i), hn::Set(d, int16_t{15})), d, out + i);
-      hn::StoreU(hn::ShiftRight<4>(bytes(i)), d, out + 16 + i);
+      const auto two = bytes(i);
+      hn::StoreU(hn::And(two, hn::Set(d, int16_t{15})), d, out + i);
+      hn::StoreU(hn::ShiftRight<4>(two), d, out + 16 + i);
     }
   } else {
     // The third bit of code 8 k + i is bit i of byte 8 + k.
@@ -114,26 +115,29 @@ HWY_INLINE void with_codec(Codec codec, Body body) {
   }
 }
 
+// Chunks one after the other to places `step` apart; the memory is told of those `ahead` bytes on.
+template <Codec kCodec>
+HWY_INLINE void unpack_chunks(const uint8_t* chunk, int64_t count, size_t ahead, int16_t* out, int64_t step) {
+  for (int64_t i = 0; i < count; ++i, chunk += chunk_bytes(kCodec), out += step) {
+    hwy::Prefetch(chunk + ahead);
+    unpack_chunk<kCodec>(chunk, out);
+  }
+}
+
 // Codes of `count` tokens of a block from `place` on (a multiple of kLanes), rounded up to whole chunks, as they are
-// multiplied: int16 [channel / 2][kTile][2] or [token / 2][channel][2], by the side's lanes. The memory is told of the
-// block after this one.
+// multiplied: int16 [channel / 2][kTile][2] or [token / 2][channel][2], by the side's lanes. Reads ahead in the next
+// block.
 HWY_INLINE void unpack_tile(const PackedSide& side, const uint8_t* block, int64_t place, int64_t count, int16_t* tile) {
-  with_codec(side.codec, [&](auto codec) HWY_ATTR {
-    const size_t bytes = chunk_bytes(codec);
-    const uint8_t* chunk = block + static_cast<size_t>(side.code_place(place, 0).chunk) * bytes;
-    if (side.lanes == Lanes::kTokens) {
-      for (int64_t t = 0; t < count; t += kLanes) {
-        for (int64_t pair = 0; pair < side.head_dim / 2; ++pair, chunk += bytes) {
-          hwy::Prefetch(chunk + side.block_bytes);
-          unpack_chunk<codec>(chunk, tile + (pair * kTile + t) * 2);
-        }
-      }
+  const int64_t first = side.code_place(place, 0).chunk, pairs = side.head_dim / 2;
+  const size_t ahead = side.block_bytes;
+  with_codec(side.codec, [=, lanes = side.lanes](auto codec) HWY_ATTR {
+    constexpr size_t kBytes = chunk_bytes(codec);
+    const uint8_t* chunk = block + static_cast<size_t>(first) * kBytes;
+    if (lanes == Lanes::kTokens) {
+      for (int64_t t = 0; t < count; t += kLanes, chunk += static_cast<size_t>(pairs) * kBytes)
+        unpack_chunks<codec>(chunk, pairs, ahead, tile + 2 * t, 2 * kTile);
     } else {
-      const int64_t chunks = (count + 1) / 2 * (side.head_dim / kLanes);
-      for (int64_t i = 0; i < chunks; ++i, chunk += bytes) {
-        hwy::Prefetch(chunk + side.block_bytes);
-        unpack_chunk<codec>(chunk, tile + i * kChunk);
-      }
+      unpack_chunks<codec>(chunk, (count + 1) / 2 * (2 * pairs / kLanes), ahead, tile, kChunk);
     }
   });
 }

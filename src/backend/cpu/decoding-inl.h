@@ -27,6 +27,21 @@ HWY_INLINE const bf16* exact_row(const PackedSide& side, int64_t head, int64_t t
   return reinterpret_cast<const bf16*>(side.block(head, behind)) + behind % side.block_tokens * side.head_dim;
 }
 
+// Tokens from `token` on, before `end`, that lie in one part and one tile: sinks, or kTile behind them.
+HWY_INLINE int64_t tile_tokens(const PackedSide& side, int64_t token, int64_t end) {
+  const int64_t behind = token - side.sinks, part = behind < 0 ? -behind : kTile - behind % kTile;
+  const int64_t count = part < kTile ? part : kTile;
+  return count < end - token ? count : end - token;
+}
+
+// Of `count` tokens from `token` on, inside a tile of the packed part or before it, those that are read as codes.
+HWY_INLINE int64_t packed_count(const PackedSide& side, int64_t token, int64_t count) {
+  const int64_t behind = token - side.sinks;
+  if (behind < 0 || side.codec == Codec::kBf16) return 0;
+  if (side.tail_rows == 0 || side.closed - behind >= count) return count;
+  return side.closed > behind ? side.closed - behind : 0;
+}
+
 // Packed tokens inside one block; `token` counts from behind the sinks.
 HWY_INLINE void decode_packed(const PackedSide& side, int64_t head, int64_t token, int64_t count, float* out) {
   const DF d;

@@ -7,7 +7,8 @@
 #include "backend/cpu/amx_attention.h"
 #include "backend/host_linear.h"
 
-// "portable" is Highway's scalar target, for any x86-64: its emulated vectors are broken by g++ 12.2.
+// "portable" is Highway's scalar target, for any x86-64: its emulated vectors
+// are broken by g++ 12.2.
 #define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_SSE4)
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "backend/cpu/kernels.cc"
@@ -30,6 +31,10 @@
 #include "backend/cpu/decoding-inl.h"
 //
 #include "backend/cpu/products-inl.h"
+//
+#include "backend/cpu/exact_rows-inl.h"
+//
+#include "backend/cpu/turning-inl.h"
 //
 #include "backend/cpu/attention-inl.h"
 //

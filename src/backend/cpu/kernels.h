@@ -42,21 +42,23 @@ inline int query_block(int group) {
   const int tokens = (96 / group + kRowMultiple / 2) / kRowMultiple * kRowMultiple;
   return tokens < kRowMultiple ? kRowMultiple : tokens;
 }
-// f32 elements of scratch of one thread in attend_block: queries and sums, two tiles, scores and weights, two
-// statistics a row; the same for every instruction set.
+// Parts of a head with a scale of their own, at most.
+inline int64_t most_pieces(int64_t head_dim) { return head_dim / kChunk; }
+// f32 elements of scratch of one thread in attend_block: queries and sums, a tile, its scores, queries and weights as
+// int16, scales, statistics of every row; with AMX two tiles and no int16. The same for every instruction set.
 inline int64_t block_scratch(int group, int head_dim) {
-  const int64_t rows = int64_t{group} * query_block(group);
-  return 2 * rows * head_dim + 2 * kTile * (int64_t{head_dim} + rows) + 2 * rows;
+  const int64_t rows = int64_t{group} * query_block(group), d = head_dim;
+  return rows * (2 * d + 2 * kTile + d / 2 + 3 * most_pieces(d) + 13) + 2 * kTile * d + 10 * d + 2 * kTile;
 }
 // f32 elements of one partial result of attend_split: for each head of the group maximum, mass, weighted values.
 inline int64_t partial_size(int group, int head_dim) { return int64_t{group} * (head_dim + 2); }
-// Parts of a head with a scale of their own, at most.
-inline int64_t most_pieces(int64_t head_dim) { return head_dim / kChunk; }
 // f32 elements of scratch of one thread in attend_split: queries, a tile, its scores, and both as int16 with the scales
 // that they are multiplied with; the same for every instruction set.
 inline int64_t split_scratch(int group, int head_dim) {
   const int64_t pieces = most_pieces(head_dim), d = head_dim;
-  return group * (3 * d + kTile + d / 2 + kTile / 2 + 3 * pieces + 3) + kTile * d + 2 * pieces * kTile + d + kTile;
+  const int64_t rows = (group + kRowMultiple - 1) / kRowMultiple * kRowMultiple;
+  return group * (3 * d + 2 * kTile + kTile / 2 + 3 * pieces + 3) + rows * (d + d / 2 + 3) +
+         kTile * (d + d / 2 + 2 * pieces + 1);
 }
 
 // restore_values() of a row of weighted sums, then out[token, head] = row; row f32 [head_dim] is overwritten.

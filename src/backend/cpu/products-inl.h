@@ -32,146 +32,15 @@ HWY_INLINE Pairs same_pairs(const int16_t* pair) {
   __builtin_memcpy(&both, pair, 4);
   return hn::BitCast(DPairs(), hn::Set(DI(), both));
 }
+// One statement, in place: of separate instructions g++ 12 keeps sums in memory.
 HWY_INLINE VI add_products(Pairs a, Pairs b, VI sum) {
-  // On x86 one instruction multiplies and adds neighbours, so there is no second sum.
-  VI unused = hn::Zero(DI());
-  return hn::ReorderWidenMulAccumulate(DI(), a, b, sum, unused);
+  VI products;
+  __asm__("vpmaddwd %[b], %[a], %[products]\n\tvpaddd %[products], %[sum], %[sum]"
+          : [sum] "+v"(sum.raw), [products] "=&v"(products.raw)
+          : [a] "v"(a.raw), [b] "v"(b.raw));
+  return sum;
 }
 #endif
-
-// Numbers as int16: x is about step * q, and `rest` is what that leaves of their sum.
-struct Rounded {
-  float step, sum, rest;
-};
-
-// n a multiple of kRowMultiple.
-HWY_INLINE Rounded round_to_int16(const float* x, int64_t n, int16_t* out) {
-  const DF d;
-  const hn::Rebind<int16_t, DF> d16;
-  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
-  auto largest = hn::Zero(d), sum = hn::Zero(d);
-  for (int64_t i = 0; i < n; i += lanes) {
-    const auto v = hn::LoadU(d, x + i);
-    largest = hn::Max(largest, hn::Abs(v));
-    sum = hn::Add(sum, v);
-  }
-  constexpr float kMost = 32767;
-  const float most = hn::GetLane(hn::MaxOfLanes(d, largest)), step = most / kMost;
-  const auto inverse = hn::Set(d, most > 0 ? kMost / most : 0.0f);
-  auto whole = hn::Zero(DI());
-  for (int64_t i = 0; i < n; i += lanes) {
-    const auto q = hn::NearestInt(hn::Mul(hn::LoadU(d, x + i), inverse));
-    whole = hn::Add(whole, q);
-    hn::StoreU(hn::DemoteTo(d16, q), d16, out + i);
-  }
-  const float total = hn::GetLane(hn::SumOfLanes(d, sum));
-  return {step, total, total - step * static_cast<float>(hn::GetLane(hn::SumOfLanes(DI(), whole)))};
-}
-
-// --- vectors of codes that are multiplied at once, by the number of x that share them: sums fill the registers
-
-template <int kCount>
-constexpr int kVectorsOf = HWY_TARGET == HWY_SCALAR ? 1 : (HWY_TARGET <= HWY_AVX3 || kCount > 3 ? 2 : 4);
-
-// sums[i][v] = sum over p < n of the products of pair p of x[i] with vector v of row p of `codes`.
-template <int kCount, int kVectors>
-HWY_INLINE void multiply_codes(const int16_t* x, int64_t x_stride, const int16_t* codes, int64_t row, int64_t n,
-                               VI (&sums)[kCount][kVectors]) {
-  const auto lanes = static_cast<int64_t>(hn::Lanes(DI()));
-  for (int i = 0; i < kCount; ++i) {
-    for (int v = 0; v < kVectors; ++v) sums[i][v] = hn::Zero(DI());
-  }
-  for (int64_t p = 0; p < n; ++p, codes += row) {
-    Pairs in[kVectors];
-    for (int v = 0; v < kVectors; ++v) in[v] = load_pairs(codes + 2 * v * lanes);
-    for (int i = 0; i < kCount; ++i) {
-      const Pairs factor = same_pairs(x + i * x_stride + 2 * p);
-      for (int v = 0; v < kVectors; ++v) sums[i][v] = add_products(factor, in[v], sums[i][v]);
-    }
-  }
-}
-
-// One piece of codes: what its sums of products become. Arrays run along the lanes.
-struct Affine {
-  const float* scales;
-  const float* minimums;
-  float middle;  // of the codes: rounding x costs least about it
-};
-
-// out[i][l] (+)= scale[l] sum(x[i] code[l]) + minimum[l] of_minimums[i], for `width` lanes (a multiple of the vectors).
-template <int kCount>
-HWY_INLINE void add_codes(const int16_t* x, int64_t x_stride, const Rounded* rounded, int64_t rounded_stride,
-                          const int16_t* codes, int64_t row, int64_t pairs, const Affine& affine, int64_t width,
-                          bool accumulate, float* out, int64_t out_stride) {
-  constexpr int kVectors = kVectorsOf<kCount>;
-  const DF d;
-  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
-  for (int64_t l = 0; l < width; l += kVectors * lanes) {
-    VI sums[kCount][kVectors];
-    multiply_codes<kCount, kVectors>(x, x_stride, codes + 2 * l, row, pairs, sums);
-    // Not unrolled, g++ 12 keeps all sums in memory for the loop above too.
-#pragma GCC unroll 4
-    for (int i = 0; i < kCount; ++i) {
-      const Rounded& r = rounded[i * rounded_stride];
-      const auto step = hn::Set(d, r.step), middle = hn::Set(d, affine.middle * r.rest), sum = hn::Set(d, r.sum);
-#pragma GCC unroll 4
-      for (int v = 0; v < kVectors; ++v) {
-        const int64_t at = l + v * lanes;
-        float* place = out + i * out_stride + at;
-        auto total = hn::Mul(hn::LoadU(d, affine.minimums + at), sum);
-        if (accumulate) total = hn::Add(total, hn::LoadU(d, place));
-        const auto products = hn::MulAdd(hn::ConvertTo(d, sums[i][v]), step, middle);
-        hn::StoreU(hn::MulAdd(products, hn::LoadU(d, affine.scales + at), total), d, place);
-      }
-    }
-  }
-}
-
-// Calls body(count, first) with a compile-time count until the whole group is done: up to four share each load, and
-// none is left alone with its own sums if that can be helped.
-template <typename Body>
-HWY_INLINE void by_four(int64_t group, Body body) {
-  for (int64_t g = 0; g < group;) {
-    const int64_t left = group - g;
-    if (left == 1) {
-      body(std::integral_constant<int, 1>(), g);
-      return;
-    }
-    if (left == 2) {
-      body(std::integral_constant<int, 2>(), g);
-      return;
-    }
-    if (left == 4 || left == 7 || left == 8) {
-      body(std::integral_constant<int, 4>(), g);
-      g += 4;
-    } else {
-      body(std::integral_constant<int, 3>(), g);
-      g += 3;
-    }
-  }
-}
-
-// --- exact rows of bf16: even and odd channels of a vector of pairs widen in one instruction each
-
-HWY_INLINE void widen_pairs(const bf16* in, VF& even, VF& odd) {
-  const DF d;
-  const hn::RebindToUnsigned<DF> du;
-  const auto pairs = hn::LoadU(du, reinterpret_cast<const uint32_t*>(in));
-  even = hn::BitCast(d, hn::ShiftLeft<16>(pairs));
-  odd = hn::BitCast(d, hn::And(pairs, hn::Set(du, 0xffff0000u)));
-}
-
-// Each two vectors of x as its even, then its odd elements.
-HWY_INLINE void split_pairs(const float* x, int64_t n, float* out) {
-  const DF d;
-  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
-  for (int64_t c = 0; c < n; c += 2 * lanes) {
-    VF even, odd;
-    hn::LoadInterleaved2(d, x + c, even, odd);
-    hn::StoreU(even, d, out + c);
-    hn::StoreU(odd, d, out + c + lanes);
-  }
-}
 
 // Sums of the lanes of four vectors.
 HWY_INLINE void sum_four(VF a, VF b, VF c, VF e, float* out) {
@@ -197,68 +66,263 @@ HWY_INLINE void sum_four(VF a, VF b, VF c, VF e, float* out) {
 #endif
 }
 
-// scores[q][k] = dot(queries[q], rows[k]) for k < count; queries [kCount][n] as split_pairs() leaves them.
+// Channels whose products with codes fit an int32: 256 * 255 * 32767 < 2^31.
+constexpr int64_t kPiece = 256;
+
+// For codes whose scale is folded into what they are multiplied with.
+struct Ones {
+  float ones[kPiece];
+  constexpr Ones() : ones() {
+    for (float& one : ones) one = 1;
+  }
+};
+HWY_ALIGN constexpr Ones kOnes;
+
+// Ones for the first tokens of a tile, zeros behind them.
+struct FirstOnes {
+  float ones[kTile];
+  explicit HWY_INLINE FirstOnes(int64_t count) {
+    for (int64_t t = 0; t < kTile; ++t) ones[t] = t < count ? 1.0f : 0.0f;
+  }
+};
+
+HWY_INLINE float middle_of(const PackedSide& side) { return 0.5f * static_cast<float>(side.levels()); }
+
+// Of `count` tokens from `place` of a block on, those that share scales.
+HWY_INLINE int64_t span_tokens(const PackedSide& side, int64_t place, int64_t count) {
+  const int64_t left = side.span == 0 ? count : side.span - place % side.span;
+  return left < count ? left : count;
+}
+
+// Calls body(index, channel, count) for the pieces of a head that share scale and minimum (or none).
+template <typename Body>
+HWY_INLINE int64_t each_piece(const PackedSide& side, Body body) {
+  const int64_t shared = side.span == 1 ? side.group : side.head_dim;
+  int64_t index = 0;
+  for (int64_t c = 0; c < side.head_dim; ++index) {
+    const int64_t left = shared - c % shared, count = left < kPiece ? left : kPiece;
+    body(index, c, count);
+    c += count;
+  }
+  return index;
+}
+
+// --- numbers as int16: x is about step * q, `rest` is what that leaves of
+// their sum; `sum` is theirs with the minimums of the codes
+
+struct Rounded {
+  float step, sum, rest;
+};
+// The same of every lane of vectors of numbers: f32 [lanes] each.
+struct RoundedRows {
+  float* steps;
+  float* sums;
+  float* rests;
+};
+
+constexpr float kMostInt16 = 32767;
+
+// Weights [group][kTile] times the scales of their tokens, of which there are n, a multiple of kLanes. All queries are
+// looked at before the first is rounded, which would wait for its largest.
+HWY_INLINE void round_weights(const float* weights, int64_t group, int64_t n, const float* scales,
+                              const float* minimums, float* scaled, int16_t* out, Rounded* rounded) {
+  const DF d;
+  const hn::Rebind<int16_t, DF> d16;
+  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
+  for (int64_t g = 0; g < group; ++g) {
+    auto largest = hn::Zero(d), sum = hn::Zero(d), low = hn::Zero(d);
+    for (int64_t i = 0; i < n; i += lanes) {
+      const auto weight = hn::LoadU(d, weights + g * kTile + i), x = hn::Mul(weight, hn::LoadU(d, scales + i));
+      hn::StoreU(x, d, scaled + g * kTile + i);
+      largest = hn::Max(largest, hn::Abs(x));
+      sum = hn::Add(sum, x);
+      low = hn::MulAdd(weight, hn::LoadU(d, minimums + i), low);
+    }
+    float sums[4];
+    sum_four(sum, low, low, low, sums);
+    rounded[g] = {hn::GetLane(hn::MaxOfLanes(d, largest)) / kMostInt16, sums[1], sums[0]};
+  }
+  for (int64_t g = 0; g < group; ++g) {
+    const float step = rounded[g].step;
+    const auto inverse = hn::Set(d, step > 0 ? 1 / step : 0.0f);
+    auto whole = hn::Zero(DI());
+    for (int64_t i = 0; i < n; i += lanes) {
+      const auto q = hn::NearestInt(hn::Mul(hn::LoadU(d, scaled + g * kTile + i), inverse));
+      whole = hn::Add(whole, q);
+      hn::StoreU(hn::DemoteTo(d16, q), d16, out + g * kTile + i);
+    }
+    rounded[g].rest -= step * static_cast<float>(hn::GetLane(hn::SumOfLanes(DI(), whole)));
+  }
+}
+
+// x f32 [n][rows], one number a lane, times factors [n], as pairs int16 [n / 2][rows][2]; sums with lows [n].
+HWY_INLINE void round_rows(const float* x, int64_t n, int64_t rows, const float* factors, const float* lows,
+                           int16_t* out, const RoundedRows& rounded) {
+  const DF d;
+  const DI di;
+  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
+  const auto first = hn::Set(di, 0xffff);
+  for (int64_t r = 0; r < rows; r += lanes) {
+    auto largest = hn::Zero(d), sum = hn::Zero(d), low = hn::Zero(d), whole = hn::Zero(d);
+    for (int64_t j = 0; j < n; ++j) {
+      const auto given = hn::LoadU(d, x + j * rows + r), v = hn::Mul(given, hn::Set(d, factors[j]));
+      largest = hn::Max(largest, hn::Abs(v));
+      sum = hn::Add(sum, v);
+      low = hn::MulAdd(given, hn::Set(d, lows[j]), low);
+    }
+    const auto step = hn::Mul(largest, hn::Set(d, 1 / kMostInt16));
+    const auto inverse = hn::IfThenElseZero(hn::Gt(largest, hn::Zero(d)), hn::Div(hn::Set(d, kMostInt16), largest));
+    for (int64_t j = 0; j < n; j += 2) {
+      const auto even = hn::Mul(hn::LoadU(d, x + j * rows + r), hn::Mul(hn::Set(d, factors[j]), inverse));
+      const auto odd = hn::Mul(hn::LoadU(d, x + (j + 1) * rows + r), hn::Mul(hn::Set(d, factors[j + 1]), inverse));
+      const auto a = hn::NearestInt(even), b = hn::NearestInt(odd);
+      whole = hn::Add(whole, hn::ConvertTo(d, hn::Add(a, b)));
+      const auto pair = hn::Or(hn::And(a, first), hn::ShiftLeft<16>(b));
+      hn::StoreU(pair, di, reinterpret_cast<int32_t*>(out) + j / 2 * rows + r);
+    }
+    hn::StoreU(step, d, rounded.steps + r);
+    hn::StoreU(low, d, rounded.sums + r);
+    hn::StoreU(hn::NegMulAdd(step, whole, sum), d, rounded.rests + r);
+  }
+}
+
+// --- vectors of codes that are multiplied at once, by the number of x that
+// share them: sums fill the registers
+
 template <int kCount>
-HWY_INLINE void score_rows(const float* queries, int64_t n, const bf16* const* rows, int64_t count, float* scores) {
+constexpr int kVectorsOf = HWY_TARGET == HWY_SCALAR ? 1 : (HWY_TARGET <= HWY_AVX3 || kCount > 3 ? 2 : 4);
+
+// sums[i][v] = sum over p < n of pair p of a[i] (p * step_p + i * step_i) times vector v of row p of b.
+template <int kOut, int kVectors>
+HWY_INLINE void multiply_pairs(const int16_t* a, int64_t step_i, int64_t step_p, int64_t n, const int16_t* b,
+                               int64_t row, VI (&sums)[kOut][kVectors]) {
+  const auto lanes = static_cast<int64_t>(hn::Lanes(DI()));
+  VI totals[kOut][kVectors];
+#pragma GCC unroll 8
+  for (int i = 0; i < kOut; ++i) {
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) totals[i][v] = hn::Zero(DI());
+  }
+  for (int64_t p = 0; p < n; ++p, a += step_p, b += row) {
+    Pairs in[kVectors];
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) in[v] = load_pairs(b + 2 * v * lanes);
+#pragma GCC unroll 8
+    for (int i = 0; i < kOut; ++i) {
+      const Pairs factor = same_pairs(a + i * step_i);
+#pragma GCC unroll 4
+      for (int v = 0; v < kVectors; ++v) totals[i][v] = add_products(factor, in[v], totals[i][v]);
+    }
+  }
+#pragma GCC unroll 8
+  for (int i = 0; i < kOut; ++i) {
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) sums[i][v] = totals[i][v];
+  }
+}
+
+// What the lanes of a piece of codes share: arrays along the lanes.
+struct Affine {
+  const float* scales;
+  const float* minimums;
+  float middle;  // of the codes: rounding x costs least about it
+};
+
+// Codes in the lanes: out[i][l] (+)= scale[l] sum(x[i] code[l]) + minimum[l] sum[i], for `width` lanes, rounded up to
+// the vectors.
+template <int kCount>
+HWY_INLINE void add_codes(const int16_t* x, int64_t step_i, int64_t step_p, const Rounded* rounded,
+                          const int16_t* codes, int64_t row, int64_t pairs, const Affine& affine, int64_t width,
+                          bool accumulate, float* out, int64_t out_stride) {
+  constexpr int kVectors = kVectorsOf<kCount>;
   const DF d;
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));
-  for (int64_t k = 0; k < count; k += 4) {
-    const bf16* row[4];
-    for (int i = 0; i < 4; ++i) row[i] = rows[k + i < count ? k + i : k];
-    VF sums[kCount][4];
-    for (int q = 0; q < kCount; ++q) {
-      for (int i = 0; i < 4; ++i) sums[q][i] = hn::Zero(d);
-    }
-    for (int64_t c = 0; c < n; c += 2 * lanes) {
+  for (int64_t l = 0; l < width; l += kVectors * lanes) {
+    VI sums[kCount][kVectors];
+    multiply_pairs<kCount, kVectors>(x, step_i, step_p, pairs, codes + 2 * l, row, sums);
+    // Not unrolled, g++ 12 keeps all sums in memory for the loop above too.
 #pragma GCC unroll 4
-      for (int i = 0; i < 4; ++i) {
-        VF even, odd;
-        widen_pairs(row[i] + c, even, odd);
-        for (int q = 0; q < kCount; ++q) {
-          sums[q][i] = hn::MulAdd(even, hn::LoadU(d, queries + q * n + c), sums[q][i]);
-          sums[q][i] = hn::MulAdd(odd, hn::LoadU(d, queries + q * n + c + lanes), sums[q][i]);
-        }
+    for (int i = 0; i < kCount; ++i) {
+      const Rounded& r = rounded[i];
+      const auto step = hn::Set(d, r.step), middle = hn::Set(d, affine.middle * r.rest), sum = hn::Set(d, r.sum);
+#pragma GCC unroll 4
+      for (int v = 0; v < kVectors; ++v) {
+        const int64_t at = l + v * lanes;
+        float* place = out + i * out_stride + at;
+        auto total = hn::Mul(hn::LoadU(d, affine.minimums + at), sum);
+        if (accumulate) total = hn::Add(total, hn::LoadU(d, place));
+        const auto products = hn::MulAdd(hn::ConvertTo(d, sums[i][v]), step, middle);
+        hn::StoreU(hn::MulAdd(products, hn::LoadU(d, affine.scales + at), total), d, place);
       }
-    }
-    float four[4];
-#pragma GCC unroll 4
-    for (int q = 0; q < kCount; ++q) {
-      sum_four(sums[q][0], sums[q][1], sums[q][2], sums[q][3], four);
-      for (int i = 0; i < 4 && k + i < count; ++i) scores[q * kTile + k + i] = four[i];
     }
   }
 }
 
-// sums[q][c] += sum over k < count of weights[q][k] * rows[k][c].
-template <int kCount>
-HWY_INLINE void add_rows(const float* weights, const bf16* const* rows, int64_t count, int64_t n, float* sums) {
-  constexpr int kPairs = HWY_TARGET == HWY_SCALAR ? 1 : (kCount > 3 ? 1 : 2);
+// Codes broadcast, x in the lanes: c[i][r] (+)= scale[i] sum(x[r] code[i]) + minimum[i] sum[r], for kOut codes of each
+// pair and kVectors of rows. Arrays of `rounded` run along the lanes, those of `affine` along i.
+template <int kOut, int kVectors>
+HWY_INLINE void add_products_part(const int16_t* codes, int64_t step_p, int64_t pairs, const Affine& affine,
+                                  const int16_t* x, const RoundedRows& rounded, int64_t r, int64_t rows,
+                                  bool accumulate, float* c) {
   const DF d;
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));
-  const auto add = [&](auto number, int64_t c) HWY_ATTR {
-    constexpr int pairs = decltype(number)::value;
-    VF even[kCount][pairs], odd[kCount][pairs];
-    for (int q = 0; q < kCount; ++q) {
-      for (int v = 0; v < pairs; ++v) hn::LoadInterleaved2(d, sums + q * n + c + 2 * v * lanes, even[q][v], odd[q][v]);
+  VI sums[kOut][kVectors];
+  multiply_pairs<kOut, kVectors>(codes, 2, step_p, pairs, x + 2 * r, 2 * rows, sums);
+#pragma GCC unroll 3
+  for (int v = 0; v < kVectors; ++v) {
+    const int64_t at = r + v * lanes;
+    const auto step = hn::LoadU(d, rounded.steps + at), sum = hn::LoadU(d, rounded.sums + at);
+    const auto middle = hn::Mul(hn::LoadU(d, rounded.rests + at), hn::Set(d, affine.middle));
+#pragma GCC unroll 8
+    for (int i = 0; i < kOut; ++i) {
+      float* place = c + i * rows + at;
+      auto total = hn::Mul(hn::Set(d, affine.minimums[i]), sum);
+      if (accumulate) total = hn::Add(total, hn::LoadU(d, place));
+      const auto products = hn::MulAdd(hn::ConvertTo(d, sums[i][v]), step, middle);
+      hn::StoreU(hn::MulAdd(products, hn::Set(d, affine.scales[i]), total), d, place);
     }
-    for (int64_t k = 0; k < count; ++k) {
-      VF low[pairs], high[pairs];
-      for (int v = 0; v < pairs; ++v) widen_pairs(rows[k] + c + 2 * v * lanes, low[v], high[v]);
-      for (int q = 0; q < kCount; ++q) {
-        const auto weight = hn::Set(d, weights[q * kTile + k]);
-        for (int v = 0; v < pairs; ++v) {
-          even[q][v] = hn::MulAdd(weight, low[v], even[q][v]);
-          odd[q][v] = hn::MulAdd(weight, high[v], odd[q][v]);
-        }
-      }
+  }
+}
+
+// The same for `out` codes, rounded up to kOut, and all rows (a multiple of kRowMultiple).
+HWY_INLINE void add_all_products(const int16_t* codes, int64_t step_p, int64_t pairs, const Affine& affine,
+                                 const int16_t* x, const RoundedRows& rounded, int64_t rows, int64_t out,
+                                 bool accumulate, float* c) {
+  constexpr int kOut = HWY_TARGET <= HWY_AVX3 ? 8 : 4, kVectors = HWY_TARGET <= HWY_AVX3 ? 3 : 2;
+  const auto lanes = static_cast<int64_t>(hn::Lanes(DF()));
+  for (int64_t i = 0; i < out; i += kOut) {
+    const Affine part{affine.scales + i, affine.minimums + i, affine.middle};
+    const int16_t* from = codes + 2 * i;
+    int64_t r = 0;
+    for (; r + kVectors * lanes <= rows; r += kVectors * lanes)
+      add_products_part<kOut, kVectors>(from, step_p, pairs, part, x, rounded, r, rows, accumulate, c + i * rows);
+    for (; r < rows; r += lanes)
+      add_products_part<kOut, 1>(from, step_p, pairs, part, x, rounded, r, rows, accumulate, c + i * rows);
+  }
+}
+
+// Calls body(count, first) with a compile-time count until the whole group is done: up to four share each load, and
+// none is left alone with its own sums if that can be helped.
+template <typename Body>
+HWY_INLINE void by_four(int64_t group, Body body) {
+  for (int64_t g = 0; g < group;) {
+    const int64_t left = group - g;
+    if (left == 1) {
+      body(std::integral_constant<int, 1>(), g);
+      return;
     }
-    for (int q = 0; q < kCount; ++q) {
-      for (int v = 0; v < pairs; ++v) hn::StoreInterleaved2(even[q][v], odd[q][v], d, sums + q * n + c + 2 * v * lanes);
+    if (left == 2) {
+      body(std::integral_constant<int, 2>(), g);
+      return;
     }
-  };
-  int64_t c = 0;
-  for (; c + 2 * kPairs * lanes <= n; c += 2 * kPairs * lanes) add(std::integral_constant<int, kPairs>(), c);
-  for (; c < n; c += 2 * lanes) add(std::integral_constant<int, 1>(), c);
+    if (left == 4 || left == 7 || left == 8) {
+      body(std::integral_constant<int, 4>(), g);
+      g += 4;
+    } else {
+      body(std::integral_constant<int, 3>(), g);
+      g += 3;
+    }
+  }
 }
 
 }  // namespace kvpareto::HWY_NAMESPACE

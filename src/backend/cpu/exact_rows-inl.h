@@ -1,0 +1,113 @@
+// Products of queries and weights with rows of bf16 as they lie; one instance a Highway target. Included by kernels.cc
+// after products-inl.h. Even and odd channels of a vector of pairs widen in one instruction each.
+
+HWY_BEFORE_NAMESPACE();
+namespace kvpareto::HWY_NAMESPACE {
+
+HWY_INLINE void widen_pairs(const bf16* in, VF& even, VF& odd) {
+  const DF d;
+  const hn::RebindToUnsigned<DF> du;
+  const auto pairs = hn::LoadU(du, reinterpret_cast<const uint32_t*>(in));
+  even = hn::BitCast(d, hn::ShiftLeft<16>(pairs));
+  odd = hn::BitCast(d, hn::And(pairs, hn::Set(du, 0xffff0000u)));
+}
+
+// Each two vectors of x as its even, then its odd elements.
+HWY_INLINE void split_pairs(const float* x, int64_t n, float* out) {
+  const DF d;
+  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
+  for (int64_t c = 0; c < n; c += 2 * lanes) {
+    VF even, odd;
+    hn::LoadInterleaved2(d, x + c, even, odd);
+    hn::StoreU(even, d, out + c);
+    hn::StoreU(odd, d, out + c + lanes);
+  }
+}
+
+// scores[q][k] = dot(queries[q], rows[k]) for k < count; queries [kCount][n] as split_pairs() leaves them.
+template <int kCount>
+HWY_INLINE void score_rows(const float* queries, int64_t n, const bf16* const* rows, int64_t count, float* scores) {
+  const DF d;
+  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
+  for (int64_t k = 0; k < count; k += 4) {
+    const bf16* row[4];
+    for (int i = 0; i < 4; ++i) row[i] = rows[k + i < count ? k + i : k];
+    VF sums[kCount][4];
+    for (int q = 0; q < kCount; ++q) {
+      for (int i = 0; i < 4; ++i) sums[q][i] = hn::Zero(d);
+    }
+    for (int64_t c = 0; c < n; c += 2 * lanes) {
+#pragma GCC unroll 4
+      for (int i = 0; i < 4; ++i) {
+        VF even, odd;
+        widen_pairs(row[i] + c, even, odd);
+        for (int q = 0; q < kCount; ++q) {
+          sums[q][i] = hn::MulAdd(even, hn::LoadU(d, queries + q * n + c), sums[q][i]);
+          sums[q][i] = hn::MulAdd(odd, hn::LoadU(d, queries + q * n + c + lanes), sums[q][i]);
+        }
+      }
+    }
+    float four[4];
+#pragma GCC unroll 4
+    for (int q = 0; q < kCount; ++q) {
+      sum_four(sums[q][0], sums[q][1], sums[q][2], sums[q][3], four);
+      for (int i = 0; i < 4 && k + i < count; ++i) scores[q * kTile + k + i] = four[i];
+    }
+  }
+}
+
+// sums[q][c] += sum over k < count of weights[q][k] * rows[k][c].
+template <int kCount>
+HWY_INLINE void add_rows(const float* weights, const bf16* const* rows, int64_t count, int64_t n, float* sums) {
+  constexpr int kPairs = HWY_TARGET == HWY_SCALAR ? 1 : (kCount > 3 ? 1 : 2);
+  const DF d;
+  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
+  const auto add = [&](auto number, int64_t c) HWY_ATTR {
+    constexpr int pairs = decltype(number)::value;
+    VF even[kCount][pairs], odd[kCount][pairs];
+    for (int q = 0; q < kCount; ++q) {
+      for (int v = 0; v < pairs; ++v) hn::LoadInterleaved2(d, sums + q * n + c + 2 * v * lanes, even[q][v], odd[q][v]);
+    }
+    for (int64_t k = 0; k < count; ++k) {
+      VF low[pairs], high[pairs];
+      for (int v = 0; v < pairs; ++v) widen_pairs(rows[k] + c + 2 * v * lanes, low[v], high[v]);
+      for (int q = 0; q < kCount; ++q) {
+        const auto weight = hn::Set(d, weights[q * kTile + k]);
+        for (int v = 0; v < pairs; ++v) {
+          even[q][v] = hn::MulAdd(weight, low[v], even[q][v]);
+          odd[q][v] = hn::MulAdd(weight, high[v], odd[q][v]);
+        }
+      }
+    }
+    for (int q = 0; q < kCount; ++q) {
+      for (int v = 0; v < pairs; ++v) hn::StoreInterleaved2(even[q][v], odd[q][v], d, sums + q * n + c + 2 * v * lanes);
+    }
+  };
+  int64_t c = 0;
+  for (; c + 2 * kPairs * lanes <= n; c += 2 * kPairs * lanes) add(std::integral_constant<int, kPairs>(), c);
+  for (; c < n; c += 2 * lanes) add(std::integral_constant<int, 1>(), c);
+}
+
+// Calls body(queries, first) with a compile-time number of them until the whole group is done: three share each load of
+// a key or value, and four by three sums are what sixteen registers hold. A query left alone would wait for its own
+// sums.
+template <typename Body>
+HWY_INLINE void by_three(int64_t group, Body body) {
+  for (int64_t g = 0; g < group;) {
+    const int64_t left = group - g;
+    if (left == 1) {
+      body(std::integral_constant<int, 1>(), g);
+      return;
+    }
+    if (left == 2 || left == 4) {
+      body(std::integral_constant<int, 2>(), g);
+      g += 2;
+    } else {
+      body(std::integral_constant<int, 3>(), g);
+      g += 3;
+    }
+  }
+}
+
+}  // namespace kvpareto::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
