@@ -186,11 +186,9 @@ HWY_INLINE void round_rows(const float* x, int64_t n, int64_t rows, const float*
   }
 }
 
-// --- vectors of codes that are multiplied at once, by the number of x that
-// share them: sums fill the registers
-
-template <int kCount>
-constexpr int kVectorsOf = HWY_TARGET == HWY_SCALAR ? 1 : (HWY_TARGET <= HWY_AVX3 || kCount > 3 ? 2 : 4);
+// Vectors of codes that are multiplied at once. An addition takes one cycle, so few sums hide it; four by four would
+// not fit 16 registers.
+constexpr int kCodeVectors = HWY_TARGET == HWY_SCALAR ? 1 : 2;
 
 // sums[i][v] = sum over p < n of pair p of a[i] (p * step_p + i * step_i) times vector v of row p of b.
 template <int kOut, int kVectors>
@@ -234,7 +232,7 @@ template <int kCount>
 HWY_INLINE void add_codes(const int16_t* x, int64_t step_i, int64_t step_p, const Rounded* rounded,
                           const int16_t* codes, int64_t row, int64_t pairs, const Affine& affine, int64_t width,
                           bool accumulate, float* out, int64_t out_stride) {
-  constexpr int kVectors = kVectorsOf<kCount>;
+  constexpr int kVectors = kCodeVectors;
   const DF d;
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));
   for (int64_t l = 0; l < width; l += kVectors * lanes) {
