@@ -126,6 +126,17 @@ std::vector<double> plain_attention(const KvCache& cache, int layer, const std::
   return out;
 }
 
+// out = attention of queries at the newest positions, as the cache does it.
+void attend(Backend& backend, const KvCache& cache, int layer, std::vector<float> queries, std::vector<float>& out) {
+  const auto tokens = static_cast<int64_t>(queries.size()) / (kHeads * kShape.head_dim);
+  const Buffer scratch =
+      backend.allocate(backend.attend_scratch_bytes(tokens, kShape.context, kHeads, kShape.kv_heads, kShape.head_dim),
+                       Purpose::kScratch);
+  cache.attend(layer, tensor(queries.data(), tokens, kHeads, kShape.head_dim),
+               tensor(out.data(), tokens, kHeads, kShape.head_dim),
+               tensor(scratch.as<float>(), static_cast<int64_t>(scratch.bytes() / sizeof(float))));
+}
+
 class CacheContract : public testing::TestWithParam<std::tuple<std::string, std::string>> {
  protected:
   KvCache fresh() { return fresh_on(*backend_); }
@@ -236,14 +247,8 @@ TEST_P(CacheContract, AttendReadsExactlyTheDecodedValues) {
       Random random(static_cast<uint64_t>(tokens));
       std::vector<float> queries(static_cast<size_t>(tokens * kHeads * kShape.head_dim)), out(queries.size());
       for (float& x : queries) x = static_cast<float>(random.normal());
-      const size_t bytes =
-          backend_->attend_scratch_bytes(tokens, kShape.context, kHeads, kShape.kv_heads, kShape.head_dim);
-      const Buffer scratch = backend_->allocate(bytes, Purpose::kScratch);
-      const std::vector<float> asked = queries;  // attend() may overwrite them
-      cache.attend(layer, tensor(queries.data(), tokens, kHeads, kShape.head_dim),
-                   tensor(out.data(), tokens, kHeads, kShape.head_dim),
-                   tensor(scratch.as<float>(), static_cast<int64_t>(scratch.bytes() / sizeof(float))));
-      const std::vector<double> wanted = plain_attention(cache, layer, asked, tokens);
+      attend(*backend_, cache, layer, queries, out);
+      const std::vector<double> wanted = plain_attention(cache, layer, queries, tokens);
       const double off = arithmetic_error(layer);
       for (size_t i = 0; i < out.size(); ++i) ASSERT_NEAR(out[i], wanted[i], off) << tokens << " tokens, element " << i;
     }
@@ -394,6 +399,31 @@ INSTANTIATE_TEST_SUITE_P(All, AttendFirstContract,
                          testing::Combine(testing::ValuesIn(backend_names()),
                                           testing::ValuesIn(schemes_by_order(true))),
                          case_name);
+
+// Turns of places and of blocks, put together in any way, give a key its magnitude once.
+TEST(KvCache, KeysBeforeRopeHaveTheMagnitudeOfScaledRopeOnce) {
+  CacheShape shape = kShape;
+  shape.rope.magnitude = 1.2;
+  for (const std::string& name : backend_names()) {
+    for (const char* scheme : {"k16.pre.v16.sink5", "k4t32.pre.v4g32.sink5", "k8g64.pre.had.v4g32.recent20"}) {
+      const auto backend = make_backend(name);
+      KvCache cache(*backend, parse_scheme(scheme), shape);
+      std::vector<float> rows = some_rows(13);
+      append(cache, rows, 100);
+      for (const int64_t tokens : {2, 30}) {
+        append(cache, rows, tokens);
+        Random random(static_cast<uint64_t>(tokens));
+        std::vector<float> queries(static_cast<size_t>(tokens * kHeads * kShape.head_dim)), out(queries.size());
+        for (float& x : queries) x = static_cast<float>(random.normal());
+        attend(*backend, cache, 1, queries, out);
+        const std::vector<double> wanted = plain_attention(cache, 1, queries, tokens);
+        // Keys, and so scores and their errors, are 1.2 times those of the contract above.
+        for (size_t i = 0; i < out.size(); ++i)
+          ASSERT_NEAR(out[i], wanted[i], 1.2 * 2.4e-3) << name << " " << scheme << " " << tokens << " tokens";
+      }
+    }
+  }
+}
 
 TEST(KvCache, RefusesAGroupThatDoesNotDivideTheHead) {
   const auto backend = make_backend("auto");

@@ -101,35 +101,45 @@ void decode_in_tile(const PackedSide& side, int64_t head, int64_t token, int64_t
   if (side.before_rope) turn_in_tile(side, head, count, begin);
 }
 
-// The turn of a position is that of its tile and that of its place there.
-template <typename Turn>
-HWY_INLINE void turn_by(const PackedSide& side, int64_t position, Turn turn) {
-  if (position % kBlockTokens > 0) turn(side.turns + position % kBlockTokens * side.head_dim);
-  turn(side.block_turns + position / kBlockTokens * side.head_dim);
+// Cosines and sines of a position, of magnitude 1: the tile's, turned on by the place in it where that is not its
+// beginning. Those of places have the magnitude of RoPE, which keys have from their own place already.
+HWY_INLINE const float* turn_of(const PackedSide& side, int64_t position, float* space) {
+  const int64_t half = side.head_dim / 2;
+  const float* tile = side.block_turns + position / kBlockTokens * side.head_dim;
+  const float* place = side.turns + position % kBlockTokens * side.head_dim;
+  if (position % kBlockTokens == 0) return tile;
+  const float inverse = 1.0f / side.turns[0];  // the cosine of position 0
+  for (int64_t c = 0; c < half; ++c) {
+    space[c] = (tile[c] * place[c] - tile[half + c] * place[half + c]) * inverse;
+    space[half + c] = (tile[half + c] * place[c] + tile[c] * place[half + c]) * inverse;
+  }
+  return space;
 }
 
 void decode(const PackedSide& side, int64_t head, int64_t token, int64_t count, float* out) {
   decode_in_tile(side, head, token, count, out);
   if (!side.before_rope) return;
+  float space[kLargestHead];
   const int64_t half = side.head_dim / 2;
-  turn_by(side, token, [&](const float* turn) HWY_ATTR {
-    for (int64_t t = 0; t < count; ++t) rope(out + t * side.head_dim, turn, turn + half, half);
-  });
+  const float* turn = turn_of(side, token, space);
+  for (int64_t t = 0; t < count; ++t) rope(out + t * side.head_dim, turn, turn + half, half);
 }
 
-// x turned back by a position.
-HWY_INLINE void turn_back(const PackedSide& side, int64_t position, float* x) {
+// Rows of x [rows][head_dim] turned back by a position.
+HWY_INLINE void turn_back(const PackedSide& side, int64_t position, int64_t rows, float* x) {
   const DF d;
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));
   const int64_t half = side.head_dim / 2;
-  turn_by(side, position, [&](const float* turn) HWY_ATTR {
+  float space[kLargestHead];
+  const float* turn = turn_of(side, position, space);
+  for (int64_t row = 0; row < rows; ++row, x += side.head_dim) {
     for (int64_t c = 0; c < half; c += lanes) {
       const auto a = hn::LoadU(d, x + c), b = hn::LoadU(d, x + half + c);
       const auto cosine = hn::LoadU(d, turn + c), sine = hn::LoadU(d, turn + half + c);
       hn::StoreU(hn::MulAdd(b, sine, hn::Mul(a, cosine)), d, x + c);
       hn::StoreU(hn::NegMulAdd(a, sine, hn::Mul(b, cosine)), d, x + half + c);
     }
-  });
+  }
 }
 
 }  // namespace kvpareto::HWY_NAMESPACE

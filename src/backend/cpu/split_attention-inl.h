@@ -167,7 +167,7 @@ class KeyScorer {
   // Queries are turned back by the first of the tokens, which are turned by their places alone.
   HWY_INLINE void turn_queries(int64_t token) {
     for (int64_t i = 0; i < group_ * d_; ++i) space_.turned[i] = space_.queries[i];
-    for (int64_t q = 0; q < group_; ++q) turn_back(side_, token, space_.turned + q * d_);
+    turn_back(side_, token, group_, space_.turned);
   }
 
   HWY_INLINE void score_turned(int64_t token, int64_t count, int64_t packed) {
