@@ -27,6 +27,17 @@ HWY_INLINE const bf16* exact_row(const PackedSide& side, int64_t head, int64_t t
   return reinterpret_cast<const bf16*>(side.block(head, behind)) + behind % side.block_tokens * side.head_dim;
 }
 
+// The same of `count` tokens inside one tile: neighbours but for the beginning of the tail and its end, a ring's.
+HWY_INLINE void exact_rows(const PackedSide& side, int64_t head, int64_t token, int64_t count, const bf16** rows) {
+  const bf16* tail_end = side.tail + (head + 1) * side.tail_rows * side.head_dim;
+  const int64_t tail_begin = side.tail_rows > 0 ? side.closed + side.sinks : token + count;
+  for (int64_t k = 0; k < count; ++k) {
+    const bf16* next =
+        k == 0 || token + k == tail_begin ? exact_row(side, head, token + k) : rows[k - 1] + side.head_dim;
+    rows[k] = next == tail_end && token + k > tail_begin ? side.tail_row(head, 0) : next;
+  }
+}
+
 // Tokens from `token` on, before `end`, that lie in one part and one tile: sinks, or kTile behind them.
 HWY_INLINE int64_t tile_tokens(const PackedSide& side, int64_t token, int64_t end) {
   const int64_t behind = token - side.sinks, part = behind < 0 ? -behind : kTile - behind % kTile;

@@ -47,11 +47,12 @@ HWY_INLINE void score_rows(const float* queries, int64_t n, const bf16* const* r
         }
       }
     }
-    float four[4];
 #pragma GCC unroll 4
     for (int q = 0; q < kCount; ++q) {
-      sum_four(sums[q][0], sums[q][1], sums[q][2], sums[q][3], four);
-      for (int i = 0; i < 4 && k + i < count; ++i) scores[q * kTile + k + i] = four[i];
+      float* place = scores + q * kTile + k;
+      float four[4];
+      sum_four(sums[q][0], sums[q][1], sums[q][2], sums[q][3], k + 4 <= count ? place : four);
+      for (int i = 0; i < 4 && k + 4 > count && k + i < count; ++i) place[i] = four[i];
     }
   }
 }

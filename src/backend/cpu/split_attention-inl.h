@@ -106,10 +106,9 @@ class KeyScorer {
     if (packed > 0) score_packed(token - side_.sinks, packed);
     if (packed == count) return;
     const bf16* rows[kTile];
-    for (int64_t k = packed; k < count; ++k) rows[k] = exact_row(side_, head_, token + k);
+    exact_rows(side_, head_, token + packed, count - packed, rows);
     by_three(group_, [&](auto queries, int64_t q) HWY_ATTR {
-      score_rows<queries>(space_.by_parity + q * d_, d_, rows + packed, count - packed,
-                          space_.scores + q * kTile + packed);
+      score_rows<queries>(space_.by_parity + q * d_, d_, rows, count - packed, space_.scores + q * kTile + packed);
     });
   }
 
@@ -299,10 +298,9 @@ void attend_split(const AttendJob& job, int64_t kv_head, int64_t query, int64_t 
     if (packed > 0) add_packed(job.values, kv_head, group, key - sinks, packed, space, sums);
     if (packed == count) continue;
     const bf16* rows[kTile];
-    for (int64_t k = packed; k < count; ++k) rows[k] = exact_row(job.values, kv_head, key + k);
+    exact_rows(job.values, kv_head, key + packed, count - packed, rows);
     by_three(group, [&](auto queries, int64_t g) HWY_ATTR {
-      add_rows<queries>(space.scores + g * kTile + packed, rows + packed, count - packed, head_dim,
-                        sums + g * head_dim);
+      add_rows<queries>(space.scores + g * kTile + packed, rows, count - packed, head_dim, sums + g * head_dim);
     });
   }
 }
