@@ -201,6 +201,8 @@ HWY_INLINE void multiply_pairs(const int16_t* a, int64_t step_i, int64_t step_p,
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; ++v) totals[i][v] = hn::Zero(DI());
   }
+  // Two in a row: one at a time g++ 12 copies every sum in every turn.
+#pragma GCC unroll 2
   for (int64_t p = 0; p < n; ++p, a += step_p, b += row) {
     Pairs in[kVectors];
 #pragma GCC unroll 4
