@@ -96,7 +96,7 @@ HWY_INLINE int64_t span_tokens(const PackedSide& side, int64_t place, int64_t co
 
 // Calls body(index, channel, count) for the pieces of a head that share scale and minimum (or none).
 template <typename Body>
-HWY_INLINE int64_t each_piece(const PackedSide& side, Body body) {
+HWY_INLINE void each_piece(const PackedSide& side, Body body) {
   const int64_t shared = side.span == 1 ? side.group : side.head_dim;
   int64_t index = 0;
   for (int64_t c = 0; c < side.head_dim; ++index) {
@@ -104,12 +104,11 @@ HWY_INLINE int64_t each_piece(const PackedSide& side, Body body) {
     body(index, c, count);
     c += count;
   }
-  return index;
 }
 
-// --- numbers as int16: x is about step * q, `rest` is what that leaves of
-// their sum; `sum` is theirs with the minimums of the codes
+// --- numbers as int16
 
+// x is about step * q; `rest` is what that leaves of the sum of x, `sum` that of x times the minimums of its codes.
 struct Rounded {
   float step, sum, rest;
 };
