@@ -123,14 +123,15 @@ struct Course {
   }
 };
 
-Course play(const std::string& sampler_name, const Space& space, const std::vector<Row>& rows, uint64_t seed) {
+Course play(const std::string& sampler_name, const Space& space, const std::vector<Row>& rows, uint64_t seed,
+            double budget) {
   std::map<std::string, const Row*> by_point;
   std::vector<Place> everywhere;
   for (const Row& row : rows) {
     by_point[to_text(row.point)] = &row;
     everywhere.push_back({row.bytes, mean(row.losses)});
   }
-  const Box box = box_of(everywhere);
+  const Bounds box = bounds_of(everywhere);
   const double whole = hypervolume(everywhere, box);
   const size_t texts = rows.front().losses.size();
   std::vector<size_t> order(texts);
@@ -139,7 +140,7 @@ Course play(const std::string& sampler_name, const Space& space, const std::vect
   for (size_t i = texts; i > 1; --i) std::swap(order[i - 1], order[random.below(i)]);
 
   const auto sampler =
-      make_sampler(sampler_name, space, {static_cast<int>(texts), seed, static_cast<double>(rows.size())});
+      make_sampler(sampler_name, space, {static_cast<int>(texts), seed, budget * static_cast<double>(rows.size())});
   std::vector<Measurement> measured;
   std::vector<Place> found;
   Course course;
@@ -157,6 +158,16 @@ Course play(const std::string& sampler_name, const Space& space, const std::vect
       if (trial.texts == static_cast<int>(texts)) found.push_back(place_of(&m));
       course.steps.emplace_back(spent / static_cast<double>(rows.size()), hypervolume(found, box) / whole);
     }
+  }
+  return course;
+}
+
+// A sampler that must know its budget beforehand is played with several: what each has at its end.
+Course play_budgets(const std::string& sampler_name, const Space& space, const std::vector<Row>& rows, uint64_t seed) {
+  Course course;
+  for (const double budget : {0.02, 0.05, 0.1, 0.15, 0.2, 0.35, 0.5, 0.75, 1.0}) {
+    const Course one = play(sampler_name, space, rows, seed, budget);
+    if (!one.steps.empty()) course.steps.push_back(one.steps.back());
   }
   return course;
 }
@@ -206,7 +217,9 @@ void run(const std::string& path, uint64_t seeds, bool all) {
   for (const std::string name : {"random", "nsga2", "halving", "guided"}) {
     if (all && name == "nsga2") continue;
     std::vector<Course> courses;
-    for (uint64_t seed = 1; seed <= seeds; ++seed) courses.push_back(play(name, space, rows, seed));
+    for (uint64_t seed = 1; seed <= seeds; ++seed) {
+      courses.push_back(name == "halving" ? play_budgets(name, space, rows, seed) : play(name, space, rows, seed, 1));
+    }
     report(name, courses);
   }
 }

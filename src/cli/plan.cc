@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "cli/command.h"
+#include "cli/longest_context.h"
 #include "cli/output.h"
 #include "cli/shared_options.h"
 #include "engine/session.h"
@@ -111,16 +112,6 @@ class Plan : public Command {
   }
   bool with_weights() const { return plans_.size() > 1 || !(plans_.front().scheme == WeightScheme()); }
 
-  // Tokens of the longest context that fits the device; 0 if not even one token does. Memory grows with the context.
-  int longest_context(const Choice& choice, int chunk) const {
-    int fits = 0, beyond = shape_.context + 1;
-    while (beyond - fits > 1) {
-      const int middle = fits + (beyond - fits) / 2;
-      (static_cast<double>(parts(choice, middle, chunk).total()) <= *device_bytes_ ? fits : beyond) = middle;
-    }
-    return fits;
-  }
-
   std::vector<std::string> header() const {
     std::vector<std::string> cells = {"context",  "chunk",   "KV",     "bits/value", "weights",
                                       "KV cache", "scratch", "logits", "total",      "vs 16 bit"};
@@ -145,7 +136,7 @@ class Plan : public Command {
         choice.is_baseline() ? "" : percent_saved(p.total(), baseline_bytes(context, chunk))};
     if (with_weights()) cells.insert(cells.begin() + 2, to_text(choice.weights->scheme));
     if (device_bytes_) {
-      const int longest = longest_context(choice, chunk);
+      const int longest = longest_context(shape_, *choice.weights, *backend_, choice.scheme, chunk, *device_bytes_);
       cells.push_back(longest == 0 ? "does not fit" : fmt::format("{}", longest));
     }
     return cells;
@@ -169,7 +160,7 @@ class Plan : public Command {
                                   {"total_bytes", p.total()},
                                   {"baseline_total_bytes", baseline_bytes(context, chunk)},
                                   {"backend", backend_->name()}};
-    if (device_bytes_) row["longest_context"] = longest_context(choice, chunk);
+    if (device_bytes_) row["longest_context"] = longest_context(shape_, *choice.weights, *backend_, choice.scheme, chunk, *device_bytes_);
     return row;
   }
 

@@ -13,8 +13,11 @@
 #include "base/progress.h"
 #include "base/text.h"
 #include "cli/command.h"
+#include "cli/longest_context.h"
 #include "cli/output.h"
+#include "cli/paper_table.h"
 #include "cli/search_space.h"
+#include "cli/search_stages.h"
 #include "cli/shared_options.h"
 #include "cli/study_reading.h"
 #include "eval/evaluator.h"
@@ -25,69 +28,10 @@
 namespace kvpareto {
 namespace {
 
-// Seconds a search has taken, earlier runs of it included: kept in the study, so that a search that was bounded by its
-// time and is started again does not begin a second helping.
-class TimeSpent {
- public:
-  using Clock = std::chrono::steady_clock;
-  TimeSpent(Study& study, const Regime& regime, Clock::time_point start)
-      : study_(study), start_(start), name_("seconds spent on " + regime_key(regime)) {
-    const std::string kept = study.note(name_).value_or("0");
-    std::from_chars(kept.data(), kept.data() + kept.size(), earlier_);
-  }
-  double seconds() const { return earlier_ + std::chrono::duration<double>(Clock::now() - start_).count(); }
-  void keep() { study_.set_note(name_, fmt::format("{:.3f}", seconds())); }
-
- private:
-  Study& study_;
-  Clock::time_point start_;
-  std::string name_;
-  double earlier_ = 0;
-};
-
-// Evaluators on the first few of the texts: cheap measurements tell what is worth a whole one.
-class Evaluators {
- public:
-  Evaluators(const LoadedModel& loaded, std::vector<Text> texts, EvalOptions options)
-      : loaded_(loaded), all_(std::move(texts)), options_(std::move(options)) {
-    for (size_t count = 1; count <= all_.size(); ++count) {
-      if (count == all_.size() || (count & (count - 1)) == 0) on(static_cast<int>(count));
-    }
-  }
-
-  int texts() const { return static_cast<int>(all_.size()); }
-  Evaluator& whole() { return on(texts()); }
-  Evaluator& on(int texts) {
-    auto& evaluator = made_[texts];
-    if (evaluator == nullptr) {
-      evaluator = std::make_unique<Evaluator>(*loaded_.models, loaded_.tokenizer,
-                                              std::vector<Text>(all_.begin(), all_.begin() + texts), options_);
-    }
-    return *evaluator;
-  }
-
-  // What the study holds on any number of the texts.
-  std::vector<Measurement> kept(const Study& study) const {
-    std::vector<Measurement> all;
-    for (const auto& [texts, evaluator] : made_) {
-      const std::vector<Measurement> some = study.all(evaluator->regime());
-      all.insert(all.end(), some.begin(), some.end());
-    }
-    return all;
-  }
-
- private:
-  const LoadedModel& loaded_;
-  std::vector<Text> all_;
-  EvalOptions options_;
-  std::map<int, std::unique_ptr<Evaluator>> made_;
-};
-
 constexpr double kDemoSeconds = 270;
 constexpr double kShareOfTasks = 0.25;  // of a bounded time, for the retrieval tasks of the front's points
 
-constexpr size_t kFewestPoints = 4;  // measured even if preparing took all the time: fewer show no frontier
-
+constexpr double kShareOfVerifying = 0.15;
 class Search : public Command {
  public:
   About about() const override {
@@ -110,10 +54,18 @@ class Search : public Command {
         "tokens to search at, the last of them scored [4096, or what the model was trained for if that is less]");
     options.text("--study", "FILE", study_, "where measurements are kept");
     options.text("--report", "FILE.html", report_, "the page to write; tables go beside it");
-    options.number("--max-loss", max_loss_, 0, 100, "divergence in nats/token above which a configuration is broken");
     options.parsed("--max-time", "TIME",
                    "stop after so much time, earlier runs included (90s, 5m, 1h) [demo: 4.5m, else none]",
                    [this](const std::string& text) { max_seconds_ = parse_seconds("--max-time", text); });
+    options.heading("Question");
+    options.number("--max-loss", max_loss_, 0, 100, "divergence in nats/token above which a configuration is broken");
+    options.parsed("--mem-budget", "SIZE",
+                   "recommend the most accurate that takes no more: 2GiB, 900MiB; tells the longest context too",
+                   [this](const std::string& text) { limits_.most_bytes = parse_bytes("--mem-budget", text); });
+    options.parsed("--max-drop", "PERCENT", "recommend the smallest whose task scores drop no more: 1%",
+                   [this](const std::string& text) { limits_.max_drop = parse_percent("--max-drop", text); });
+    options.flag("--least", least_, "recommend the smallest within --max-loss, not the knee");
+    options.number("--min-speed", limits_.min_speed, 0, 1e9, "recommend none that decodes fewer tokens/s; 0: any");
     options.heading("Space");
     options.text("--preset,--space", "NAME|FILE.toml", space_.name,
                  "which configurations: " + join(preset_names(), ", ") + ", or your own ('kvpareto space' explains)");
@@ -133,6 +85,12 @@ class Search : public Command {
     texts_.declare(options);
     options.integer("--needles", needles_, {0, 100000},
                     "samples of each retrieval task for the frontier's points; 0: none");
+    options.integer(
+        "--verify", verify_, {0, 1000},
+        "finalists measured again on held-out texts, those that do not hold up leave the frontier; 0: none");
+    options.integer("--prefill", prefill_, {1, kMostContext}, "tokens before the scored ones [what the context holds]");
+    options.integer("--scored", scored_, {1, kMostContext},
+                    "tokens scored in each text [512, or a quarter of the context]");
     model_.declare_machine(options);
   }
 
@@ -142,7 +100,9 @@ class Search : public Command {
     if (context_ == 0) context_ = std::min(kDefaultContext, shape.context);
     check_context(context_, shape, model_.path);
     for (const WeightScheme& scheme : weights_.schemes(*checkpoint, shape)) space_.weights.push_back(to_text(scheme));
+    space_.most_bytes = limits_.most_bytes;
     make_space(space_, *checkpoint, *model_.make(), context_);  // refuses before anything slow begins
+    if (limits_.max_drop > 0 && needles_ == 0) fail_usage("--max-drop: wanted samples of the tasks, found --needles 0");
     if (space_.name == "demo" && max_seconds_ == 0) max_seconds_ = kDemoSeconds;
     require_writable(report_);
     Study study(study_);
@@ -168,8 +128,8 @@ class Search : public Command {
   EvalOptions eval_options(const LoadedModel& loaded) const {
     EvalOptions options;
     options.reference_folder = default_reference_folder();
-    options.scored = std::min(512, context_ / 4);
-    options.prefill = context_ - options.scored;
+    options.scored = scored_ > 0 ? scored_ : std::min(512, context_ / 4);
+    options.prefill = prefill_ > 0 ? prefill_ : context_ - options.scored;
     options.context = context_;
     if (needles_ > 0) {
       options.tasks.tasks = {"needle", "needle_multikey"};
@@ -187,16 +147,52 @@ class Search : public Command {
     const LoadedModel loaded = load(model_);
     const Space space = make_space(space_, *loaded.checkpoint, *loaded.backend, context_).space;
     const std::string name = sampler_.empty() ? usual_sampler(space) : sampler_;
-    Evaluators evaluators(loaded, texts_.obtain(loaded, context_ + 1, &study), eval_options(loaded));
-    Evaluator& whole = evaluators.whole();
-    TimeSpent spent(study, whole.regime(), start);
+    const EvalOptions options = eval_options(loaded);
+    const int tokens = options.prefill + options.scored + 1;
+    const TextOptions texts = tuning_texts(texts_);
+    Evaluators evaluators(loaded, texts.obtain(loaded, tokens, &study), options);
+    const Regime regime = evaluators.whole().regime();
+    TimeSpent spent(study, regime, start, max_seconds_);
+    const double share = 1 - (needles_ > 0 ? kShareOfTasks : 0) - (verify_ > 0 ? kShareOfVerifying : 0);
     const auto sampler = make_sampler(name, space, {evaluators.texts(), texts_.seed, evaluations_});
-    measure_points(evaluators, *sampler, study, spent);
-    std::vector<Measurement> measured = all_choices(study, whole.regime());
-    if (needles_ > 0) measure_tasks(whole, study, spent, measured);
-    measured = all_choices(study, whole.regime());
+    measure_points(evaluators, *sampler, study, spent, share);
+    if (space_.name == "paper") {
+      // What a larger space adds to the paper's grid.
+      SpaceOptions quick = space_;
+      quick.name = "quick";
+      const Space more = make_space(quick, *loaded.checkpoint, *loaded.backend, context_).space;
+      measure_points(evaluators, *make_sampler("guided", more, {evaluators.texts(), texts_.seed, evaluations_}), study,
+                     spent, share);
+    }
+    if (needles_ > 0) measure_tasks(evaluators, study, spent, verify_ > 0 ? 1 - kShareOfVerifying : 1, question());
+    if (verify_ > 0 && !spent.is_up(1)) verify_finalists(evaluators, loaded, study, spent, options);
+    const std::vector<Measurement> measured = all_choices(study, regime);
     keep_curves(study, measured, *loaded.checkpoint, *loaded.backend);
-    conclude(study, measured);
+    conclude(study, measured, *loaded.checkpoint, *loaded.backend);
+  }
+
+  void verify_finalists(Evaluators& evaluators, const LoadedModel& loaded, Study& study, TimeSpent& spent,
+                        const EvalOptions& options) const {
+    std::vector<Text> texts =
+        held_out_texts(texts_, evaluators.all(), loaded, options.prefill + options.scored + 1, &study);
+    if (texts.empty()) {
+      note("nothing is verified: there is no more text than what the search was made on");
+      return;
+    }
+    Evaluator held_out(*loaded.models, loaded.tokenizer, std::move(texts), options);
+    verify(held_out, evaluators.whole().regime(), study, spent, question(), verify_);
+  }
+
+  // What a recommendation must keep to. A budget asks for the best within it, a drop for the least that keeps to it.
+  ReportInput question() const {
+    ReportInput input{.measurements = {}, .curves = {}, .max_loss = max_loss_};
+    input.limits = limits_;
+    if (limits_.max_drop > 0 || least_) {
+      input.goal = Goal::kLeastMemory;
+    } else if (limits_.most_bytes > 0) {
+      input.goal = Goal::kBestQuality;
+    }
+    return input;
   }
 
   // A list of schemes has no parts to learn from that a grid would not walk as fast.
@@ -206,90 +202,57 @@ class Search : public Command {
     return is_list ? "grid" : "guided";
   }
 
-  // Kept then, so that the same command given again finds it so too.
-  bool time_is_up(TimeSpent& spent, double share) const {
-    const bool up = max_seconds_ > 0 && spent.seconds() >= share * max_seconds_;
-    if (up) spent.keep();
-    return up;
-  }
-
-  void measure_points(Evaluators& evaluators, Sampler& sampler, Study& study, TimeSpent& spent) const {
-    std::vector<Measurement> measured = evaluators.kept(study);
-    const double share = needles_ > 0 ? 1 - kShareOfTasks : 1;
-    Progress progress("search", static_cast<double>(sampler.expected()), "points");
-    if (max_seconds_ > 0) progress.set_limit(share * max_seconds_ - spent.seconds());
-    progress.skip(static_cast<double>(measured.size()));
-    for (auto trials = sampler.propose(measured); !trials.empty(); trials = sampler.propose(measured)) {
-      progress.set_total(static_cast<double>(std::max(sampler.expected(), measured.size() + trials.size())));
-      for (const auto& [point, texts] : trials) {
-        if (measured.size() >= kFewestPoints && time_is_up(spent, share)) return;
-        measured.push_back(evaluators.on(texts).measure(point, [&](double fraction, const std::string& what) {
-          progress.update(static_cast<double>(measured.size()) + fraction, fmt::format("{} {}", name_of(point), what));
-        }));
-        study.record(measured.back());
-        spent.keep();
-        progress.update(static_cast<double>(measured.size()), result_text(measured.back()));
-      }
-    }
-  }
-
-  // Retrieval for the baseline and the front, cheapest last: what a person would choose from.
-  void measure_tasks(Evaluator& evaluator, Study& study, TimeSpent& spent, std::vector<Measurement>& measured) const {
-    const Findings findings = read_study({.measurements = measured, .curves = {}, .max_loss = max_loss_});
-    std::vector<size_t> wanted;
-    const auto want = [&](size_t i) {
-      if (std::find(wanted.begin(), wanted.end(), i) == wanted.end()) wanted.push_back(i);
-    };
-    if (findings.baseline) want(*findings.baseline);
-    if (findings.recommended) want(*findings.recommended);
-    std::for_each(findings.front.members.rbegin(), findings.front.members.rend(), want);
-    Progress progress("retrieval", static_cast<double>(wanted.size()), "points");
-    if (max_seconds_ > 0) progress.set_limit(max_seconds_ - spent.seconds());
-    for (size_t done = 0; done < wanted.size(); ++done) {
-      Measurement& m = measured[wanted[done]];
-      if (!std::isnan(m.value("needle"))) continue;
-      if (time_is_up(spent, 1)) break;
-      Measurement with_tasks = m;
-      evaluator.measure_tasks(with_tasks, &study, [&](double fraction, const std::string& what) {
-        progress.update(static_cast<double>(done) + fraction, fmt::format("{} {}", name_of(m.point), what));
-      });
-      if (with_tasks.state == State::kFailed) {
-        note("{}: retrieval could not be measured: {}", to_text(m.point), with_tasks.reason);
-        return;
-      }
-      m = with_tasks;
-      study.record(m);
-      spent.keep();
-    }
-  }
-
-  static std::string name_of(const Point& point) {
-    return point.weights == Point().weights ? point.kv : point.weights + " " + point.kv;
-  }
-
-  static std::string result_text(const Measurement& m) {
-    if (m.state == State::kFailed) return fmt::format("{} failed: {}", to_text(m.point), m.reason);
-    return fmt::format("{}: {} at {:.4f} nats", to_text(m.point), human_bytes(m.value("peak_bytes")),
-                       m.value("kld_mean"));
-  }
-
-  void conclude(const Study& study, const std::vector<Measurement>& measured) const {
+  void conclude(const Study& study, const std::vector<Measurement>& measured, const Checkpoint& checkpoint,
+                const Backend& backend) const {
     const auto failed =
         std::find_if(measured.begin(), measured.end(), [](const Measurement& m) { return m.state == State::kFailed; });
-    const ReportInput input = report_input(study, measured, max_loss_);
+    ReportInput input = report_input(study, measured, max_loss_);
+    input.limits = question().limits;
+    input.goal = question().goal;
     const Findings findings = read_study(input);
     if (findings.count_complete() == 0)
       fail("nothing could be measured: {}", failed == measured.end() ? "the time was up" : failed->reason);
     const std::string written = write_report(report_, input);
-    print_result(front_table(measured, findings.front) + "\n" + recommendation(findings, model_.path) + written + "\n");
+    print_result(front_table(input.measurements, findings.front) + "\n" + recommendation(findings, model_.path) +
+                 longest_contexts(findings, checkpoint, backend) +
+                 (space_.name == "paper" ? "\n" + paper_table(input, checkpoint, backend) : "") + written + "\n");
     if (failed != measured.end()) note("{} could not be measured: {}", to_text(failed->point), failed->reason);
+  }
+
+  // Of the configurations that keep to the limit of divergence, how far each goes within the budget.
+  std::string longest_contexts(const Findings& findings, const Checkpoint& checkpoint, const Backend& backend) const {
+    if (limits_.most_bytes <= 0) return {};
+    const ModelShape shape = read_shape(checkpoint);
+    const Measurement* best = nullptr;
+    int longest = 0;
+    for (const size_t i : findings.front.members) {
+      Limits limits = limits_;
+      limits.most_bytes = 0;
+      limits.max_loss = max_loss_;
+      const Measurement* baseline = findings.baseline ? &findings.points[*findings.baseline] : nullptr;
+      if (!keeps_to(limits, findings.points[i], baseline)) continue;
+      const Point& point = findings.points[i].point;
+      const WeightPlan weights = plan_weights(checkpoint, shape, parse_weights(point.weights));
+      const int fits =
+          longest_context(shape, weights, backend, parse_scheme(point.kv), point.chunk, limits_.most_bytes);
+      if (fits <= longest) continue;
+      longest = fits;
+      best = &findings.points[i];
+    }
+    if (best == nullptr) return {};
+    return fmt::format("Longest context within {}: {} tokens{} with {} (accuracy was measured at {}).\n",
+                       human_bytes(limits_.most_bytes), longest,
+                       longest == shape.context ? ", all the model was trained for," : "", to_text(best->point),
+                       context_);
   }
 
   ModelOptions model_;
   WeightOptions weights_;
   SpaceOptions space_;
   TextOptions texts_;
-  int context_ = 0, needles_ = 4;
+  Limits limits_;
+  bool least_ = false;
+  int context_ = 0, needles_ = 4, verify_ = 6, prefill_ = 0, scored_ = 0;
   double max_loss_ = kDefaultMaxLoss, max_seconds_ = 0, evaluations_ = 0;  // 0: no limit
   std::string study_ = kDefaultStudy, report_ = "kvpareto-report.html", sampler_;
 };

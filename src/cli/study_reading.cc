@@ -13,6 +13,7 @@
 #include "cli/output.h"
 #include "report/format.h"
 #include "search/sensitivity.h"
+#include "search/verification.h"
 #include "study/measurement_json.h"
 #include "study/task_facts.h"
 
@@ -140,6 +141,7 @@ std::vector<Measurement> all_choices(const Study& study, const Regime& regime) {
 ReportInput report_input(const Study& study, const std::vector<Measurement>& measurements, double max_loss) {
   ReportInput input{.measurements = measurements, .curves = {}, .probes = study.all(), .max_loss = max_loss};
   std::erase_if(input.measurements, is_layer_probe);
+  input.measurements = verified(std::move(input.measurements), max_loss);
   std::erase_if(input.probes, [&](const Measurement& m) {
     return !is_layer_probe(m) || m.regime.model_hash != measurements.front().regime.model_hash;
   });

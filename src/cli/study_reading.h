@@ -28,6 +28,7 @@ void keep_curves(Study& study, const std::vector<Measurement>& measurements, con
                  const Backend& backend);
 
 // `measurements`: what latest_regime or all_choices gave. The single layers of the same model are added.
+// Those that failed verification are marked so.
 ReportInput report_input(const Study& study, const std::vector<Measurement>& measurements, double max_loss);
 
 // Writes FILE.html, and FILE.csv and FILE.json beside it; returns the sentence that says so.

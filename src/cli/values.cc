@@ -128,4 +128,10 @@ double parse_bytes(std::string_view option, std::string_view text) {
   return *bytes;
 }
 
+double parse_percent(std::string_view option, std::string_view text) {
+  const auto fraction = with_unit(text, {{"", 1}, {"%", 0.01}});
+  if (!fraction || *fraction >= 1) fail_usage("{} takes a part such as 1% or 0.01, not '{}'", option, text);
+  return *fraction;
+}
+
 }  // namespace kvpareto

@@ -32,4 +32,7 @@ double parse_seconds(std::string_view option, std::string_view text);
 // "512MiB", "2G" (binary, as GiB), or plain bytes; above 0.
 double parse_bytes(std::string_view option, std::string_view text);
 
+// "1%" or "0.01" as a fraction above 0 and below 1.
+double parse_percent(std::string_view option, std::string_view text);
+
 }  // namespace kvpareto

@@ -40,6 +40,14 @@ TEST(Values, Bytes) {
     EXPECT_THROW(parse_bytes("--device-memory", text), Error) << text;
 }
 
+TEST(Values, Percent) {
+  EXPECT_DOUBLE_EQ(parse_percent("--max-drop", "1%"), 0.01);
+  EXPECT_DOUBLE_EQ(parse_percent("--max-drop", "2.5%"), 0.025);
+  EXPECT_DOUBLE_EQ(parse_percent("--max-drop", "0.05"), 0.05);
+  for (const char* text : {"", "0", "100%", "1", "-1%", "%", "1 %"})
+    EXPECT_THROW(parse_percent("--max-drop", text), Error) << text;
+}
+
 TEST(Values, ErrorsNameOptionAndNearestChoice) {
   try {
     parse_choice("-o/--output", "jsn", {"md", "json", "csv"});

@@ -7,6 +7,7 @@
 #include <map>
 #include <set>
 
+#include "base/text.h"
 #include "report/format.h"
 
 namespace kvpareto {
@@ -38,14 +39,11 @@ std::optional<size_t> find_baseline(const Findings& findings) {
   return best;
 }
 
-std::optional<size_t> find_recommended(const Findings& findings) {
-  const Front& front = findings.front;
-  if (front.members.empty()) return std::nullopt;
-  if (!findings.broken(front.knee)) return front.knee;
-  const auto sound =
-      std::find_if(front.members.begin(), front.members.end(), [&](size_t i) { return !findings.broken(i); });
-  if (sound == front.members.end()) return std::nullopt;
-  return *sound;
+std::optional<size_t> find_recommended(const Findings& findings, const ReportInput& input) {
+  Limits limits = input.limits;
+  limits.max_loss = input.max_loss;
+  const Measurement* baseline = findings.baseline ? &findings.points[*findings.baseline] : nullptr;
+  return recommend(findings.points, findings.front, limits, input.goal, baseline);
 }
 
 // The greatest x for which every point with bits(point) <= x is broken, 0 if there is none.
@@ -125,7 +123,8 @@ Findings read_study(const ReportInput& input) {
   for (const size_t i : findings.front.members) findings.on_front[i] = true;
   findings.chunk = usual_chunk(findings.points);
   findings.baseline = find_baseline(findings);
-  findings.recommended = find_recommended(findings);
+  findings.recommended = find_recommended(findings, input);
+  findings.confidence = front_confidence(findings.points);
   return findings;
 }
 
@@ -139,6 +138,9 @@ std::string tooltip(const Findings& findings, size_t i) {
   } else if (findings.complete(i) && findings.on_front[i]) {
     text += " – on the front";
   }
+  if (findings.complete(i) && findings.confidence.texts > 1) {
+    text += fmt::format("\nOn the front\twith probability {:.2f}", findings.confidence.on_front[i]);
+  }
   if (m.state == State::kFailed) return text + "\nFailed\t" + m.reason;
   for (const Figure& figure : figures()) {
     const auto found = m.values.find(figure.name);
@@ -150,6 +152,16 @@ std::string tooltip(const Findings& findings, size_t i) {
     }
   }
   return text;
+}
+
+std::string confidence_in_words(const Findings& findings) {
+  const FrontConfidence& sure = findings.confidence;
+  return fmt::format(
+      "Over texts drawn again and again ({} of them, with replacement) the front dominates {:.0f} to {:.0f} % of its "
+      "box, and "
+      "its knee lies between {} and {}; it is this one in {:.0f} % of the draws.",
+      sure.texts, 100 * sure.hypervolume.low, 100 * sure.hypervolume.high, human_bytes(sure.knee_cost.low),
+      human_bytes(sure.knee_cost.high), 100 * sure.knee_share);
 }
 
 std::string common_cause(const Findings& findings) {

@@ -8,6 +8,7 @@
 
 #include "report/report.h"
 #include "report/scheme_bits.h"
+#include "search/confidence.h"
 #include "search/sensitivity.h"
 
 namespace kvpareto {
@@ -20,10 +21,11 @@ struct Findings {
   double max_loss = 0;      // nats/token
 
   Front front;
+  FrontConfidence confidence;
   std::vector<bool> on_front;         // for every point
   int chunk = 0;                      // the chunk most points were measured with; of two, the smaller
   std::optional<size_t> baseline;     // 16-bit keys and values, at `chunk` if that was measured
-  std::optional<size_t> recommended;  // the knee, or if it is broken the cheapest member that is not
+  std::optional<size_t> recommended;  // by search/recommend.h: the knee, if nothing else was asked for
 
   bool complete(size_t i) const;  // has both objectives
   double cost(size_t i) const { return points[i].value("peak_bytes"); }
@@ -40,6 +42,9 @@ Findings read_study(const ReportInput& input);
 
 // Every figure of a point, one "label<tab>value" a line under a line with its name; the text of tooltips.
 std::string tooltip(const Findings& findings, size_t i);
+
+// How sure the front is, in one sentence: intervals of its knee and its hypervolume.
+std::string confidence_in_words(const Findings& findings);
 
 // What the broken points have in common in words ("every configuration with keys of 4 bits or fewer"), if one limit on
 // the bits of keys, of values, or of either tells them from all others; else empty.

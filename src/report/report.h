@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "search/front.h"
+#include "search/recommend.h"
 #include "study/measurement.h"
 
 namespace kvpareto {
@@ -25,6 +26,8 @@ struct ReportInput {
   std::vector<MemoryCurve> curves;        // baseline and recommended schemes
   std::vector<Measurement> probes = {};   // of single layers (search/sensitivity.h), of the same model
   double max_loss = 0.1;                  // nats/token of divergence above which a configuration is drawn as broken
+  Limits limits = {};       // what a recommendation must keep to besides (its own max_loss does not count)
+  Goal goal = Goal::kKnee;  // which question it answers
 };
 
 // The page: no network, no external file, works without script (tooltips and filters use a little).

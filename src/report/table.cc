@@ -10,6 +10,8 @@
 #include "base/text.h"
 #include "report/findings.h"
 #include "report/format.h"
+#include "search/confidence.h"
+#include "search/verification.h"
 
 namespace kvpareto {
 namespace {
@@ -208,6 +210,11 @@ std::string front_table(std::span<const Measurement> measurements, const Front& 
   if (top) columns.push_back({"same top", false});
   if (prefill) columns.push_back({"prefill t/s", false});
   if (decode) columns.push_back({"decode t/s", false});
+  // Of a front of few texts the probabilities would be 1, 3/4, 1/2: they tell something from three texts on.
+  const FrontConfidence sure = front_confidence(measurements);
+  const bool shows_sure = sure.texts > 2, held_out = measured(measurements, kHeldOut.c_str());
+  if (held_out) columns.push_back({"held out", false});
+  if (shows_sure) columns.push_back({"on front", false});
   columns.push_back({"", true});
   std::vector<std::vector<std::string>> rows;
   for (const size_t i : order) {
@@ -225,6 +232,8 @@ std::string front_table(std::span<const Measurement> measurements, const Front& 
     if (top) row.push_back(short_number(m, "same_top", 100, "{:.1f} %"));
     if (prefill) row.push_back(short_number(m, "prefill_ts", 1, "{:.0f}"));
     if (decode) row.push_back(short_number(m, "decode_ts", 1, "{:.1f}"));
+    if (held_out) row.push_back(short_number(m, kHeldOut.c_str(), 1, "{:.2g}"));
+    if (shows_sure) row.push_back(fmt::format("{:.0f} %", 100 * sure.on_front[i]));
     row.push_back(is_baseline ? "baseline" : i == front.knee ? "<- knee" : "");
     if (is_baseline && !front.members.empty() && i == front.knee) row.back() = "baseline, knee";
     rows.push_back(row);

@@ -302,7 +302,7 @@ TEST(Guided, FindsAKnownFrontAtAFifthOfTheCost) {
     all.push_back(AdditiveWorld::measure(Trial{world.space.make(choices_at(world.space, i)).point, kTexts}));
   }
   const std::vector<Place> everywhere = world.places(all);
-  const Box box = box_of(everywhere);
+  const Bounds box = bounds_of(everywhere);
   for (uint64_t seed = 1; seed <= 5; ++seed) {
     SearchSettings fifth = settings(seed);
     fifth.budget = static_cast<double>(all.size()) / 5;

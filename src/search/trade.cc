@@ -59,8 +59,8 @@ std::vector<int> dominance_ranks(std::span<const Place> places) {
   return ranks;
 }
 
-Box box_of(std::span<const Place> places) {
-  Box box;
+Bounds bounds_of(std::span<const Place> places) {
+  Bounds box;
   bool first = true;
   for (const Place& place : places) {
     if (!finite(place)) continue;
@@ -75,7 +75,7 @@ Box box_of(std::span<const Place> places) {
   return box;
 }
 
-double hypervolume(std::span<const Place> places, const Box& box) {
+double hypervolume(std::span<const Place> places, const Bounds& box) {
   Staircase stairs({}, box);
   double sum = 0;
   for (const size_t i : non_dominated(places)) {
@@ -85,7 +85,7 @@ double hypervolume(std::span<const Place> places, const Box& box) {
   return sum;
 }
 
-Staircase::Staircase(std::span<const Place> places, const Box& box) : box_(box) {
+Staircase::Staircase(std::span<const Place> places, const Bounds& box) : box_(box) {
   for (const size_t i : non_dominated(places)) add(places[i].cost, log_loss(places[i].loss));
 }
 

@@ -26,18 +26,18 @@ std::vector<size_t> non_dominated(std::span<const Place> places);
 std::vector<int> dominance_ranks(std::span<const Place> places);
 
 // Lowest and highest cost and loss; losses on the logarithmic scale of front.h.
-struct Box {
+struct Bounds {
   double low_cost = 0, high_cost = 0, low_loss = 0, high_loss = 0;
 };
-Box box_of(std::span<const Place> places);
+Bounds bounds_of(std::span<const Place> places);
 
 // Fraction of the box that the places dominate, as Front::hypervolume.
-double hypervolume(std::span<const Place> places, const Box& box);
+double hypervolume(std::span<const Place> places, const Bounds& box);
 
 // A front as a staircase of the box, to ask what one more place would add.
 class Staircase {
  public:
-  Staircase(std::span<const Place> places, const Box& box);
+  Staircase(std::span<const Place> places, const Bounds& box);
   // Fraction of the box that a place at this cost and logarithm of loss would add.
   double gain(double cost, double log_loss) const;
   void add(double cost, double log_loss);
@@ -47,7 +47,7 @@ class Staircase {
     double x, y;  // in [0, 1]
   };
   Step step(double cost, double log_loss) const;
-  Box box_;
+  Bounds box_;
   std::vector<Step> steps_;  // ascending x, descending y
 };
 

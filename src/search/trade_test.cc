@@ -34,14 +34,14 @@ TEST(Trade, AgreesWithFindFront) {
     const auto places = random_places(seed, 1 + seed);
     const Front front = find_front(measurements(places));
     EXPECT_EQ(non_dominated(places), front.members) << "seed " << seed;
-    EXPECT_NEAR(hypervolume(places, box_of(places)), front.hypervolume, 1e-12) << "seed " << seed;
+    EXPECT_NEAR(hypervolume(places, bounds_of(places)), front.hypervolume, 1e-12) << "seed " << seed;
   }
 }
 
 TEST(Trade, StaircaseGainsWhatThePlaceAdds) {
   for (uint64_t seed = 1; seed <= 50; ++seed) {
     auto places = random_places(seed, 12);
-    const Box box = box_of(places);
+    const Bounds box = bounds_of(places);
     const Place last = places.back();
     places.pop_back();
     const double before = hypervolume(places, box);

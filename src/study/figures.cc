@@ -45,6 +45,8 @@ std::vector<Figure> make_figures() {
       {"kld_mean", "nats/token", kLess, "Divergence",
        "Mean Kullback-Leibler divergence of the next-token distribution from the 16-bit baseline, through the cache."},
       {"kld_p999", "nats/token", kLess, "Divergence 99.9 %", "The divergence that one token in a thousand exceeds."},
+      {"kld_held_out", "nats/token", kLess, "Divergence, held out",
+       "The same on texts that the search has not seen; of finalists alone."},
       {"same_top", "fraction", kMore, "Same top token", "Tokens at which the likeliest next token is the baseline's."},
       {"delta_nll", "nats/token", kLess, "NLL increase",
        "Negative log-likelihood of the text's own tokens, minus the baseline's."},

@@ -1,14 +1,10 @@
 // The default: learns what every part of a point loses, and measures where that promises most.
 //
 //   1. Screening, on one text: every choice of every part once, beside the most accurate of the others; and every layer
-//   alone
-//      at its fewest bits, where layers can differ.
-//   2. Rounds: the model of quality.h is fitted to all measurements of the study; of the candidates (all points of a
-//   small
-//      space; of a large one the best allocations of bytes over the axes by allocation.h, under the model and under
-//      draws from its posterior, and the neighbours of what is on the front) those are measured on all texts that
-//      promise the greatest gain of hypervolume, as expected under the guess and its error (Emmerich, Deutz,
-//      Klinkenberg 2011), one after the other as if the ones before had turned out as guessed.
+//      alone at its fewest bits, where layers can differ.
+//   2. Rounds: the model of quality.h is fitted to all measurements of the study. Of the candidates (candidates.h) those
+//      are measured on all texts that promise the greatest gain of hypervolume, as expected under the guess and its
+//      error (Emmerich, Deutz, Klinkenberg 2011), one after the other as if the ones before had turned out as guessed.
 //   3. It ends when no candidate promises a gain worth the name, or the budget is spent; then the axes that are refined
 //      last are tried on the knee and its neighbours.
 //
@@ -20,7 +16,7 @@
 #include <map>
 #include <set>
 
-#include "search/allocation.h"
+#include "search/candidates.h"
 #include "search/front.h"
 #include "search/quality.h"
 #include "search/sampler.h"
@@ -29,26 +25,19 @@
 namespace kvpareto {
 namespace {
 
-constexpr size_t kWalkable = 20'000;  // spaces up to this size are candidates as a whole
 constexpr size_t kRound = 6;          // trials of a round
 constexpr double kWorthwhile = 5e-4;  // gain of hypervolume, in whole boxes, below which a trial is not worth it
-constexpr size_t kCells = 3000;       // of the bytes of an allocation
-constexpr size_t kAllocations = 150;  // candidates of one dynamic programme
-constexpr int kDraws = 4;             // dynamic programmes under draws from the posterior, beside that of the mean
-
-struct Candidate {
-  Point point;
-  Choices choices;
-  double bytes;
-};
 
 class Guided : public Sampler {
  public:
   Guided(const Space& space, const SearchSettings& settings)
-      : space_(space), settings_(settings), random_(settings.seed), quality_(space.describe, settings.texts) {
-    walkable_ = countable_size(space) <= kWalkable;
-    if (walkable_) walk();
-    screening_ = screening();
+      : space_(space),
+        settings_(settings),
+        random_(settings.seed),
+        quality_(space.describe, settings.texts),
+        candidates_(space) {
+    for (const Point& point : space.baselines) screening_.push_back({point, settings.texts});
+    for (const Point& point : candidates_.screening(quality_)) screening_.push_back({point, 1});
     expected_ = screening_.size() + 4 * kRound;
   }
 
@@ -83,120 +72,6 @@ class Guided : public Sampler {
     return trials;
   }
 
-  bool add(std::vector<Candidate>& list, std::set<std::string>& seen, const Choices& choices) {
-    const Made made = space_.make(choices);
-    if (!made.valid() || !seen.insert(to_text(made.point)).second) return false;
-    list.push_back({made.point, choices, space_.bytes(made.point)});
-    return true;
-  }
-
-  bool at_first_of_refined(const Choices& choices) const {
-    for (size_t axis = 0; axis < choices.size(); ++axis) {
-      if (space_.axes[axis].refined_last && choices[axis] > 0) return false;
-    }
-    return true;
-  }
-
-  void walk() {
-    std::set<std::string> seen;
-    for (size_t index = 0; index < countable_size(space_); ++index) {
-      const Choices choices = choices_at(space_, index);
-      if (at_first_of_refined(choices)) add(walked_, seen, choices);
-    }
-  }
-
-  // --- Screening
-  // ------------------------------------------------------------------------------------------------------
-
-  // The parts that a trial tells of: those choices of which no other part is louder, as far as priors know.
-  std::vector<Trial> screening() {
-    std::vector<Trial> trials;
-    for (const Point& point : space_.baselines) trials.push_back({point, settings_.texts});
-    std::vector<Candidate> pool = walked_;
-    if (!walkable_) pool = singles();
-    // What each candidate tells of, and how loud the other parts are in it.
-    struct Voice {
-      size_t candidate;
-      double purity;  // share of the guessed loss
-    };
-    std::map<std::string, Voice> best;
-    const auto offer = [&](const std::string& what, size_t candidate, double purity) {
-      const auto [place, is_new] = best.try_emplace(what, Voice{candidate, purity});
-      if (!is_new && purity > place->second.purity + 1e-12) place->second = {candidate, purity};
-    };
-    for (size_t i = 0; i < pool.size(); ++i) {
-      const Description description = space_.describe(pool[i].point);
-      double whole = 0;
-      std::map<std::string, double> by_choice;
-      std::map<std::string, size_t> layers;
-      for (const Effect& effect : description.effects) {
-        const double loss = quality_.effect_loss(effect);
-        whole += loss;
-        by_choice[effect.part + " " + effect.choice] += loss;
-        ++layers[effect.part + " " + effect.choice];
-      }
-      for (const auto& [what, loss] : by_choice) {
-        // One layer alone tells of that layer; all of them alike tell of the choice.
-        const bool single = !walkable_ && layers[what] == 1;
-        offer(single ? what + pool[i].point.kv : what, i, loss / whole);
-      }
-      for (const std::string& scale : description.scales) offer("scale " + scale, i, -whole);
-    }
-    std::set<size_t> chosen;
-    for (const auto& [what, voice] : best) chosen.insert(voice.candidate);
-    for (const size_t i : chosen) trials.push_back({pool[i].point, 1});
-    return trials;
-  }
-
-  // Of a space too large to walk: one part at a choice in all its layers, and one layer alone at each family's fewest
-  // bits; everything else as accurate as it can be.
-  std::vector<Candidate> singles() {
-    std::vector<Candidate> list;
-    std::set<std::string> seen;
-    const Choices accurate(space_.axes.size(), 0);
-    std::map<std::string, std::vector<size_t>> parts;
-    for (size_t axis = 0; axis < space_.axes.size(); ++axis) parts[space_.axes[axis].part].push_back(axis);
-    for (const auto& [part, axes] : parts) {
-      if (space_.axes[axes.front()].refined_last) continue;
-      for (size_t choice = 1; choice < space_.axes[axes.front()].choices.size(); ++choice) {
-        Choices choices = accurate;
-        for (const size_t axis : axes) choices[axis] = static_cast<int>(choice);
-        add(list, seen, choices);
-      }
-      if (axes.size() < 2) continue;
-      for (const size_t axis : axes) {
-        for (const int choice : fewest_bits(axis)) {
-          Choices choices = accurate;
-          choices[axis] = choice;
-          add(list, seen, choices);
-        }
-      }
-    }
-    return list;
-  }
-
-  // Of every family of an axis the choice with the fewest bits.
-  std::vector<int> fewest_bits(size_t axis) const {
-    std::map<std::string, std::pair<double, int>> fewest;
-    for (size_t choice = 1; choice < space_.axes[axis].choices.size(); ++choice) {
-      Choices choices(space_.axes.size(), 0);
-      choices[axis] = static_cast<int>(choice);
-      const Made made = space_.make(choices);
-      if (!made.valid()) continue;
-      for (const Effect& effect : space_.describe(made.point).effects) {
-        if (effect.part != space_.axes[axis].part) continue;
-        const auto place = fewest.try_emplace(effect.family, 1e9, 0).first;
-        place->second = std::min(place->second, {effect.bits, static_cast<int>(choice)});
-      }
-    }
-    std::vector<int> list;
-    for (const auto& [family, found] : fewest) list.push_back(found.second);
-    return list;
-  }
-
-  // --- Rounds
-  // ---------------------------------------------------------------------------------------------------------
-
   std::vector<Trial> round(std::span<const Measurement> measurements, const Measured& measured) {
     std::vector<Place> whole;
     for (const Measurement& m : measurements) {
@@ -207,14 +82,14 @@ class Guided : public Sampler {
       Guess guess;
     };
     std::vector<Promise> promises;
-    const std::vector<Candidate> pool = walkable_ ? walked_ : allocated(whole);
+    const std::vector<Candidate> pool = candidates_.all(quality_, random_, choices_);
     std::vector<Place> all = whole;
     for (const Candidate& candidate : pool) {
       if (measured.find(candidate.point, settings_.texts) != nullptr) continue;
       promises.push_back({&candidate, quality_.guess(candidate.point)});
       all.push_back({candidate.bytes, std::exp(promises.back().guess.log_loss)});
     }
-    Staircase stairs(whole, box_of(all));
+    Staircase stairs(whole, bounds_of(all));
     std::vector<Trial> trials;
     std::set<const Candidate*> taken;
     while (trials.size() < kRound) {
@@ -244,115 +119,6 @@ class Guided : public Sampler {
     return sum / std::size(kQuantiles);
   }
 
-  // Candidates of a space that cannot be walked.
-  std::vector<Candidate> allocated(const std::vector<Place>&) {
-    std::vector<Candidate> list;
-    std::set<std::string> seen;
-    for (const Choices& scales : choices_of_scales()) {
-      for (int draw = 0; draw <= kDraws; ++draw) {
-        const auto found = best_allocations(shares(scales, draw == 0 ? nullptr : &random_), kCells);
-        const size_t every = std::max<size_t>(1, found.size() / kAllocations);
-        for (size_t i = 0; i < found.size(); i += every) {
-          Choices choices = found[i];
-          for (size_t axis = 0; axis < choices.size(); ++axis) {
-            if (scales[axis] >= 0) choices[axis] = scales[axis];
-          }
-          add(list, seen, choices);
-        }
-      }
-    }
-    const std::vector<Candidate> before = list;
-    for (const auto& [text, choices] : choices_) add_neighbours(list, seen, choices);
-    return list;
-  }
-
-  // A measured point with one axis changed: where the model is not additive, the front creeps along by these.
-  void add_neighbours(std::vector<Candidate>& list, std::set<std::string>& seen, const Choices& choices) {
-    for (int i = 0; i < 8; ++i) {
-      Choices other = choices;
-      const size_t axis = random_.below(other.size());
-      if (space_.axes[axis].refined_last) continue;
-      other[axis] = static_cast<int>(random_.below(space_.axes[axis].choices.size()));
-      add(list, seen, other);
-    }
-  }
-
-  // Every combination of the axes that multiply (windows), -1 elsewhere; axes that are refined last stay at their
-  // first.
-  std::vector<Choices> choices_of_scales() const {
-    std::vector<Choices> all = {Choices(space_.axes.size(), -1)};
-    for (size_t axis = 0; axis < space_.axes.size(); ++axis) {
-      if (space_.axes[axis].refined_last) {
-        for (Choices& choices : all) choices[axis] = 0;
-      } else if (multiplies(axis)) {
-        std::vector<Choices> more;
-        for (const Choices& choices : all) {
-          for (size_t choice = 0; choice < space_.axes[axis].choices.size(); ++choice) {
-            more.push_back(choices);
-            more.back()[axis] = static_cast<int>(choice);
-          }
-        }
-        all = std::move(more);
-      }
-    }
-    return all;
-  }
-
-  // An axis multiplies if it changes the scales of a point, not its effects.
-  bool multiplies(size_t axis) const {
-    Choices choices(space_.axes.size(), 0);
-    for (size_t a = 0; a < choices.size(); ++a) choices[a] = static_cast<int>(space_.axes[a].choices.size()) - 1;
-    std::set<std::vector<std::string>> scales;
-    for (size_t choice = 0; choice < space_.axes[axis].choices.size(); ++choice) {
-      choices[axis] = static_cast<int>(choice);
-      const Made made = space_.make(choices);
-      if (made.valid()) scales.insert(space_.describe(made.point).scales);
-    }
-    return scales.size() > 1;
-  }
-
-  // Of every choice of every axis, against the most accurate point; axes that are given in `scales` add nothing.
-  std::vector<std::vector<Share>> shares(const Choices& scales, Random* draw) {
-    Choices accurate(space_.axes.size(), 0);
-    for (size_t axis = 0; axis < accurate.size(); ++axis) accurate[axis] = std::max(0, scales[axis]);
-    const Made base = space_.make(accurate);
-    const double base_bytes = base.valid() ? space_.bytes(base.point) : 0;
-    std::vector<std::vector<Share>> all;
-    for (size_t axis = 0; axis < accurate.size(); ++axis) {
-      all.push_back({Share{}});
-      if (scales[axis] >= 0) continue;
-      all.back().clear();
-      for (size_t choice = 0; choice < space_.axes[axis].choices.size(); ++choice) {
-        Choices choices = accurate;
-        choices[axis] = static_cast<int>(choice);
-        const Point point = space_.make(choices).point;  // a point that fits no limit still has bytes
-        Share share;
-        share.bytes = space_.bytes(point) - base_bytes;
-        for (const Effect& effect : space_.describe(point).effects) {
-          const bool own = effect.part == space_.axes[axis].part;
-          const bool other_layer = own && layers_of(effect.part) > 1 && effect.layer != layer_of(axis);
-          if (own && !other_layer) share.loss += quality_.effect_loss(effect, draw);
-        }
-        all.back().push_back(share);
-      }
-    }
-    return all;
-  }
-
-  size_t layers_of(const std::string& part) const {
-    return static_cast<size_t>(
-        std::count_if(space_.axes.begin(), space_.axes.end(), [&](const Axis& axis) { return axis.part == part; }));
-  }
-  // The place of an axis among those of its part.
-  int layer_of(size_t axis) const {
-    int layer = 0;
-    for (size_t other = 0; other < axis; ++other) layer += space_.axes[other].part == space_.axes[axis].part;
-    return layer;
-  }
-
-  // --- The end
-  // --------------------------------------------------------------------------------------------------------
-
   // The other choices of the axes that are refined last, on the knee and its neighbours.
   std::vector<Trial> refined(const Measured& measured) {
     std::vector<Measurement> compared;
@@ -377,8 +143,8 @@ class Guided : public Sampler {
   const SearchSettings settings_;
   Random random_;
   Quality quality_;
-  bool walkable_ = false, settled_ = false;
-  std::vector<Candidate> walked_;
+  const Candidates candidates_;
+  bool settled_ = false;
   std::vector<Trial> screening_;
   std::map<std::string, Choices> choices_;  // of the points that rounds proposed
   Ledger ledger_;

@@ -25,7 +25,7 @@ std::vector<size_t> ranked(const std::vector<Place>& places) {
   std::vector<size_t> order(places.size());
   std::iota(order.begin(), order.end(), 0);
   std::vector<double> room(places.size(), std::numeric_limits<double>::infinity());
-  const Box box = box_of(places);
+  const Bounds box = bounds_of(places);
   const auto x = [&](size_t i) {
     return (places[i].cost - box.low_cost) / std::max(1.0, box.high_cost - box.low_cost);
   };

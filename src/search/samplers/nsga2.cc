@@ -82,7 +82,7 @@ class Nsga2 : public Sampler {
     alive_.insert(alive_.end(), born_.begin(), born_.end());
     born_.clear();
     for (const Member& member : alive_) after.push_back(member.place);
-    const Box box = box_of(after);
+    const Bounds box = bounds_of(after);
     const double now = hypervolume(after, box);
     still_ = now - hypervolume(before, box) > kMoved * now ? 0 : still_ + 1;
     const std::vector<int> ranks = dominance_ranks(after);
@@ -95,7 +95,7 @@ class Nsga2 : public Sampler {
   static bool better(const Member& a, const Member& b) { return a.rank != b.rank ? a.rank < b.rank : a.room > b.room; }
 
   // Crowding distance: how far the neighbours of one rank are, on both axes.
-  void make_room(const Box& box) {
+  void make_room(const Bounds& box) {
     std::vector<Member*> order;
     for (Member& member : alive_) order.push_back(&member);
     std::sort(order.begin(), order.end(), [](const Member* a, const Member* b) {
