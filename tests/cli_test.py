@@ -468,6 +468,31 @@ class Search(Cli):
         self.assertLessEqual(len(points), 26)
         self.assertIn("k16v16", self.succeed("front").out)
 
+    def test_questions(self):
+        """The most accurate under a budget with the longest context, and the smallest within a limit."""
+        search = ["search", "-m", LLAMA, "-c", "128", "--k-bits", "16,8,2", "--v-bits", "8,2", "--groups", "32", "--max-loss", "100"]
+        plain = self.succeed(*search, "--needles", "0", "--verify", "2")
+        self.assertIn("held out", plain.out)
+        rows = {row["kv"]: row for row in json.loads(self.succeed("front", "--all", "-o", "json").out)}
+        least = self.succeed(*search, "--needles", "0", "--least").out
+        smallest = min(rows.values(), key=lambda row: row["peak_bytes"])
+        self.assertIn(f"Recommended for 128 tokens: {smallest['kv']}", least)
+        budget = sorted(row["peak_bytes"] for row in rows.values())[1]
+        best = self.succeed(*search, "--needles", "0", "--mem-budget", f"{budget:.0f}").out
+        chosen = re.search(r"Recommended for 128 tokens: ([^ ,]+)", best)[1]
+        self.assertLessEqual(rows[chosen]["peak_bytes"], budget)
+        self.assertRegex(best, r"Longest context within .*: \d+ tokens")
+        # Whole measurements are made once, whatever is asked of them.
+        self.assertEqual(len(self.points()), len(rows))
+        self.refuse(USAGE, ["--max-drop", "'5x'"], "search", "-m", LLAMA, "--max-drop", "5x")
+        self.refuse(USAGE, ["--max-drop", "--needles 0"], *search, "--max-drop", "1%", "--needles", "0")
+
+    def test_papers_table(self):
+        out = self.succeed("search", "-m", LLAMA, "-c", "256", "--space", "paper", "--needles", "0", "--verify", "0",
+                           "--max-loss", "100", "--chunks", "256").out
+        for row in ("16 bit, un-fused attention", "16 bit, fused attention", "the paper's grid", "this program's"):
+            self.assertIn(row, out)
+
     def test_the_command_it_recommends_works(self):
         outcome = self.succeed("search", *SMALL_SEARCH, "--max-loss", "100")
         command = re.search(r"kvpareto (run .*)-p", outcome.out)[1].split()
