@@ -473,17 +473,19 @@ class Search(Cli):
         search = ["search", "-m", LLAMA, "-c", "128", "--k-bits", "16,8,2", "--v-bits", "8,2", "--groups", "32", "--max-loss", "100"]
         plain = self.succeed(*search, "--needles", "0", "--verify", "2")
         self.assertIn("held out", plain.out)
+        before = self.points()
         rows = {row["kv"]: row for row in json.loads(self.succeed("front", "--all", "-o", "json").out)}
-        least = self.succeed(*search, "--needles", "0", "--least").out
+        least = self.succeed(*search, "--needles", "0", "--verify", "0", "--least").out
         smallest = min(rows.values(), key=lambda row: row["peak_bytes"])
         self.assertIn(f"Recommended for 128 tokens: {smallest['kv']}", least)
         budget = sorted(row["peak_bytes"] for row in rows.values())[1]
-        best = self.succeed(*search, "--needles", "0", "--mem-budget", f"{budget:.0f}").out
+        best = self.succeed(*search, "--needles", "0", "--verify", "0", "--mem-budget", f"{budget:.0f}").out
         chosen = re.search(r"Recommended for 128 tokens: ([^ ,]+)", best)[1]
         self.assertLessEqual(rows[chosen]["peak_bytes"], budget)
         self.assertRegex(best, r"Longest context within .*: \d+ tokens")
-        # Whole measurements are made once, whatever is asked of them.
-        self.assertEqual(len(self.points()), len(rows))
+        # What was measured is not measured again, whatever is asked.
+        now = self.points()
+        self.assertEqual({point: now[point] for point in before}, before)
         self.refuse(USAGE, ["--max-drop", "'5x'"], "search", "-m", LLAMA, "--max-drop", "5x")
         self.refuse(USAGE, ["--max-drop", "--needles 0"], *search, "--max-drop", "1%", "--needles", "0")
 
@@ -531,8 +533,9 @@ class Search(Cli):
     def test_ctrl_c(self):
         stopped = self.stop_and_resume(signal.SIGINT)
         self.assertEqual(stopped.code, INTERRUPTED)
-        self.assertEqual(len(stopped.messages), 1, stopped.messages)
-        self.assertRegex(stopped.messages[0], r"interrupted; \d+ measurements are kept in kvpareto-study.db")
+        # Before it perhaps how long it would have taken.
+        self.assertLessEqual(len(stopped.messages), 2, stopped.messages)
+        self.assertRegex(stopped.messages[-1], r"interrupted; \d+ measurements are kept in kvpareto-study.db")
 
     def test_kill(self):
         self.assertEqual(self.stop_and_resume(signal.SIGKILL).code, -signal.SIGKILL)

@@ -99,7 +99,9 @@ class Search : public Command {
     const ModelShape shape = read_shape(*checkpoint);
     if (context_ == 0) context_ = std::min(kDefaultContext, shape.context);
     check_context(context_, shape, model_.path);
-    for (const WeightScheme& scheme : weights_.schemes(*checkpoint, shape)) space_.weights.push_back(to_text(scheme));
+    if (!weights_.weights.empty()) {
+      for (const WeightScheme& scheme : weights_.schemes(*checkpoint, shape)) space_.weights.push_back(to_text(scheme));
+    }
     space_.most_bytes = limits_.most_bytes;
     make_space(space_, *checkpoint, *model_.make(), context_);  // refuses before anything slow begins
     if (limits_.max_drop > 0 && needles_ == 0) fail_usage("--max-drop: wanted samples of the tasks, found --needles 0");

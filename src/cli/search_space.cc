@@ -132,9 +132,19 @@ class Builder {
     return list;
   }
 
-  std::vector<std::string> weights() const {
+  std::vector<std::string> weights(const Checkpoint& checkpoint) {
     std::vector<std::string> list;
-    for (const std::string& text : lists_.weights) add_once(list, to_text(parse_weights(text)));
+    for (const std::string& text : lists_.weights) {
+      const WeightScheme scheme = parse_weights(text);
+      try {
+        plan_weights(checkpoint, shape_, scheme);
+      } catch (const Error& error) {
+        if (own_) throw;
+        left_out.push_back(fmt::format("{}: {}", text, error.what()));
+        continue;
+      }
+      add_once(list, to_text(scheme));
+    }
     return list;
   }
 
@@ -272,7 +282,7 @@ ModelSpace make_space(const SpaceOptions& options, const Checkpoint& checkpoint,
   Builder lists(options, shape);
   ModelSpace result;
   std::vector<Axis>& axes = result.space.axes;
-  axes.push_back({"weights", "weights", lists.weights()});
+  axes.push_back({"weights", "weights", lists.weights(checkpoint)});
   if (const auto schemes = lists.schemes(); !schemes.empty()) {
     axes.push_back({"scheme", "scheme", schemes});
   } else {

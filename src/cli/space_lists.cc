@@ -45,6 +45,7 @@ const Strings kDemo = {"k8v8g64", "k4v4g64", "best-5", "best-4", "k8v4g64", "bes
 const Strings kNamed = {"best-5", "best-4", "best-3", "kivi-4", "kivi-2", "pre-4", "bias-free-8"};
 // One good family a side: what docs/SCHEMES.md found best at every number of bits.
 const Strings kBestKeys = {"16", "8t64.pre", "4t64.pre", "3t64.pre.fit", "2t64.pre.fit"};
+const Strings kBestWeights = {"w16", "w8g128e8", "w4g128e8"};
 const Strings kBestValues = {"16", "8g64", "4g64.had", "3g64.had.fit", "2g64.had.fit"};
 
 }  // namespace
@@ -59,11 +60,12 @@ const std::vector<std::string>& paper_pairs() {
 const std::vector<SpacePreset>& space_presets() {
   static const std::vector<SpacePreset> list = {
       {"quick",
-       "the best families of keys and values, 8 to 2 bits, with and without an exact window",
+       "the best families of keys and values, 16 to 2 bits, with and without an exact window; weights of 16, 8, 4 bits",
        {.schemes = {},
         .keys = kBestKeys,
         .values = kBestValues,
         .windows = {"", "recent128.sink4"},
+        .weights = kBestWeights,
         .chunks = {256, 128, 512}}},
       {"per-layer",
        "the same families, chosen for every layer by itself",
@@ -72,9 +74,10 @@ const std::vector<SpacePreset>& space_presets() {
         .values = kBestValues,
         .per_layer = true,
         .windows = {"", "recent128.sink4"},
+        .weights = kBestWeights,
         .chunks = {256, 128, 512}}},
       {"full",
-       "all that this program knows for keys and values, the same in all layers",
+       "all that this program knows for keys, values and weights, the same in all layers",
        {.schemes = {},
         .keys = {"16",           "8g32",         "8g64",          "8gh",       "8t64.pre", "8.pre.bias",
                  "4g32",         "4g64",         "4g32.had",      "4g32.mean", "4b64x32",  "4t32",
@@ -84,12 +87,14 @@ const std::vector<SpacePreset>& space_presets() {
         .values = {"16", "8g32", "8g64", "8gh", "4g32", "4g64", "4gh", "4g32.had", "4g64.had", "4gh.had", "3g32",
                    "3g32.had.fit", "3g64.had.fit", "2g32", "2g32.had.fit", "2g64.had.fit"},
         .windows = {"", "sink4", "recent64.sink4", "recent128.sink4"},
+        .weights = {"w16", "w8g128e8", "w4g32e8", "w4g128e8", "w4g128e4", "w3g128e8"},
         .chunks = {256, 64, 128, 512, 1024}}},
       {"paper",
-       "the grid of KV Pareto (arXiv 2512.01953): seven pairs of bits, every granularity",
+       "the grid of KV Pareto (arXiv 2512.01953): seven pairs of bits, every granularity, weights of 16 and 4 bits",
        {.schemes = product(paper_pairs(), {"g64", "g32", "g128", "t32", "t64", "t128", "b64x32", "p"}),
         .keys = {},
         .values = {},
+        .weights = {"w16", "w4g128"},
         .chunks = {256, 64, 1024}}},
       {"demo",
        "a few that tell most, within minutes",
