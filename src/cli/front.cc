@@ -4,6 +4,7 @@
 #include "cli/output.h"
 #include "cli/shared_options.h"
 #include "cli/study_reading.h"
+#include "search/verification.h"
 
 namespace kvpareto {
 namespace {
@@ -28,7 +29,7 @@ class FrontCommand : public Command {
 
   void run() override {
     const Study study = open_existing_study(study_);
-    std::vector<Measurement> measurements = latest_regime(study, model_);
+    std::vector<Measurement> measurements = verified(latest_regime(study, model_), kDefaultMaxLoss);
     Front front = find_front(measurements);
     if (format_ == "md") {
       print_result(all_ ? people_table(measurements, true) : front_table(measurements, front));

@@ -19,6 +19,7 @@
 namespace kvpareto {
 namespace {
 
+using testing::AllOf;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::Not;
@@ -180,6 +181,35 @@ TEST(Findings, KneeBelowTheLimitIsRecommended) {
   EXPECT_FALSE(findings.broken(*findings.recommended));
   EXPECT_EQ(findings.points[*findings.baseline].point.kv, "k16v16");
   EXPECT_EQ(findings.chunk, 256);
+}
+
+TEST(Findings, AnswerTheQuestionThatWasAsked) {
+  ReportInput input = synthetic_study(Like::kSmall);
+  const Findings plain = read_study(input);
+  const double budget = plain.cost(plain.front.members.front());
+  input.goal = Goal::kBestQuality;
+  input.limits.most_bytes = budget;
+  input.max_loss = 1e9;
+  const Findings within = read_study(input);
+  ASSERT_TRUE(within.recommended);
+  EXPECT_LE(within.cost(*within.recommended), budget);
+  input.limits.most_bytes = 1;
+  EXPECT_FALSE(read_study(input).recommended);
+}
+
+TEST(Findings, SayHowSureTheFrontIs) {
+  ReportInput input;
+  for (const auto& [kv, bytes, texts] : {std::tuple("k16v16", 400.0, std::vector<double>{0, 0, 0}),
+                                         std::tuple("k8v8", 300.0, std::vector<double>{.01, .012, .011}),
+                                         std::tuple("k4v4", 200.0, std::vector<double>{.1, .2, .3})}) {
+    input.measurements.push_back(synthetic_point(kv, 256, bytes * kMiB, mean(texts)));
+    input.measurements.back().texts["kld_mean"] = texts;
+  }
+  const Findings findings = read_study(input);
+  EXPECT_EQ(findings.confidence.texts, 3);
+  EXPECT_THAT(tooltip(findings, 1), HasSubstr("probability 1.00"));
+  EXPECT_THAT(confidence_in_words(findings), AllOf(HasSubstr("3 of them"), HasSubstr("MiB")));
+  EXPECT_THAT(front_table(input.measurements, findings.front), HasSubstr("on front"));
 }
 
 TEST(Table, FormatsAgree) {
