@@ -490,7 +490,7 @@ class Search(Cli):
         self.refuse(USAGE, ["--max-drop", "--needles 0"], *search, "--max-drop", "1%", "--needles", "0")
 
     def test_papers_table(self):
-        out = self.succeed("search", "-m", LLAMA, "-c", "256", "--space", "paper", "--needles", "0", "--verify", "0",
+        out = self.succeed("search", "-m", LLAMA, "-c", "256", "--space", "paper", "-w", "w16", "--needles", "0", "--verify", "0",
                            "--max-loss", "100", "--chunks", "256").out
         for row in ("16 bit, un-fused attention", "16 bit, fused attention", "the paper's grid", "this program's"):
             self.assertIn(row, out)
