@@ -48,18 +48,20 @@ size_t host_linear_bytes(const LinearSpec& spec);
 inline constexpr float kSmallestInput = 1e-30f;
 
 // Rounds 32 neighbouring inputs of a product to int8: x = scale * q, scale = max |x| / 127. f32 arithmetic in this
-// order, so that every backend has the same codes. Returns the scale.
+// order, so that every backend has the same codes. Returns the scale, which is NaN if an input is not finite.
 KVPARETO_INLINE float round_inputs(const float* x, int8_t* codes) {
-  float largest = 0;
+  float largest = 0, poison = 0;
   for (int i = 0; i < kPanelColumns; ++i) {
     const float size = x[i] < 0 ? -x[i] : x[i];
     if (size > largest) largest = size;
+    poison += x[i] * 0.0f;
   }
   const float inverse = largest > kSmallestInput ? 127.0f / largest : 0.0f;
   for (int i = 0; i < kPanelColumns; ++i) {
-    codes[i] = static_cast<int8_t>(x[i] * inverse + 0x1.8p23f - 0x1.8p23f);  // ties to even
+    const float code = x[i] * inverse + 0x1.8p23f - 0x1.8p23f;  // ties to even
+    codes[i] = code >= -127 && code <= 127 ? static_cast<int8_t>(code) : int8_t{0};
   }
-  return largest / 127.0f;
+  return largest / 127.0f + poison;
 }
 
 template <typename Number>

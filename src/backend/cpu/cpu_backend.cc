@@ -19,7 +19,7 @@ class CpuBackend : public Backend {
       : set_(set),
         kernels_(cpu_kernels(set)),
         activation_(set == "portable" || set == "avx2" ? DType::kF32 : DType::kBf16),
-        linears_(kernels_, activation_) {}
+        linears_(set, activation_) {}
 
   std::string name() const override { return "cpu/" + set_; }
   DType activation() const override { return activation_; }

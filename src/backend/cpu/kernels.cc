@@ -5,7 +5,6 @@
 #include <type_traits>
 
 #include "backend/cpu/amx_attention.h"
-#include "backend/host_linear.h"
 
 // "portable" is Highway's scalar target, for any x86-64: its emulated vectors
 // are broken by g++ 12.2.
@@ -21,8 +20,6 @@
 #include "backend/cpu/rows-inl.h"
 //
 #include "backend/cpu/codes-inl.h"
-//
-#include "backend/cpu/linear-inl.h"
 //
 #include "backend/cpu/packing-inl.h"
 //
@@ -42,9 +39,8 @@
 
 HWY_BEFORE_NAMESPACE();
 namespace kvpareto::HWY_NAMESPACE {
-const CpuKernels kKernels = {rms_norm,    swiglu,      rope,         floats_to_bf16, bf16_to_floats, gemv,
-                             round_row,   panels_int8, panels_float, widen_panel,    transform,      encode,
-                             encode_span, decode,      attend_block, attend_split,   join_splits};
+const CpuKernels kKernels = {rms_norm, swiglu,      rope,   floats_to_bf16, bf16_to_floats, gemv,       transform,
+                             encode,   encode_span, decode, attend_block,   attend_split,   join_splits};
 }  // namespace kvpareto::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
@@ -78,6 +74,11 @@ const CpuKernels& cpu_kernels(const std::string& instruction_set) {
   if (instruction_set == "avx512_bf16") return N_AVX3::kKernels;
   if (instruction_set == "avx2") return N_AVX2::kKernels;
   return HWY_STATIC_DISPATCH(kKernels);
+}
+
+const LinearKernels& cpu_linear_kernels(const std::string& instruction_set) {
+  if (instruction_set == "portable") return plain_linear_kernels();
+  return instruction_set == "avx2" ? avx2_linear_kernels() : vnni_linear_kernels();
 }
 
 }  // namespace kvpareto

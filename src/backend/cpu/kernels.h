@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "backend/cpu/panel_job.h"
+#include "backend/cpu/linear_kernels.h"
 #include "backend/packed_side.h"
 #include "tensor/tensor.h"
 
@@ -85,14 +85,6 @@ struct CpuKernels {
   // contiguous.
   void (*gemv)(const bf16* weight, const float* bias, int64_t columns, int64_t begin, int64_t end, const float* x,
                int64_t vectors, float* out, int64_t out_stride, bool accumulate);
-  // One row of inputs rounded to int8; see PanelJob. `sub`: values of one sum.
-  void (*round_row)(const float* x, int64_t columns, int sub, int8_t* codes, float* scales, float* sums);
-  // The job's product for panels [first, last), by its int8 inputs or its f32 ones; scratch of PanelSlice::kFloats.
-  void (*panels_int8)(const PanelJob& job, int64_t first, int64_t last, float* scratch);
-  void (*panels_float)(const PanelJob& job, int64_t first, int64_t last, float* scratch);
-  // The first `rows` rows of a panel as numbers, out f32 or bf16 [rows, columns].
-  void (*widen_panel)(const WeightFormat& format, const uint8_t* panel, int64_t rows, int64_t columns, Tensor out,
-                      float* scratch);
   // x f32 [n] of one head, in place; see Backend::transform().
   void (*transform)(float* x, int64_t n, bool rotate, const float* offset);
   // One token of one head, `token` counted from behind the sinks; for sides whose groups lie inside a token, and for a
@@ -116,5 +108,6 @@ struct CpuKernels {
 // Instruction sets that this machine runs, best last: "portable", "avx2", "avx512_bf16", "amx_bf16".
 std::vector<std::string> cpu_instruction_sets();
 const CpuKernels& cpu_kernels(const std::string& instruction_set);
+const LinearKernels& cpu_linear_kernels(const std::string& instruction_set);
 
 }  // namespace kvpareto

@@ -38,6 +38,11 @@ double bf16_limit() {
   return peak;
 }
 
+double int8_limit() {
+  static const double peak = int8_peak(instruction_set().c_str());
+  return peak;
+}
+
 std::vector<float> normals(int64_t n) {
   Random random(1);
   std::vector<float> values(static_cast<size_t>(n));
@@ -63,6 +68,7 @@ void limits(benchmark::State& state) {
     state.counters["read_B/s_all"] = read_bandwidth(thread_count());
     state.counters["f32_FLOP/s"] = f32_limit();
     state.counters["bf16_FLOP/s"] = bf16_limit();
+    state.counters["int8_OP/s"] = int8_limit();
   }
   state.SetLabel(instruction_set());
 }
@@ -71,21 +77,18 @@ BENCHMARK(limits)->Iterations(1)->UseRealTime()->Unit(benchmark::kMillisecond);
 // --- products. As many copies of the weights, taken in turn, as the probe of the bandwidth reads: 256 MB.
 
 struct Product {
-  Product(int64_t rows, int64_t columns, int64_t tokens, int copies)
-      : x(backend().allocate(static_cast<size_t>(tokens * columns) * 4, Purpose::kScratch)),
-        out(backend().allocate(static_cast<size_t>(tokens * rows) * 4, Purpose::kScratch)),
-        scratch(backend().allocate(backend().linear_scratch_bytes(tokens, bf16_spec(rows, columns, false)), Purpose::kScratch)) {
-    const std::vector<float> row = normals(columns);
-    for (int i = 0; i < copies; ++i) {
-      weights.push_back(backend().make_linear(rows, columns,
-                                              [&](int64_t, int64_t count, float* to) {
-                                                for (int64_t r = 0; r < count; ++r)
-                                                  std::copy_n(row.data(), columns, to + r * columns);
-                                              },
-                                              {}));
+  Product(const LinearSpec& spec, int64_t tokens, int copies)
+      : x(backend().allocate(static_cast<size_t>(tokens * spec.columns) * 4, Purpose::kScratch)),
+        out(backend().allocate(static_cast<size_t>(tokens * spec.rows()) * 4, Purpose::kScratch)),
+        scratch(backend().allocate(backend().linear_scratch_bytes(tokens, spec), Purpose::kScratch)) {
+    for (int i = 0; i < copies; ++i) weights.push_back(backend().make_linear(spec, {{source(spec)}}, {}));
+    const std::vector<float> inputs = normals(tokens * spec.columns);
+    for (size_t i = 0; i < inputs.size(); ++i) {
+      if (backend().activation() == DType::kF32) x.as<float>()[i] = inputs[i];
+      if (backend().activation() == DType::kBf16) x.as<bf16>()[i] = to_bf16(inputs[i]);
     }
-    in = tensor(x.data(), backend().activation(), tokens, columns);
-    result = tensor(out.as<float>(), tokens, rows);
+    in = tensor(x.data(), backend().activation(), tokens, spec.columns);
+    result = tensor(out.as<float>(), tokens, spec.rows());
     space = tensor(scratch.as<float>(), static_cast<int64_t>(scratch.bytes() / 4));
   }
   void run() { backend().linear(*weights[next++ % weights.size()], in, result, false, space); }
@@ -94,28 +97,77 @@ struct Product {
   size_t next = 0;
   Buffer x, out, scratch;
   Tensor in, result, space;
+
+ private:
+  static WeightSource source(const LinearSpec& spec) {
+    const WeightFormat format = spec.parts.front().format;
+    if (format.codec == WeightCodec::kBf16) {
+      return RowReader([columns = spec.columns, row = normals(spec.columns)](int64_t, int64_t count, float* to) {
+        for (int64_t r = 0; r < count; ++r) std::copy_n(row.data(), columns, to + r * columns);
+      });
+    }
+    return UnitReader([format](int64_t row, int64_t unit, WeightUnit& to) {
+      Random random(static_cast<uint64_t>(row * 64 + unit));
+      for (uint8_t& code : to.codes) code = static_cast<uint8_t>(random.below(uint64_t{1} << format.bits()));
+      to.bytes.fill(7);
+      to.halves.fill(to_f16(0.01f));
+    });
+  }
 };
 
-void gemv(benchmark::State& state) {
-  const int64_t rows = state.range(0), columns = state.range(1), tokens = state.range(2);
-  const double bytes = 2.0 * static_cast<double>(rows * columns);
-  Product product(rows, columns, tokens, static_cast<int>(1 + 2.56e8 / bytes));
-  const double limit = read_bandwidth(thread_count());
-  measure(state, "B/s", bytes, limit, [&] { product.run(); });
+// Formats of weights by their place in this list, as benchmarks take numbers.
+const std::vector<WeightFormat>& formats() {
+  static const std::vector<WeightFormat> list = {{},
+                                                 {WeightCodec::kInt8, 128},
+                                                 {WeightCodec::kInt8, 32},
+                                                 {WeightCodec::kInt4, 128},
+                                                 {WeightCodec::kInt4, 64},
+                                                 {WeightCodec::kInt4, 32},
+                                                 {WeightCodec::kInt3, 128},
+                                                 {WeightCodec::kQ4_0, 0},
+                                                 {WeightCodec::kQ4_1, 0},
+                                                 {WeightCodec::kQ5_0, 0},
+                                                 {WeightCodec::kQ8_0, 0},
+                                                 {WeightCodec::kQ4K, 0},
+                                                 {WeightCodec::kQ5K, 0},
+                                                 {WeightCodec::kQ6K, 0}};
+  return list;
 }
-BENCHMARK(gemv)
-    ->ArgNames({"rows", "columns", "tokens"})
-    ->Args({49152, 576, 1})  // SmolLM2-135M: output head, gate and up, down
-    ->Args({3072, 576, 1})
-    ->Args({576, 1536, 1})
-    ->Args({9728, 896, 1})  // Qwen2.5-0.5B: gate and up
-    ->Args({9728, 896, 4})
-    ->Args({9728, 896, 8})
+LinearSpec spec_of(int64_t format, int64_t rows, int64_t columns, bool int8) {
+  return {.parts = {{formats()[static_cast<size_t>(format)], rows}},
+          .columns = columns,
+          .activations = int8 ? Activations::kInt8 : Activations::kFloat};
+}
+std::string label_of(const LinearSpec& spec) {
+  const WeightFormat& format = spec.parts.front().format;
+  return std::string(info_of(format.codec).name) + (format.group > 0 ? "g" + std::to_string(format.group) : "") +
+         (spec.activations == Activations::kInt8 ? " a8" : " a16");
+}
+
+// Few tokens: how fast the weights are read.
+void decode_product(benchmark::State& state) {
+  const LinearSpec spec = spec_of(state.range(0), state.range(1), state.range(2), state.range(4) == 1);
+  const auto bytes = static_cast<double>(backend().linear_bytes(spec));
+  Product product(spec, state.range(3), static_cast<int>(1 + 1.28e8 / bytes));
+  measure(state, "B/s", bytes, read_bandwidth(thread_count()), [&] { product.run(); });
+  state.SetLabel(label_of(spec));
+}
+BENCHMARK(decode_product)
+    ->ArgNames({"format", "rows", "columns", "tokens", "int8"})
+    ->Args({0, 49152, 576, 1, 0})  // SmolLM2-135M: output head, gate and up, down
+    ->Args({0, 3072, 576, 1, 0})
+    ->Args({0, 576, 1536, 1, 0})
+    ->Args({0, 9728, 896, 1, 0})  // Qwen2.5-0.5B: gate and up
+    ->Args({0, 9728, 896, 4, 0})
+    ->Args({0, 9728, 896, 8, 0})
+    ->ArgsProduct({benchmark::CreateDenseRange(1, 13, 1), {9728}, {1024}, {1}, {0, 1}})
+    ->ArgsProduct({{1, 3, 11}, {9728}, {1024}, {2, 4, 8, 15}, {0, 1}})
     ->UseRealTime();
 
+// Many tokens, by bf16 weights.
 void dense(benchmark::State& state) {
   const int64_t rows = state.range(0), columns = state.range(1), tokens = state.range(2);
-  Product product(rows, columns, tokens, 4);
+  Product product(bf16_spec(rows, columns, false), tokens, 4);
   product.run();
   measure(state, "FLOP/s", 2.0 * static_cast<double>(rows * columns * tokens),
           backend().activation() == DType::kBf16 ? bf16_limit() : f32_limit(), [&] { product.run(); });
@@ -129,6 +181,25 @@ BENCHMARK(dense)
     ->Args({9728, 896, 16})
     ->Args({9728, 896, 256})
     ->Args({896, 4864, 256})
+    ->UseRealTime();
+
+// Many tokens, by quantized weights; the limit is that of products of bytes, or of floats where inputs are floats.
+void quantized_dense(benchmark::State& state) {
+  const LinearSpec spec = spec_of(state.range(0), state.range(1), state.range(2), state.range(4) == 1);
+  const int64_t tokens = state.range(3);
+  Product product(spec, tokens, 2);
+  product.run();
+  const double float_limit = backend().activation() == DType::kBf16 ? bf16_limit() : f32_limit();
+  measure(state, "OP/s", 2.0 * static_cast<double>(spec.rows() * spec.columns * tokens),
+          spec.activations == Activations::kInt8 ? int8_limit() : float_limit, [&] { product.run(); });
+  state.SetLabel(label_of(spec));
+}
+BENCHMARK(quantized_dense)
+    ->ArgNames({"format", "rows", "columns", "tokens", "int8"})
+    ->ArgsProduct({benchmark::CreateDenseRange(1, 13, 1), {4864}, {1024}, {256}, {1}})
+    ->ArgsProduct({{1, 3}, {4864}, {1024}, {16, 64, 512}, {0, 1}})
+    ->Args({3, 9728, 896, 256, 1})
+    ->Args({3, 896, 4864, 256, 1})
     ->UseRealTime();
 
 // --- attention of one layer, by codec of keys and values, groups of 32

@@ -50,7 +50,9 @@ size_t CpuLinears::scratch_bytes(int64_t tokens, const LinearSpec& spec) const {
       most = std::max(most, slices + inputs + rounded_bytes(std::min(tokens, kRoundedRows), spec.columns));
       continue;
     }
-    const size_t few = float_bytes(std::min(tokens, kDenseRows) * spec.columns);
+    const int64_t few_tokens = std::min(tokens, kDenseRows);
+    const size_t few =
+        float_bytes(few_tokens * spec.columns) + (packed ? float_bytes(few_tokens * (spec.columns / 16)) : 0);
     const bool widened = packed || activation_ != DType::kBf16;
     most = std::max(most, slices + std::max(few, dense_scratch_bytes(tokens, part.rows, spec.columns, widened)));
   }
@@ -107,9 +109,9 @@ const void* CpuLinears::widen(const Product& product, int64_t first, int64_t row
   parallel_for((rows + kPanelRows - 1) / kPanelRows, [&](int64_t p) {
     const int64_t count = std::min<int64_t>(kPanelRows, rows - p * kPanelRows);
     const int64_t panel = first / kPanelRows + p;
-    kernels_.widen_panel(weight.format,
-                         weight.panels() + panel_bytes(weight.format, columns) * static_cast<size_t>(panel), count,
-                         columns, out.slice(p * kPanelRows, count), scratch + thread_number() * PanelSlice::kFloats);
+    linear_kernels_.widen_panel(
+        weight.format, weight.panels() + panel_bytes(weight.format, columns) * static_cast<size_t>(panel), count,
+        columns, out.slice(p * kPanelRows, count), scratch + thread_number() * PanelSlice::kFloats);
   });
   return to;
 }
@@ -130,29 +132,44 @@ void CpuLinears::many_rows(const Product& product) {
   }
 }
 
-// f32 [tokens][columns] of a few rows.
-const float* CpuLinears::float_inputs(const Product& product) const {
-  if (product.x.type == DType::kF32) return product.x.as<float>();
-  auto* to =
-      reinterpret_cast<float*>(static_cast<char*>(product.scratch) + (product.weight.is_bf16() ? 0 : slices_bytes()));
-  kernels_.to_f32(product.x.as<bf16>(), product.x.rows() * product.weight.columns, to);
-  return to;
-}
-
 void CpuLinears::few_rows(const Product& product) const {
   const WeightSegment& weight = product.weight;
-  const float* inputs = float_inputs(product);
-  const Tensor& out = product.out;
-  if (!weight.is_bf16()) {
-    const PanelJob job{weight.format,   weight.panels(), weight.rows,       weight.columns, product.x.rows(),
-                       nullptr,         nullptr,         nullptr,           inputs,         product.bias,
-                       out.as<float>(), out.row_stride,  product.accumulate};
-    return run_panels(job, false, static_cast<float*>(product.scratch));
+  const int64_t tokens = product.x.rows(), columns = weight.columns;
+  auto* place = static_cast<char*>(product.scratch) + (weight.is_bf16() ? 0 : slices_bytes());
+  const auto* inputs = static_cast<const float*>(product.x.data);
+  if (product.x.type == DType::kBf16) {
+    kernels_.to_f32(product.x.as<bf16>(), tokens * columns, reinterpret_cast<float*>(place));
+    inputs = reinterpret_cast<const float*>(place);
   }
-  parallel_ranges(weight.rows, 16, [&](int64_t begin, int64_t end) {
-    kernels_.gemv(weight.row(0), product.bias, weight.columns, begin, end, inputs, product.x.rows(), out.as<float>(),
-                  out.row_stride, product.accumulate);
-  });
+  if (weight.is_bf16()) {
+    parallel_ranges(weight.rows, 16, [&](int64_t begin, int64_t end) {
+      kernels_.gemv(weight.row(0), product.bias, columns, begin, end, inputs, tokens, product.out.as<float>(),
+                    product.out.row_stride, product.accumulate);
+    });
+    return;
+  }
+  const int64_t sub = weight.format.sub();
+  auto* sums = reinterpret_cast<float*>(place + float_bytes(tokens * columns));
+  for (int64_t t = 0; t < tokens; ++t) sum_row(inputs + t * columns, columns, sub, sums + t * (columns / sub));
+  PanelJob job = job_of(product, product.out, tokens);
+  job.x = inputs;
+  job.sums = sums;
+  run_panels(job, linear_kernels_.panels_float, static_cast<float*>(product.scratch));
+}
+
+PanelJob CpuLinears::job_of(const Product& product, Tensor out, int64_t tokens) {
+  const WeightSegment& weight = product.weight;
+  PanelJob job{};
+  job.format = weight.format;
+  job.panels = weight.panels();
+  job.rows = weight.rows;
+  job.columns = weight.columns;
+  job.tokens = tokens;
+  job.bias = product.bias;
+  job.out = out.as<float>();
+  job.out_stride = out.row_stride;
+  job.accumulate = product.accumulate;
+  return job;
 }
 
 void CpuLinears::int8_rows(const Product& product) const {
@@ -177,20 +194,19 @@ void CpuLinears::int8_rows(const Product& product) const {
         } else {
           kernels_.to_f32(product.x.row<bf16>(done + t), columns, widened + thread_number() * columns);
         }
-        kernels_.round_row(row, columns, sub, codes + t * columns, scales + t * (columns / kPanelColumns),
-                           sums + t * (columns / sub));
+        linear_kernels_.round_row(row, columns, sub, codes + t * columns, scales + t * (columns / kPanelColumns),
+                                  sums + t * (columns / sub));
       }
     });
-    const Tensor out = product.out.slice(done, tokens);
-    const PanelJob job{
-        weight.format, weight.panels(), weight.rows,    weight.columns,    tokens, codes, scales, sums, nullptr,
-        product.bias,  out.as<float>(), out.row_stride, product.accumulate};
-    run_panels(job, true, slices);
+    PanelJob job = job_of(product, product.out.slice(done, tokens), tokens);
+    job.codes = codes;
+    job.scales = scales;
+    job.sums = sums;
+    run_panels(job, linear_kernels_.panels_int8, slices);
   }
 }
 
-void CpuLinears::run_panels(const PanelJob& job, bool int8, float* scratch) const {
-  const auto kernel = int8 ? kernels_.panels_int8 : kernels_.panels_float;
+void CpuLinears::run_panels(const PanelJob& job, decltype(LinearKernels::panels_int8) kernel, float* scratch) const {
   parallel_ranges((job.rows + kPanelRows - 1) / kPanelRows, 1, [&](int64_t first, int64_t last) {
     kernel(job, first, last, scratch + thread_number() * PanelSlice::kFloats);
   });

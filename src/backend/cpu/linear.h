@@ -1,6 +1,6 @@
 #pragma once
 // Products of the CPU by weights of every format: bf16 by oneDNN or row by row, quantized ones by the kernels of
-// linear-inl.h, on inputs rounded to int8 or not.
+// linear_kernels.h, on inputs rounded to int8 or not.
 
 #include "backend/cpu/dense.h"
 #include "backend/cpu/kernels.h"
@@ -10,8 +10,11 @@ namespace kvpareto {
 
 class CpuLinears {
  public:
-  CpuLinears(const CpuKernels& kernels, DType activation)
-      : kernels_(kernels), activation_(activation), dense_(activation) {}
+  CpuLinears(const std::string& instruction_set, DType activation)
+      : kernels_(cpu_kernels(instruction_set)),
+        linear_kernels_(cpu_linear_kernels(instruction_set)),
+        activation_(activation),
+        dense_(activation) {}
 
   size_t scratch_bytes(int64_t tokens, const LinearSpec& spec) const;
   void embed(const HostLinear& table, std::span<const int32_t> tokens, Tensor out) const;
@@ -34,11 +37,12 @@ class CpuLinears {
   void many_rows(const Product& product);
   void few_rows(const Product& product) const;
   void int8_rows(const Product& product) const;
-  void run_panels(const PanelJob& job, bool int8, float* scratch) const;
+  static PanelJob job_of(const Product& product, Tensor out, int64_t tokens);
+  void run_panels(const PanelJob& job, decltype(LinearKernels::panels_int8) kernel, float* scratch) const;
   const void* widen(const Product& product, int64_t first, int64_t rows, void* to, float* scratch) const;
-  const float* float_inputs(const Product& product) const;
 
   const CpuKernels& kernels_;
+  const LinearKernels& linear_kernels_;
   DType activation_;
   Dense dense_;
 };

@@ -13,5 +13,8 @@ double read_bandwidth(int threads);
 double f32_peak(const char* instruction_set);
 // ... and of bf16 products with f32 sums: AMX tiles, AVX-512 dot products, or else f32_peak().
 double bf16_peak(const char* instruction_set);
+// ... and of products of bytes with 32-bit sums that are exact for every code: vpmaddubsw and vpmaddwd in AVX2,
+// vpdpbusd in AVX-512. Codes of four bits can pass it, as their sums fit 16 bits for a while.
+double int8_peak(const char* instruction_set);
 
 }  // namespace kvpareto

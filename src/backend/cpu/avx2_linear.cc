@@ -1,0 +1,191 @@
+// Products of quantized weights in AVX2. Codes of up to six bits are multiplied by vpmaddubsw, whose 16-bit sums hold
+// several steps (15 * 127 * 2 is a ninth of what fits, 63 * 127 * 2 half); those of eight bits by vpmaddwd.
+
+#include <immintrin.h>
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <utility>
+
+#include "backend/cpu/linear_kernels.h"
+#include "backend/host_linear.h"
+
+#pragma GCC push_options
+#pragma GCC target("avx2,fma,f16c")
+
+namespace kvpareto {
+namespace {
+
+constexpr int kMostTokens = 6;      // of a tile: twelve sums, two vectors of codes, one of inputs
+constexpr int kMostByteTokens = 4;  // where codes have eight bits
+constexpr int kMostFloatTokens = 4;
+
+struct Vectors {
+  using Float = __m256;
+  using Codes = __m256i;
+  static constexpr int kParts = 2;  // vectors of sixteen rows
+
+  KVPARETO_INLINE static Float load(const float* from) { return _mm256_loadu_ps(from); }
+  KVPARETO_INLINE static void store(Float x, float* to) { _mm256_storeu_ps(to, x); }
+  KVPARETO_INLINE static Float all(float x) { return _mm256_set1_ps(x); }
+  KVPARETO_INLINE static Float multiply(Float a, Float b) { return _mm256_mul_ps(a, b); }
+  KVPARETO_INLINE static Float fma(Float a, Float b, Float c) { return _mm256_fmadd_ps(a, b, c); }
+  KVPARETO_INLINE static Float less_product(Float c, Float a, Float b) { return _mm256_fnmadd_ps(a, b, c); }
+  KVPARETO_INLINE static Codes load_codes(const uint8_t* from) {
+    return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from));
+  }
+  // Byte i of each 32-bit lane as a number.
+  KVPARETO_INLINE static Float byte_of(Codes codes, int i) {
+    return _mm256_cvtepi32_ps(_mm256_and_si256(_mm256_srli_epi32(codes, 8 * i), _mm256_set1_epi32(255)));
+  }
+  KVPARETO_INLINE static void widen_halves(const uint8_t* halves, float* to) {
+    for (int p = 0; p < 2; ++p) {
+      const __m128i half = _mm_loadu_si128(reinterpret_cast<const __m128i*>(halves) + p);
+      _mm256_storeu_ps(to + 8 * p, _mm256_cvtph_ps(half));
+    }
+  }
+  KVPARETO_INLINE static __m256i four_inputs(const int8_t* x) {
+    int32_t four;
+    std::memcpy(&four, x, sizeof four);
+    return _mm256_set1_epi32(four);
+  }
+
+  // Whole-number sums of a few steps, [tokens][parts].
+  template <int kBits, int kTokens>
+  struct Dot {
+    __m256i sums[kTokens][kParts];
+
+    // Overwrites the sums with the products of kSteps steps.
+    template <int kStepCount>
+    KVPARETO_INLINE void add(const uint8_t* codes, const int8_t* x, int64_t stride) {
+      if constexpr (kBits == 8) {
+        add_bytes<kStepCount>(codes, x, stride);
+      } else {
+        // As many steps as fit a 16-bit sum.
+        constexpr int kRun = std::min(kStepCount, kBits <= 4 ? 8 : kBits == 5 ? 4 : 2);
+        add_run<kRun>(codes, x, stride, true);
+        for (int step = kRun; step < kStepCount; step += kRun) {
+          add_run<kRun>(codes + step * kPlaneBytes, x + 4 * step, stride, false);
+        }
+      }
+    }
+    KVPARETO_INLINE __m256 whole(int t, int p) const { return _mm256_cvtepi32_ps(sums[t][p]); }
+
+   private:
+    template <int kRun>
+    KVPARETO_INLINE void add_run(const uint8_t* codes, const int8_t* x, int64_t stride, bool first) {
+      __m256i narrow[kTokens][kParts];
+#pragma GCC unroll 8
+      for (int step = 0; step < kRun; ++step) {
+        const Codes low = load_codes(codes + step * kPlaneBytes), high = load_codes(codes + step * kPlaneBytes + 32);
+#pragma GCC unroll 6
+        for (int t = 0; t < kTokens; ++t) {
+          const __m256i inputs = four_inputs(x + t * stride + 4 * step);
+          const __m256i a = _mm256_maddubs_epi16(low, inputs), b = _mm256_maddubs_epi16(high, inputs);
+          narrow[t][0] = step == 0 ? a : _mm256_add_epi16(narrow[t][0], a);
+          narrow[t][1] = step == 0 ? b : _mm256_add_epi16(narrow[t][1], b);
+        }
+      }
+#pragma GCC unroll 6
+      for (int t = 0; t < kTokens; ++t) {
+#pragma GCC unroll 2
+        for (int p = 0; p < kParts; ++p) {
+          const __m256i wide = _mm256_madd_epi16(narrow[t][p], _mm256_set1_epi16(1));
+          sums[t][p] = first ? wide : _mm256_add_epi32(sums[t][p], wide);
+        }
+      }
+    }
+
+    template <int kStepCount>
+    KVPARETO_INLINE void add_bytes(const uint8_t* codes, const int8_t* x, int64_t stride) {
+#pragma GCC unroll 8
+      for (int step = 0; step < kStepCount; ++step) {
+        __m256i even[kParts], odd[kParts];
+#pragma GCC unroll 2
+        for (int p = 0; p < kParts; ++p) {
+          const Codes both = load_codes(codes + step * kPlaneBytes + 32 * p);
+          even[p] = _mm256_and_si256(both, _mm256_set1_epi16(255));
+          odd[p] = _mm256_srli_epi16(both, 8);
+        }
+#pragma GCC unroll 4
+        for (int t = 0; t < kTokens; ++t) {
+          const __m256i inputs = four_inputs(x + t * stride + 4 * step);
+          const __m256i even_inputs = _mm256_srai_epi16(_mm256_slli_epi16(inputs, 8), 8);
+          const __m256i odd_inputs = _mm256_srai_epi16(inputs, 8);
+#pragma GCC unroll 2
+          for (int p = 0; p < kParts; ++p) {
+            const __m256i a = _mm256_madd_epi16(even[p], even_inputs), b = _mm256_madd_epi16(odd[p], odd_inputs);
+            sums[t][p] = step == 0 ? _mm256_add_epi32(a, b) : _mm256_add_epi32(sums[t][p], _mm256_add_epi32(a, b));
+          }
+        }
+      }
+    }
+  };
+};
+
+#include "backend/cpu/linear_tiles-inl.h"
+
+// round_inputs() of host_linear.h, 32 inputs at a time.
+KVPARETO_INLINE float round_block(const float* x, int8_t* codes) {
+  const __m256 sign = _mm256_set1_ps(-0.0f);
+  __m256 in[4], largest = _mm256_setzero_ps(), poison = _mm256_setzero_ps();
+  for (int i = 0; i < 4; ++i) {
+    in[i] = _mm256_loadu_ps(x + 8 * i);
+    largest = _mm256_max_ps(_mm256_andnot_ps(sign, in[i]), largest);
+    poison = _mm256_fmadd_ps(in[i], _mm256_setzero_ps(), poison);
+  }
+  const auto across = [](__m256 v, auto join) {
+    __m128 half = join(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
+    half = join(half, _mm_movehl_ps(half, half));
+    return _mm_cvtss_f32(join(half, _mm_movehdup_ps(half)));
+  };
+  const float most = across(largest, [](__m128 a, __m128 b) { return _mm_max_ps(a, b); });
+  const float bad = across(poison, [](__m128 a, __m128 b) { return _mm_add_ps(a, b); });
+  const __m256 inverse = _mm256_set1_ps(most > kSmallestInput ? 127.0f / most : 0.0f);
+  __m256i whole[4];
+  for (int i = 0; i < 4; ++i) whole[i] = _mm256_cvtps_epi32(_mm256_mul_ps(in[i], inverse));
+  const __m256i packed =
+      _mm256_packs_epi16(_mm256_packs_epi32(whole[0], whole[1]), _mm256_packs_epi32(whole[2], whole[3]));
+  // Packing works on halves of a vector: their fours are put back in order.
+  const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(codes), _mm256_permutevar8x32_epi32(packed, order));
+  return most / 127.0f + bad;
+}
+
+// Sums of the first and the last sixteen codes.
+KVPARETO_INLINE std::pair<int, int> half_sums(const int8_t* codes) {
+  const __m256i all = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(codes));
+  // Sums of absolute differences from -128 are sums.
+  const __m256i sums = _mm256_sad_epu8(_mm256_xor_si256(all, _mm256_set1_epi8(-128)), _mm256_setzero_si256());
+  const auto first = _mm256_extract_epi64(sums, 0) + _mm256_extract_epi64(sums, 1);
+  const auto second = _mm256_extract_epi64(sums, 2) + _mm256_extract_epi64(sums, 3);
+  return {static_cast<int>(first) - 128 * 16, static_cast<int>(second) - 128 * 16};
+}
+
+void round_row(const float* x, int64_t columns, int64_t sub, int8_t* codes, float* scales, float* sums) {
+  float sum = 0;
+  for (int64_t c = 0; c < columns; c += kPanelColumns) {
+    const float scale = round_block(x + c, codes + c);
+    scales[c / kPanelColumns] = scale;
+    const auto [first, second] = half_sums(codes + c);
+    if (sub == 16) {
+      sums[c / 16] = scale * static_cast<float>(first);
+      sums[c / 16 + 1] = scale * static_cast<float>(second);
+      continue;
+    }
+    sum += scale * static_cast<float>(first + second);
+    if ((c + kPanelColumns) % sub != 0) continue;
+    sums[c / sub] = sum;
+    sum = 0;
+  }
+}
+
+const LinearKernels kTable = {round_row, panels_int8, panels_float, widen_panel};
+
+}  // namespace
+
+const LinearKernels& avx2_linear_kernels() { return kTable; }
+
+}  // namespace kvpareto
+#pragma GCC pop_options

@@ -1,0 +1,80 @@
+#pragma once
+// Kernels of quantized weights (quant/weight_panel.h), a table an instruction set: plain_linear.cc is for any x86-64
+// and says what the others compute.
+
+#include <string>
+
+#include "quant/weight_panel.h"
+#include "tensor/tensor.h"
+
+namespace kvpareto {
+
+// out[t][r] (+)= bias[r] + weight[r] . x[t] for the rows of some panels.
+struct PanelJob {
+  WeightFormat format;
+  const uint8_t* panels;
+  int64_t rows, columns, tokens;
+  const int8_t* codes;  // inputs rounded to int8 (round_inputs() of host_linear.h): [tokens][columns] ...
+  const float* scales;  // ... and [tokens][columns / 32]
+  const float* x;       // or inputs as they are, [tokens][columns]
+  const float* sums;    // of either kind's values: [tokens][columns / sub of the format]
+  const float* bias;    // [rows] or null
+  float* out;
+  int64_t out_stride;
+  bool accumulate;
+};
+
+// Columns of a panel that are unpacked at once: with the inputs of a tile they fill a first-level cache of 32 KiB, not
+// more. A multiple of every format's unit.
+inline constexpr int64_t kSliceColumns = 1024;
+
+// Views into the scratch of one thread.
+struct PanelSlice {
+  float *scales, *offsets;  // [columns / sub][16 rows]
+  uint8_t* codes;           // [columns / 4][16 rows][4]
+
+  static constexpr int64_t kScales = kSliceColumns / 16 * kPanelRows;
+  static constexpr int64_t kFloats = 2 * kScales + kSliceColumns * kPanelRows / 4;  // of scratch
+  explicit PanelSlice(float* scratch)
+      : scales(scratch), offsets(scratch + kScales), codes(reinterpret_cast<uint8_t*>(scratch + 2 * kScales)) {}
+};
+
+struct LinearKernels {
+  // One row of inputs rounded to int8, with the sums of its values over `sub` columns each.
+  void (*round_row)(const float* x, int64_t columns, int64_t sub, int8_t* codes, float* scales, float* sums);
+  // The job's product for panels [first, last), by its int8 inputs or its f32 ones; scratch of PanelSlice::kFloats.
+  void (*panels_int8)(const PanelJob& job, int64_t first, int64_t last, float* scratch);
+  void (*panels_float)(const PanelJob& job, int64_t first, int64_t last, float* scratch);
+  // The first `rows` rows of a panel as numbers, out f32 or bf16 [rows, columns].
+  void (*widen_panel)(const WeightFormat& format, const uint8_t* panel, int64_t rows, int64_t columns, Tensor out,
+                      float* scratch);
+};
+
+const LinearKernels& plain_linear_kernels();
+const LinearKernels& avx2_linear_kernels();
+const LinearKernels& vnni_linear_kernels();  // AVX-512 with VNNI
+
+// Sums of an f32 row over `sub` columns each.
+inline void sum_row(const float* x, int64_t columns, int64_t sub, float* sums) {
+  for (int64_t c = 0; c < columns; c += sub) {
+    float sum = 0;
+    for (int64_t i = c; i < c + sub; ++i) sum += x[i];
+    sums[c / sub] = sum;
+  }
+}
+
+// What a tile's sums begin with, f32 [count][16]: bias and what out holds already, where the job and `first_slice` say
+// so.
+inline void begin_sums(const PanelJob& job, int64_t panel, bool first_slice, int64_t token, int64_t count, int64_t rows,
+                       float* sums) {
+  for (int64_t t = 0; t < count; ++t) {
+    const float* out = job.out + (token + t) * job.out_stride + panel * kPanelRows;
+    for (int64_t r = 0; r < kPanelRows; ++r) {
+      const bool keeps = r < rows && (!first_slice || job.accumulate);
+      const bool adds = r < rows && first_slice && job.bias != nullptr;
+      sums[t * kPanelRows + r] = (keeps ? out[r] : 0.0f) + (adds ? job.bias[panel * kPanelRows + r] : 0.0f);
+    }
+  }
+}
+
+}  // namespace kvpareto

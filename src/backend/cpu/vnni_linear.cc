@@ -1,0 +1,80 @@
+// Products of quantized weights in AVX-512 with VNNI: vpdpbusd sums four products of bytes in a lane.
+
+#include <immintrin.h>
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <utility>
+
+#include "backend/cpu/linear_kernels.h"
+
+#pragma GCC push_options
+#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")
+
+namespace kvpareto {
+namespace {
+
+constexpr int kMostTokens = 12;  // of a tile: as many sums in flight hide the latency of the product
+constexpr int kMostByteTokens = kMostTokens;
+constexpr int kMostFloatTokens = 8;
+
+struct Vectors {
+  using Float = __m512;
+  using Codes = __m512i;
+  static constexpr int kParts = 1;  // vectors of sixteen rows
+
+  KVPARETO_INLINE static Float load(const float* from) { return _mm512_loadu_ps(from); }
+  KVPARETO_INLINE static void store(Float x, float* to) { _mm512_storeu_ps(to, x); }
+  KVPARETO_INLINE static Float all(float x) { return _mm512_set1_ps(x); }
+  KVPARETO_INLINE static Float multiply(Float a, Float b) { return _mm512_mul_ps(a, b); }
+  KVPARETO_INLINE static Float fma(Float a, Float b, Float c) { return _mm512_fmadd_ps(a, b, c); }
+  KVPARETO_INLINE static Float less_product(Float c, Float a, Float b) { return _mm512_fnmadd_ps(a, b, c); }
+  KVPARETO_INLINE static Codes load_codes(const uint8_t* from) { return _mm512_loadu_si512(from); }
+  // Byte i of each 32-bit lane as a number.
+  KVPARETO_INLINE static Float byte_of(Codes codes, int i) {
+    return _mm512_cvtepi32_ps(
+        _mm512_and_si512(_mm512_srli_epi32(codes, static_cast<unsigned>(8 * i)), _mm512_set1_epi32(255)));
+  }
+  KVPARETO_INLINE static void widen_halves(const uint8_t* halves, float* to) {
+    _mm512_storeu_ps(to, _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(halves))));
+  }
+
+  // Whole-number sums of a few steps, [tokens][parts].
+  template <int kBits, int kTokens>
+  struct Dot {
+    __m512i sums[kTokens];
+
+    // Overwrites the sums with the products of kStepCount steps.
+    template <int kStepCount>
+    KVPARETO_INLINE void add(const uint8_t* codes, const int8_t* x, int64_t stride) {
+#pragma GCC unroll 12
+      for (int t = 0; t < kTokens; ++t) sums[t] = _mm512_setzero_si512();
+#pragma GCC unroll 8
+      for (int step = 0; step < kStepCount; ++step) {
+        const Codes bytes = load_codes(codes + step * kPlaneBytes);
+#pragma GCC unroll 12
+        for (int t = 0; t < kTokens; ++t) {
+          // In assembly, since g++ 12 spills the sums of the intrinsic.
+          using FourInputs [[gnu::may_alias, gnu::aligned(1)]] = int32_t;
+          __asm__("vpdpbusd %2%{1to16%}, %1, %0"
+                  : "+v"(sums[t])
+                  : "v"(bytes), "m"(*reinterpret_cast<const FourInputs*>(x + t * stride + 4 * step)));
+        }
+      }
+    }
+    KVPARETO_INLINE __m512 whole(int t, int /*part*/) const { return _mm512_cvtepi32_ps(sums[t]); }
+  };
+};
+
+#include "backend/cpu/linear_tiles-inl.h"
+
+}  // namespace
+
+const LinearKernels& vnni_linear_kernels() {
+  static const LinearKernels kTable = {avx2_linear_kernels().round_row, panels_int8, panels_float, widen_panel};
+  return kTable;
+}
+
+}  // namespace kvpareto
+#pragma GCC pop_options
