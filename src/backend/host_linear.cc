@@ -30,51 +30,55 @@ void fill_bf16(const WeightSegment& segment, const RowReader& read) {
   });
 }
 
-// Calls `unit(row of the panel, index of the unit, where to)` for every unit of every panel; missing rows of the last
-// panel are zero. `begin(row, count)` comes before the rows of a panel.
-template <typename Begin, typename Unit>
-void fill_panels(const WeightSegment& segment, const Begin& make_begin, const Unit& unit) {
-  const int64_t panels = (segment.rows + kPanelRows - 1) / kPanelRows, units = segment.columns / segment.format.unit();
-  parallel_ranges(panels, 1, [&](int64_t first, int64_t last) {
-    auto begin = make_begin();
-    for (int64_t p = first; p < last; ++p) {
-      const int64_t rows = std::min<int64_t>(kPanelRows, segment.rows - p * kPanelRows);
-      begin.read(p * kPanelRows, rows);
-      uint8_t* out = segment.data.as<uint8_t>() + panel_bytes(segment.format, segment.columns) * static_cast<size_t>(p);
-      for (int64_t u = 0; u < units; ++u) {
-        std::array<WeightUnit, kPanelRows> held{};
-        for (int64_t r = 0; r < rows; ++r) unit(begin, p * kPanelRows, r, u, held[static_cast<size_t>(r)]);
-        pack_unit(segment.format, held.data(), out + unit_bytes(segment.format) * static_cast<size_t>(u));
-      }
-    }
-  });
-}
-
-// Rows of floats of one panel, read when the panel begins.
-struct FloatRows {
-  const RowReader* reader;
-  std::vector<float> values;
-  void read(int64_t begin, int64_t count) {
-    if (reader != nullptr) (*reader)(begin, count, values.data());
+// Units of the rows of one panel, from any source.
+class PanelReader {
+ public:
+  PanelReader(const WeightSegment& segment, const WeightSource& source) : segment_(segment), source_(source) {
+    if (std::holds_alternative<RowReader>(source)) values_.resize(static_cast<size_t>(kPanelRows * segment.columns));
   }
+
+  void begin(int64_t first, int64_t rows) {
+    first_ = first;
+    if (const auto* read = std::get_if<RowReader>(&source_)) (*read)(first, rows, values_.data());
+    if (const auto* read = std::get_if<BlockReader>(&source_)) {
+      for (int64_t r = 0; r < rows; ++r) blocks_[static_cast<size_t>(r)] = (*read)(first + r);
+    }
+  }
+
+  void unit(int64_t r, int64_t u, WeightUnit& out) const {
+    const WeightFormat& format = segment_.format;
+    if (!values_.empty()) {
+      round_to_nearest(format, values_.data() + r * segment_.columns + u * format.unit(), out);
+    } else if (const auto* read = std::get_if<UnitReader>(&source_)) {
+      (*read)(first_ + r, u, out);
+    } else {
+      split_block(format.codec, blocks_[static_cast<size_t>(r)] + static_cast<size_t>(u) * block_bytes(format), out);
+    }
+  }
+
+ private:
+  const WeightSegment& segment_;
+  const WeightSource& source_;
+  int64_t first_ = 0;
+  std::vector<float> values_;  // of the panel's rows
+  std::array<const uint8_t*, kPanelRows> blocks_ = {};
 };
 
-void fill_segment(const WeightSegment& segment, const WeightSource& source) {
+void fill_panels(const WeightSegment& segment, const WeightSource& source) {
   const WeightFormat& format = segment.format;
-  if (segment.is_bf16()) return fill_bf16(segment, std::get<RowReader>(source));
-  const RowReader* floats = std::get_if<RowReader>(&source);
-  const auto begin = [&] {
-    const int64_t values = floats != nullptr ? kPanelRows * segment.columns : 0;
-    return FloatRows{floats, std::vector<float>(static_cast<size_t>(values))};
-  };
-  fill_panels(segment, begin, [&](const FloatRows& rows, int64_t first, int64_t r, int64_t u, WeightUnit& out) {
-    if (floats != nullptr) {
-      round_to_nearest(format, rows.values.data() + r * segment.columns + u * format.unit(), out);
-    } else if (const auto* units = std::get_if<UnitReader>(&source)) {
-      (*units)(first + r, u, out);
-    } else {
-      const uint8_t* blocks = std::get<BlockReader>(source)(first + r);
-      split_block(format.codec, blocks + static_cast<size_t>(u) * block_bytes(format), out);
+  const int64_t panels = (segment.rows + kPanelRows - 1) / kPanelRows, units = segment.columns / format.unit();
+  parallel_ranges(panels, 1, [&](int64_t first, int64_t last) {
+    PanelReader reader(segment, source);
+    std::array<WeightUnit, kPanelRows> held{};
+    for (int64_t p = first; p < last; ++p) {
+      const int64_t rows = std::min<int64_t>(kPanelRows, segment.rows - p * kPanelRows);
+      if (rows < kPanelRows) held = {};  // what fills up the last panel is zero
+      reader.begin(p * kPanelRows, rows);
+      uint8_t* out = segment.data.as<uint8_t>() + panel_bytes(format, segment.columns) * static_cast<size_t>(p);
+      for (int64_t u = 0; u < units; ++u) {
+        for (int64_t r = 0; r < rows; ++r) reader.unit(r, u, held[static_cast<size_t>(r)]);
+        pack_unit(format, held.data(), out + unit_bytes(format) * static_cast<size_t>(u));
+      }
     }
   });
 }
@@ -100,7 +104,11 @@ std::unique_ptr<HostLinear> make_host_linear(Backend& backend, const LinearSpec&
     assert(part.format.codec == WeightCodec::kBf16 || spec.columns % part.format.unit() == 0);
     segments.push_back({part.format, first, part.rows, spec.columns,
                         backend.allocate(segment_bytes(part, spec.columns), Purpose::kWeights)});
-    fill_segment(segments.back(), sources[i]);
+    if (segments.back().is_bf16()) {
+      fill_bf16(segments.back(), std::get<RowReader>(sources[i]));
+    } else {
+      fill_panels(segments.back(), sources[i]);
+    }
     first += part.rows;
   }
   Buffer added;

@@ -58,24 +58,35 @@ KVPARETO_INLINE void plain_unpack_block(const WeightFormat& format, const uint8_
   }
 }
 
+// The code of a row's column c in its block.
+KVPARETO_INLINE int code_of(const WeightCodecInfo& info, const uint8_t* block, int64_t row, int c) {
+  const auto bits_at = [&](const uint8_t* plane, int bits) {
+    const int step = c / 4;
+    return plane[step % bits * kPlaneBytes + 4 * row + c % 4] >> (step / bits * bits) & ((1 << bits) - 1);
+  };
+  const int low = bits_at(block, info.low_bits);
+  return info.high_bits == 0 ? low
+                             : low | bits_at(block + info.low_bits * kPlaneBytes, info.high_bits) << info.low_bits;
+}
+
 // One row of a matrix (packed panels from `panels` on) as numbers [columns], in the arithmetic of their type.
 template <typename Number>
 void decode_weight_row(const WeightFormat& format, const uint8_t* panels, int64_t row, int64_t columns, Number* out) {
   const WeightCodecInfo& info = info_of(format.codec);
   const uint8_t* unit = panels + panel_bytes(format, columns) * static_cast<size_t>(row / kPanelRows);
   const int64_t place = row % kPanelRows;
-  uint8_t codes[kBlockCodes];
-  for (int64_t c = 0; c < columns; c += kPanelColumns) {
+  const int run = format.sub() < kPanelColumns ? format.sub() : kPanelColumns;  // columns of one scale inside a block
+  for (int64_t c = 0; c < columns; c += run) {
     const auto inside = static_cast<int>(c % format.unit());
     if (inside == 0 && c > 0) unit += unit_bytes(format);
-    const size_t block = static_cast<size_t>(inside / kPanelColumns);
-    plain_unpack_block(format, unit + unit_header_bytes(format) + panel_block_bytes(format) * block, codes);
     const auto* halves = reinterpret_cast<const f16*>(unit) + place;
     const uint8_t* bytes = unit + info.halves * kPanelRows * 2 + place;
-    for (int i = 0; i < kPanelColumns; ++i) {
-      float scale, offset;
-      read_scale(format.codec, halves, bytes, kPanelRows, (inside + i) / format.sub(), scale, offset);
-      const int code = codes[i / 4 * kPlaneBytes + 4 * place + i % 4];
+    const uint8_t* block =
+        unit + unit_header_bytes(format) + panel_block_bytes(format) * static_cast<size_t>(inside / kPanelColumns);
+    float scale, offset;
+    read_scale(format.codec, halves, bytes, kPanelRows, inside / format.sub(), scale, offset);
+    for (int i = 0; i < run; ++i) {
+      const int code = code_of(info, block, place, inside % kPanelColumns + i);
       out[c + i] = static_cast<Number>(scale) * static_cast<Number>(code) - static_cast<Number>(offset);
     }
   }

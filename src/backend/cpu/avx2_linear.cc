@@ -35,6 +35,14 @@ struct Vectors {
   KVPARETO_INLINE static Codes load_codes(const uint8_t* from) {
     return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from));
   }
+  KVPARETO_INLINE static void store_codes(Codes codes, uint8_t* to) {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), codes);
+  }
+  KVPARETO_INLINE static Codes all_bytes(int byte) { return _mm256_set1_epi8(static_cast<char>(byte)); }
+  KVPARETO_INLINE static Codes both(Codes a, Codes b) { return _mm256_and_si256(a, b); }
+  KVPARETO_INLINE static Codes either(Codes a, Codes b) { return _mm256_or_si256(a, b); }
+  KVPARETO_INLINE static Codes right(Codes a, int bits) { return _mm256_srli_epi16(a, bits); }
+  KVPARETO_INLINE static Codes left(Codes a, int bits) { return _mm256_slli_epi16(a, bits); }
   // Byte i of each 32-bit lane as a number.
   KVPARETO_INLINE static Float byte_of(Codes codes, int i) {
     return _mm256_cvtepi32_ps(_mm256_and_si256(_mm256_srli_epi32(codes, 8 * i), _mm256_set1_epi32(255)));

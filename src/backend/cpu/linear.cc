@@ -60,7 +60,9 @@ size_t CpuLinears::scratch_bytes(int64_t tokens, const LinearSpec& spec) const {
 }
 
 void CpuLinears::embed(const HostLinear& table, std::span<const int32_t> tokens, Tensor out) const {
-  for (size_t t = 0; t < tokens.size(); ++t) table.decode_row(tokens[t], out.row<float>(static_cast<int64_t>(t)));
+  parallel_ranges(out.rows(), 4, [&](int64_t begin, int64_t end) {
+    for (int64_t t = begin; t < end; ++t) table.decode_row(tokens[static_cast<size_t>(t)], out.row<float>(t));
+  });
 }
 
 void CpuLinears::multiply(const HostLinear& matrix, Tensor x, Tensor out, bool accumulate, Tensor scratch) {

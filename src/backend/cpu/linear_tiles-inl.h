@@ -13,24 +13,27 @@ constexpr int64_t kStreamedColumns = 256;
 
 // --- a slice of a panel
 
-using Plane [[gnu::vector_size(64), gnu::aligned(1), gnu::may_alias]] = uint8_t;
-
 // One block of 32 columns: u8 [8 steps][64].
 template <int kLow, int kHigh>
 KVPARETO_INLINE void unpack_block(const uint8_t* block, uint8_t* codes) {
-  const auto* low = reinterpret_cast<const Plane*>(block);
-  auto* out = reinterpret_cast<Plane*>(codes);
-  constexpr uint8_t kLowMask = (1 << kLow) - 1;
+  using Codes = typename Vectors::Codes;
+  const Codes low_mask = Vectors::all_bytes((1 << kLow) - 1), high_mask = Vectors::all_bytes((1 << kHigh) - 1);
+#pragma GCC unroll 2
+  for (int p = 0; p < Vectors::kParts; ++p) {
+    const uint8_t* from = block + p * (kPlaneBytes / Vectors::kParts);
+    uint8_t* to = codes + p * (kPlaneBytes / Vectors::kParts);
 #pragma GCC unroll 8
-  for (int step = 0; step < kSteps; ++step) {
-    Plane code = low[step % kLow];
-    if constexpr (kLow < 8) code = (code >> static_cast<uint8_t>(step / kLow * kLow)) & kLowMask;
-    if constexpr (kHigh > 0) {
-      constexpr uint8_t kHighMask = (1 << kHigh) - 1;
-      code |= ((low[kLow + step % kHigh] >> static_cast<uint8_t>(step / kHigh * kHigh)) & kHighMask)
-              << static_cast<uint8_t>(kLow);
+    for (int step = 0; step < kSteps; ++step) {
+      Codes code = Vectors::load_codes(from + step % kLow * kPlaneBytes);
+      // Shifts are of 16 bits: the masks take away what came from the neighbour.
+      if constexpr (kLow < 8) code = Vectors::both(Vectors::right(code, step / kLow * kLow), low_mask);
+      if constexpr (kHigh > 0) {
+        const Codes high = Vectors::load_codes(from + (kLow + step % kHigh) * kPlaneBytes);
+        const Codes bits = Vectors::both(Vectors::right(high, step / kHigh * kHigh), high_mask);
+        code = Vectors::either(code, Vectors::left(bits, kLow));
+      }
+      Vectors::store_codes(code, to + step * kPlaneBytes);
     }
-    out[step] = code;
   }
 }
 

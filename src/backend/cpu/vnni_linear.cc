@@ -31,6 +31,12 @@ struct Vectors {
   KVPARETO_INLINE static Float fma(Float a, Float b, Float c) { return _mm512_fmadd_ps(a, b, c); }
   KVPARETO_INLINE static Float less_product(Float c, Float a, Float b) { return _mm512_fnmadd_ps(a, b, c); }
   KVPARETO_INLINE static Codes load_codes(const uint8_t* from) { return _mm512_loadu_si512(from); }
+  KVPARETO_INLINE static void store_codes(Codes codes, uint8_t* to) { _mm512_storeu_si512(to, codes); }
+  KVPARETO_INLINE static Codes all_bytes(int byte) { return _mm512_set1_epi8(static_cast<char>(byte)); }
+  KVPARETO_INLINE static Codes both(Codes a, Codes b) { return _mm512_and_si512(a, b); }
+  KVPARETO_INLINE static Codes either(Codes a, Codes b) { return _mm512_or_si512(a, b); }
+  KVPARETO_INLINE static Codes right(Codes a, int bits) { return _mm512_srli_epi16(a, static_cast<unsigned>(bits)); }
+  KVPARETO_INLINE static Codes left(Codes a, int bits) { return _mm512_slli_epi16(a, static_cast<unsigned>(bits)); }
   // Byte i of each 32-bit lane as a number.
   KVPARETO_INLINE static Float byte_of(Codes codes, int i) {
     return _mm512_cvtepi32_ps(
