@@ -2,7 +2,7 @@
 """Measures the schemes that docs/SCHEMES.md compares and writes its tables: effective bits and divergence through the cache
 of every grouping, codec, transform and window, on one model.
 
-  bench/schemes.py -m MODEL.gguf -o bench/results/schemes-NAME.md [--set all|short|best] [--texts 8] [--study FILE]
+  bench/schemes.py -m MODEL.gguf -o bench/results/schemes-NAME.md [--set all|paper|short|best] [--texts 8] [--study FILE]
 
 Regime: 4096 tokens of prefill in chunks of 256, 512 teacher-forced in steps of 128, pack-then-attend, stretches of
 wikitext2's test set ($KVPARETO_DATA). What the study holds already is not measured again, so a run that was stopped goes on.
@@ -15,6 +15,17 @@ import subprocess
 import sys
 
 PAIRS = ("k8v8", "k8v4", "k8v2", "k4v4", "k4v2", "k2v2")  # the paper's, beside k16v16
+# The paper's granularities, as the grammar writes them; groups of 128 channels do not fit heads of 64.
+GRANULARITIES = (("Per token, groups of 32 channels", "g32"), ("Per token, groups of 64 channels", "g64"),
+                 ("Per channel over 32 tokens", "t32"), ("Per channel over 64 tokens", "t64"),
+                 ("Per channel over 128 tokens", "t128"), ("Per block of 64 tokens x 32 channels", "b64x32"),
+                 ("Per tensor: one scale a layer and side", "p"))
+TRANSFORMS = (("", "", ""), (", mean of keys taken off", ".mean", ""), (", both rotated", ".had", ".had"))
+
+
+def crossed(granularity, on_keys, on_values):
+    return [f"k{p[1]}{granularity}{on_keys}{on_keys and '.'}v{p[3]}{granularity}{on_values}" for p in PAIRS]
+
 
 # Heading and schemes; a scheme stands under the first heading that has it.
 SETS = {
@@ -30,6 +41,9 @@ SETS = {
         ("llama.cpp's blocks", ["kq4.had.vq4.had"]),
         ("Group size at int4", ["k4v4g64"]),
     ),
+    # The paper's pairs x its granularities x transforms.
+    "paper": tuple((name + what, crossed(granularity, on_keys, on_values))
+                   for name, granularity in GRANULARITIES for what, on_keys, on_values in TRANSFORMS),
     "short": (
         ("Best of their size", ["best-5", "best-4", "best-3"]),
         ("Per token, groups of 32 channels", ["k8v8g32", "k8v4g32", "k4v4g32"]),
@@ -54,7 +68,7 @@ def find_program():
 
 
 def measure(options, schemes):
-    command = [find_program(), "eval", "-m", options.model, "--study", options.study, "--texts", str(options.texts),
+    command = [options.program or find_program(), "eval", "-m", options.model, "--study", options.study, "--texts", str(options.texts),
                "--kv", ",".join(["k16v16"] + schemes), "-o", "json"]
     done = subprocess.run(command, stdout=subprocess.PIPE, check=False)
     if done.returncode != 0:
@@ -87,6 +101,7 @@ def main():
     parser.add_argument("--set", choices=SETS, default="all")
     parser.add_argument("--texts", type=int, default=8)
     parser.add_argument("--study", default="schemes-study.db")
+    parser.add_argument("--program", help="the kvpareto to run [build/kvpareto]")
     options = parser.parse_args()
     headings = collections.OrderedDict()
     for heading, schemes in SETS[options.set]:
