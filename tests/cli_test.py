@@ -408,6 +408,12 @@ class Results(Cli):
             self.assertEqual((row["n_prompt"] > 0) + (row["n_gen"] > 0), 1)
         self.assertIn("pp16 @ d64", self.succeed("bench", "-m", LLAMA, "-p", "16", "-n", "0", "-d", "64", "-r", "1").out)
 
+    def test_bench_profile(self):
+        out = self.succeed("bench", "-m", LLAMA, "-p", "16", "-n", "4", "-r", "1", "--profile").out
+        for part in ("attend", "pack", "norm", "between", "of read", "Limits measured now"):
+            self.assertIn(part, out)
+        self.refuse(USAGE, ["--profile", "-o json"], "bench", "-m", LLAMA, "--profile", "-o", "json")
+
 
 class Search(Cli):
     def test_search_over_weights(self):

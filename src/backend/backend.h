@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -34,16 +35,26 @@ class Linear {
   int64_t columns() const { return spec().columns; }
 };
 
+// What the machine can do at most with the threads it is given: the scale beside which rates are printed.
+struct MachineLimits {
+  double read_bytes;       // a second, from memory
+  double f32_operations;   // a second; a multiply-add counts as two
+  double bf16_operations;  // products of bf16, sums in f32
+};
+
 class Backend {
  public:
   virtual ~Backend() = default;
   virtual std::string name() const = 0;  // "cpu/avx512_bf16", "reference"
   virtual DType activation() const = 0;
+  // Measured now, in a fraction of a second; a shared machine changes by the minute. Empty where nothing is to be
+  // compared with.
+  virtual std::optional<MachineLimits> measure_limits() const { return {}; }
 
   // --- memory: counted by purpose, zeroed, 64-byte aligned; sizes are rounded up to 64 bytes, as predicted by
   // padded(). Throws Error (kNoMemory) naming purpose and bytes.
-  Buffer allocate(size_t bytes, Purpose purpose);
-  size_t allocated(Purpose purpose) const { return allocated_[static_cast<size_t>(purpose)]; }
+  virtual Buffer allocate(size_t bytes, Purpose purpose);
+  virtual size_t allocated(Purpose purpose) const { return allocated_[static_cast<size_t>(purpose)]; }
   static constexpr size_t padded(size_t bytes) { return (bytes + 63) / 64 * 64; }
 
   // --- weights
@@ -95,6 +106,7 @@ class Backend {
   virtual void give_up(void* data, size_t bytes) = 0;
 
  private:
+  friend class ProfiledBackend;
   void free_counted(void* data, size_t bytes, size_t kind);
   size_t allocated_[kPurposes] = {};
 };

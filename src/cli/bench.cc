@@ -15,6 +15,7 @@
 #include "base/statistics.h"
 #include "cli/command.h"
 #include "cli/output.h"
+#include "cli/profile_table.h"
 #include "cli/shared_options.h"
 #include "engine/session.h"
 
@@ -28,6 +29,14 @@ struct Trial {
   KvScheme scheme;
   int chunk, depth, threads = 0, prompt = 0, generate = 0;
   std::vector<double> rates = {};  // tokens/s, one a round
+  std::vector<double> reads = {};  // decoding: bytes/s that the machine reads at most, measured beside each rate
+  std::vector<ProfilePart> parts = {};
+
+  double seconds() const {
+    double sum = 0;
+    for (const double rate : rates) sum += (prompt + generate) / rate;
+    return sum;
+  }
 };
 
 // A cache that is already `depth` tokens deep, shared by the trials that differ in nothing else.
@@ -44,9 +53,12 @@ class Bench : public Command {
         "prefill and decode rates",
         "Times prefill (-p) and decoding (-n) behind -d tokens of context, for every combination of the lists given. "
         "Rounds are interleaved: each repetition visits every combination once, so that a machine that slows down "
-        "does not favour one of them. Columns are llama-bench's. Tokens are drawn from a seeded generator.",
+        "does not favour one of them. Columns are llama-bench's. Tokens are drawn from a seeded generator. Beside each "
+        "decoding the memory's read bandwidth is measured: 'of read' is the share of it that weights and cache, read "
+        "once a token, come to. --profile adds where the time went.",
         {"bench -m model.gguf", "bench -m model.gguf -p 512 -n 64 -d 0,4096 --kv k16v16,k8v8,k4v4",
          "bench -m model.gguf -w w16,w8g128,w4g128e8,stored", "bench -m model.gguf -d 4096 -p 256 -n 32 --kv all",
+         "bench -m model.gguf -d 4096 --profile",
          "bench -m model.gguf -ctk bf16,int8 -ctv int8 -ub 128,512 -t 1,2 -r 5 -o csv"}};
   }
 
@@ -60,6 +72,7 @@ class Bench : public Command {
     options.integers("-ub,--ubatch-size", chunks_, kChunks, "tokens of one prefill step");
     options.integer("-r,--repetitions", repetitions_, {1, 1000}, "rounds");
     options.seed(seed_);
+    options.flag("--profile", profile_, "where the time went, beside what the machine can do (needs -o md)");
     options.choice("-o,--output", format_, {"md", "csv", "json", "jsonl"}, "format of the result");
     options.heading("Common options");
     options.integers("-t,--threads", threads_, {1, 1024}, "threads to compute with [all of the machine's]");
@@ -75,7 +88,15 @@ class Bench : public Command {
     if (threads_.empty()) threads_ = {thread_count()};
     const std::vector<WeightScheme> weights = weights_.schemes(*checkpoint, shape);
     std::vector<Trial> trials = make_trials(shape, weights);
-    const LoadedModel loaded = load(model_);
+    if (profile_ && format_ != "md") fail_usage("--profile prints tables for people: leave -o {} out", format_);
+    std::unique_ptr<Backend> backend = model_.make();
+    ProfiledBackend* profiled = nullptr;
+    if (profile_) {
+      auto wrapped = std::make_unique<ProfiledBackend>(std::move(backend));
+      profiled = wrapped.get();
+      backend = std::move(wrapped);
+    }
+    const LoadedModel loaded = load(model_, std::move(backend));
     // All at once, since rounds visit them in turn.
     std::vector<std::unique_ptr<ModelShelf>> models;
     for (size_t i = 0; i < weights.size(); ++i) {
@@ -83,14 +104,17 @@ class Bench : public Command {
       models.back()->at(weights[i]);
     }
     std::vector<std::unique_ptr<Prepared>> prepared = prepare(models, trials);
-    time_rounds(trials, prepared);
+    time_rounds(trials, prepared, profiled);
     std::vector<nlohmann::ordered_json> rows;
-    for (const Trial& trial : trials) rows.push_back(row(trial, loaded));
-    if (format_ == "md") {
-      print_result(people_table(rows));
-      return;
+    for (const Trial& trial : trials) rows.push_back(row(trial, loaded, models[trial.model]->held()));
+    if (format_ != "md") return print_result(rows_text(rows, format_));
+    print_result(people_table(rows));
+    if (!profiled) return;
+    const std::optional<MachineLimits> limits = profiled->measure_limits();
+    for (size_t i = 0; i < trials.size(); ++i) {
+      print_result(fmt::format("\n{} {}, {}:\n\n{}", trials[i].weights, to_text(trials[i].scheme), test_name(rows[i]),
+                               profile_table(trials[i].parts, trials[i].seconds(), limits)));
     }
-    print_result(rows_text(rows, format_));
   }
 
  private:
@@ -161,7 +185,8 @@ class Bench : public Command {
     return a.model == b.model && a.scheme == b.scheme && a.chunk == b.chunk && a.depth == b.depth;
   }
 
-  void time_rounds(std::vector<Trial>& trials, const std::vector<std::unique_ptr<Prepared>>& prepared) const {
+  void time_rounds(std::vector<Trial>& trials, const std::vector<std::unique_ptr<Prepared>>& prepared,
+                   ProfiledBackend* profiled) const {
     Progress progress("bench", static_cast<double>(repetitions_) * static_cast<double>(trials.size()), "runs");
     double done = 0;
     for (int round = 0; round < repetitions_; ++round) {
@@ -172,7 +197,12 @@ class Bench : public Command {
         Trial& trial = trials[i];
         set_thread_count(trial.threads);
         if (round == 0) time(trial, *prepared[cache], 1);  // brings code and weights to where they are used from
+        if (profiled) profiled->take_parts();
         trial.rates.push_back(time(trial, *prepared[cache], trial.prompt + trial.generate));
+        if (profiled) add_parts(trial.parts, profiled->take_parts());
+        const auto limits =
+            trial.generate > 0 ? prepared[cache]->session.model().backend->measure_limits() : std::nullopt;
+        if (limits) trial.reads.push_back(limits->read_bytes);
         progress.update(++done);
       }
     }
@@ -197,11 +227,25 @@ class Bench : public Command {
     return count / elapsed.count();
   }
 
-  nlohmann::ordered_json row(const Trial& trial, const LoadedModel& loaded) const {
+  // Bytes that decoding one token must read: every weight it multiplies by, and the cache, on average.
+  static double decode_bytes(const Trial& trial, const Model& model) {
+    const size_t unread = model.head ? model.embedding->bytes() : 0;
+    const int tokens = trial.depth + (trial.generate + 1) / 2;
+    return static_cast<double>(model.bytes() - unread + cache_bytes(trial.scheme, model.shape.cache_shape(tokens)));
+  }
+
+  nlohmann::ordered_json row(const Trial& trial, const LoadedModel& loaded, const Model& model) const {
     const std::string name = loaded.backend->name();
     const size_t slash = name.find('/');
     const Estimate rate = estimate(trial.rates);
     const double deviation = trial.rates.size() > 1 ? rate.standard_error * std::sqrt(trial.rates.size()) : 0;
+    std::vector<double> shares;
+    for (size_t i = 0; i < trial.reads.size(); ++i) {
+      shares.push_back(trial.rates[i] * decode_bytes(trial, model) / trial.reads[i]);
+    }
+    const auto median = [](const std::vector<double>& values, double scale) {
+      return values.empty() ? nlohmann::ordered_json() : nlohmann::ordered_json(scale * quantile(values, 0.5));
+    };
     return {{"model_filename", model_.path},
             {"backend", name.substr(0, slash)},
             {"kernel", slash == std::string::npos ? name : name.substr(slash + 1)},
@@ -219,23 +263,29 @@ class Bench : public Command {
             {"min_ts", quantile(trial.rates, 0)},
             {"median_ts", quantile(trial.rates, 0.5)},
             {"max_ts", quantile(trial.rates, 1)},
-            {"repetitions", repetitions_}};
+            {"repetitions", repetitions_},
+            {"read_gbs", median(trial.reads, 1e-9)},
+            {"of_read", median(shares, 1)}};
+  }
+
+  static std::string test_name(const nlohmann::ordered_json& row) {
+    const int depth = row["n_depth"], prompt = row["n_prompt"], generate = row["n_gen"];
+    const std::string test = prompt > 0 ? fmt::format("pp{}", prompt) : fmt::format("tg{}", generate);
+    return depth > 0 ? fmt::format("{} @ d{}", test, depth) : test;
   }
 
   // As llama-bench shows it: what the same test has in common in one column ("pp512 @ d4096").
   std::string people_table(const std::vector<nlohmann::ordered_json>& rows) const {
     std::vector<std::vector<std::string>> table = {
-        {"kernel", "threads", "ubatch", "weights", "kv", "test", "t/s", "median", "min", "max"}};
+        {"kernel", "threads", "ubatch", "weights", "kv", "test", "t/s", "median", "min", "max", "of read"}};
     for (const auto& row : rows) {
-      const int depth = row["n_depth"], prompt = row["n_prompt"], generate = row["n_gen"];
-      std::string test = prompt > 0 ? fmt::format("pp{}", prompt) : fmt::format("tg{}", generate);
-      if (depth > 0) test += fmt::format(" @ d{}", depth);
       table.push_back({fmt::format("{}", row["kernel"].get<std::string>()), row["n_threads"].dump(),
-                       row["n_ubatch"].dump(), row["weights"], row["kv"], test,
+                       row["n_ubatch"].dump(), row["weights"], row["kv"], test_name(row),
                        fmt::format("{:.2f} ± {:.2f}", row["avg_ts"].get<double>(), row["stddev_ts"].get<double>()),
                        fmt::format("{:.2f}", row["median_ts"].get<double>()),
                        fmt::format("{:.2f}", row["min_ts"].get<double>()),
-                       fmt::format("{:.2f}", row["max_ts"].get<double>())});
+                       fmt::format("{:.2f}", row["max_ts"].get<double>()),
+                       row["of_read"].is_null() ? "" : fmt::format("{:.0f} %", 100 * row["of_read"].get<double>())});
     }
     return fmt::format("{}\n\n{}", model_.path, markdown(table));
   }
@@ -246,6 +296,7 @@ class Bench : public Command {
   std::vector<int> prompts_ = {512}, generates_ = {64}, depths_ = {0}, chunks_ = {256}, threads_;
   int repetitions_ = 3;
   uint64_t seed_ = 1;
+  bool profile_ = false;
   std::string format_ = "md";
 };
 

@@ -42,9 +42,10 @@ std::unique_ptr<Backend> ModelOptions::make() const {
   return make_backend(backend);
 }
 
-LoadedModel load(const ModelOptions& options) {
+LoadedModel load(const ModelOptions& options) { return load(options, options.make()); }
+
+LoadedModel load(const ModelOptions& options, std::unique_ptr<Backend> backend) {
   auto checkpoint = options.open();
-  auto backend = options.make();
   Tokenizer tokenizer = load_tokenizer(*checkpoint);
   // Made anew for each load, which begins at a smaller fraction than the last one ended with.
   struct Shown {

@@ -47,6 +47,8 @@ struct LoadedModel {
   const Model& bf16() const { return models->at({}); }
 };
 LoadedModel load(const ModelOptions& options);
+// The same on a backend that is there already.
+LoadedModel load(const ModelOptions& options, std::unique_ptr<Backend> backend);
 
 // -w.
 struct WeightOptions {

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "backend/profiled_backend.h"
 #include "base/random.h"
 #include "base/testing.h"
 #include "model/testing.h"
@@ -395,6 +396,35 @@ TEST(Session, ProcessPeakIsMeasured) {
   std::vector<char> large(64 << 20, 1);
   EXPECT_GT(process_peak_bytes(), before + (60u << 20));
   EXPECT_EQ(large.back(), 1);
+}
+
+TEST(Profile, ChangesNothingAndCountsEveryOperation) {
+  const auto plain = make_backend("auto");
+  ProfiledBackend profiled(make_backend("auto"));
+  const Model expected = load_tiny("tiny-llama", *plain), model = load_tiny("tiny-llama", profiled);
+  const SessionOptions options{parse_scheme("k4v4g32"), 64, 16};
+  Session first(expected, options), second(model, options);
+  const std::vector<int32_t> tokens = some_tokens(40);
+  profiled.take_parts();
+  EXPECT_EQ(all_logits(second, tokens, 16), all_logits(first, tokens, 16));
+  EXPECT_EQ(held(profiled), held(*plain));
+
+  const int64_t steps = 3, layers = model.shape.layers;
+  const std::vector<ProfilePart> parts = profiled.take_parts();
+  int64_t linears = 0;
+  for (const ProfilePart& part : parts) {
+    EXPECT_GE(part.seconds, 0) << part.name;
+    if (part.name.starts_with("linear ")) linears += part.calls;
+    if (part.name == "pack") EXPECT_EQ(part.calls, 2 * steps * layers);
+    if (part.name != "attend") continue;
+    EXPECT_EQ(part.calls, steps * layers);
+    // A query of position p sees p + 1 keys, each multiplied with it and added to its sum.
+    EXPECT_EQ(part.operations, 4.0 * (40 * 41 / 2) * model.shape.heads * model.shape.head_dim * layers);
+  }
+  EXPECT_EQ(linears, steps * (4 * layers) + 40);  // and the head, row by row
+  EXPECT_TRUE(
+      std::is_sorted(parts.begin(), parts.end(), [](const auto& a, const auto& b) { return a.seconds > b.seconds; }));
+  EXPECT_TRUE(profiled.take_parts().empty());
 }
 
 }  // namespace

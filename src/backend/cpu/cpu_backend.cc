@@ -4,6 +4,7 @@
 #include <atomic>
 
 #include "backend/cpu/linear.h"
+#include "backend/cpu/machine_limits.h"
 #include "backend/host_memory.h"
 #include "base/parallel.h"
 
@@ -23,6 +24,9 @@ class CpuBackend : public Backend {
 
   std::string name() const override { return "cpu/" + set_; }
   DType activation() const override { return activation_; }
+  std::optional<MachineLimits> measure_limits() const override {
+    return MachineLimits{read_bandwidth(thread_count()), f32_peak(set_.c_str()), bf16_peak(set_.c_str())};
+  }
 
   using Backend::make_linear;
   std::unique_ptr<Linear> make_linear(const LinearSpec& spec, std::span<const WeightSource> sources,
