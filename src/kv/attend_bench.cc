@@ -93,6 +93,7 @@ struct Filled {
 
 // The cache with bf16 storage of a model; made once.
 Filled& exact_cache(const Heads& model) {
+  backend();  // made first, so that it outlives the caches
   static std::map<const Heads*, Filled> made;
   return made.try_emplace(&model, KvScheme(), model).first->second;
 }
