@@ -61,42 +61,50 @@ HWY_INLINE void put_codes(const PackedSide& side, uint8_t* block, int64_t place,
 
 // --- reading
 
+#if HWY_TARGET == HWY_SCALAR
+template <Codec kCodec>
+HWY_INLINE void unpack_chunk(const uint8_t* chunk, int16_t* out) {
+  for (int i = 0; i < kChunk; ++i) out[i] = code_at(kCodec, chunk, i);
+}
+#else
 // The codes of a chunk in their order.
 template <Codec kCodec>
 HWY_INLINE void unpack_chunk(const uint8_t* chunk, int16_t* out) {
-  using D16 = hn::CappedTag<int16_t, kCodec == Codec::kInt8 || kCodec == Codec::kInt4 ? 16 : 8>;
-  const D16 d;
-  const hn::Rebind<uint8_t, D16> d8;
-  constexpr int kLanesNow = static_cast<int>(hn::MaxLanes(D16()));
-  const auto bytes = [&](int i) HWY_ATTR { return hn::PromoteTo(d, hn::LoadU(d8, chunk + i)); };
+  const hn::CappedTag<int16_t, kLanes> d;
+  const hn::Rebind<uint8_t, decltype(d)> d8;
+  const auto mask = [&](int bits) HWY_ATTR { return hn::Set(d, static_cast<int16_t>(bits)); };
   if constexpr (kCodec == Codec::kInt8) {
-    for (int i = 0; i < kChunk; i += kLanesNow) hn::StoreU(bytes(i), d, out + i);
+    hn::StoreU(hn::PromoteTo(d, hn::LoadU(d8, chunk)), d, out);
+    hn::StoreU(hn::PromoteTo(d, hn::LoadU(d8, chunk + kLanes)), d, out + kLanes);
   } else if constexpr (kCodec == Codec::kInt4) {
-    for (int i = 0; i < 16; i += kLanesNow) {
-      const auto two = bytes(i);
-      hn::StoreU(hn::And(two, hn::Set(d, int16_t{15})), d, out + i);
-      hn::StoreU(hn::ShiftRight<4>(two), d, out + 16 + i);
-    }
+    const auto two = hn::PromoteTo(d, hn::LoadU(d8, chunk));
+    hn::StoreU(hn::And(two, mask(15)), d, out);
+    hn::StoreU(hn::ShiftRight<4>(two), d, out + kLanes);
   } else {
-    // The third bit of code 8 k + i is bit i of byte 8 + k.
-    HWY_ALIGN static constexpr int16_t kBits[8] = {1, 2, 4, 8, 16, 32, 64, 128};
-    const auto store = [&](auto low, int at) HWY_ATTR {
-      auto code = hn::And(low, hn::Set(d, int16_t{3}));
+    // Eight bytes twice: the upper eight lanes are shifted further. Shifts of 32 bits bring bits of a neighbour in
+    // above the two that are kept.
+    HWY_ALIGN static constexpr uint32_t kShifts[2][8] = {{0, 0, 0, 0, 2, 2, 2, 2}, {4, 4, 4, 4, 6, 6, 6, 6}};
+    HWY_ALIGN static constexpr int16_t kBits[kLanes] = {1,       1 << 1,  1 << 2,  1 << 3, 1 << 4,  1 << 5,
+                                                        1 << 6,  1 << 7,  1 << 8,  1 << 9, 1 << 10, 1 << 11,
+                                                        1 << 12, 1 << 13, 1 << 14, -32768};
+    const hn::Repartition<uint32_t, decltype(d)> dw;
+    uint64_t fours;
+    __builtin_memcpy(&fours, chunk, 8);
+    const auto four = hn::PromoteTo(d, hn::BitCast(d8, hn::Set(hn::Repartition<uint64_t, decltype(d8)>(), fours)));
+    for (int part = 0; part < 2; ++part) {
+      const auto shifted = hn::BitCast(d, hn::Shr(hn::BitCast(dw, four), hn::Load(dw, kShifts[part])));
+      auto codes = hn::And(shifted, mask(3));
       if constexpr (kCodec == Codec::kInt3) {
-        const auto tops = hn::And(hn::Set(d, int16_t{chunk[8 + at / 8]}), hn::LoadU(d, kBits + at % 8));
-        code = hn::Or(code, hn::IfThenElseZero(hn::Gt(tops, hn::Zero(d)), hn::Set(d, int16_t{4})));
+        int16_t tops;
+        __builtin_memcpy(&tops, chunk + 8 + 2 * part, 2);
+        const auto bits = hn::Load(d, kBits);
+        codes = hn::Or(codes, hn::IfThenElseZero(hn::Eq(hn::And(hn::Set(d, tops), bits), bits), mask(4)));
       }
-      hn::StoreU(code, d, out + at);
-    };
-    for (int i = 0; i < 8; i += kLanesNow) {
-      const auto four = bytes(i);
-      store(four, i);
-      store(hn::ShiftRight<2>(four), i + 8);
-      store(hn::ShiftRight<4>(four), i + 16);
-      store(hn::ShiftRight<6>(four), i + 24);
+      hn::StoreU(codes, d, out + part * kLanes);
     }
   }
 }
+#endif
 
 // Calls body(codec) with a compile-time codec of those that have codes.
 template <typename Body>
