@@ -75,7 +75,7 @@ TEST_P(FamilyGolden, LogitsAgree) {
   const Model model = load_model(*open_checkpoint(std::string(KVPARETO_TESTDATA) + "/folders/" + file), *backend);
   const auto tokens = golden.array<int32_t>("tokens");
   const auto wanted = golden.array<float>("logits");
-  for (const char* scheme : {"k16v16", "k16.pre.v16"}) {
+  for (const std::string scheme : {"k16v16", "k16.pre.v16", "k8.pre.v16"}) {
     Session session(model, {.scheme = parse_scheme(scheme), .context = 48, .chunk = 24, .logits_rows = 5});
     double divergence = 0, worst = 0;
     size_t position = 0;
@@ -95,12 +95,13 @@ TEST_P(FamilyGolden, LogitsAgree) {
       position += step;
     }
     EXPECT_EQ(position, tokens.size());
-    EXPECT_LT(divergence, 1e-3) << scheme;
-    const bool exact = backend_name == "reference" && std::string(scheme) == "k16v16";
+    // Keys of 8 bits cost up to 1e-3 more; another magnitude or frequency of the turns costs more than .05.
+    EXPECT_LT(divergence, scheme == "k8.pre.v16" ? 5e-3 : 1e-3) << scheme;
+    const bool exact = backend_name == "reference" && scheme == "k16v16";
     if (exact) {
       EXPECT_LT(worst, 1e-3) << "relative error of the worst position";
     }
-    std::printf("%s %s %s: divergence %.1e, relative %.1e\n", file.c_str(), backend_name.c_str(), scheme, divergence,
+    std::printf("%s %s %s: divergence %.1e, relative %.1e\n", file.c_str(), backend_name.c_str(), scheme.c_str(), divergence,
                 worst);
   }
 }

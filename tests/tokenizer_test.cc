@@ -1,7 +1,7 @@
 // The vocabularies and chat templates of real models, against the ids and renderings that
 // tools/make_tokenizer_golden.py wrote. Each test needs the model's file, in $KVPARETO_MODELS or
 // ~/.cache/kvpareto/models.
-#include "text/tokenizer.h"
+#include "text/chat.h"
 
 #include <gtest/gtest.h>
 
@@ -71,7 +71,7 @@ TEST_P(RealModel, RendersItsOwnChatTemplate) {
   for (const json& row : golden["chats"]) {
     std::vector<Message> messages;
     for (const json& message : row["messages"]) messages.push_back({message[0], message[1]});
-    EXPECT_EQ(render_chat(data.chat_template, messages), row["text"].get<std::string>());
+    EXPECT_EQ(render_chat(data.chat_template, messages, chat_tokens(make_tokenizer(data, data.pre_tokenizer))), row["text"].get<std::string>());
   }
 }
 

@@ -19,6 +19,7 @@
 #include "cli/shared_options.h"
 #include "cli/study_reading.h"
 #include "engine/generate.h"
+#include "text/chat.h"
 
 namespace kvpareto {
 namespace {
@@ -28,6 +29,13 @@ using Clock = std::chrono::steady_clock;
 constexpr size_t kLongPrompt = 2000;  // tokens; reading more takes seconds and shows progress
 
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+
+std::tm today() {
+  const std::time_t now = std::time(nullptr);
+  std::tm day{};
+  localtime_r(&now, &day);
+  return day;
+}
 
 // Prints tokens as they come, a character only when all its bytes are there.
 class Stream {
@@ -124,7 +132,8 @@ class Run : public Command {
       std::vector<Message> messages;
       if (!system_.empty()) messages.push_back({"system", system_});
       messages.push_back({"user", text});
-      tokens = loaded.tokenizer.encode(render_chat(chat_template, messages), true, false);
+      tokens = loaded.tokenizer.encode(render_chat(chat_template, messages, chat_tokens(loaded.tokenizer), today()),
+                                       true, false);
     }
     if (tokens.empty()) fail_usage("the prompt is empty");
     return tokens;

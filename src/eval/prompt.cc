@@ -4,14 +4,16 @@
 
 #include "base/error.h"
 #include "base/hash.h"
+#include "text/chat.h"
 
 namespace kvpareto {
 namespace {
 
-std::string rendered(const Sample& sample, const std::string& prompt, const std::string& chat_template) {
+std::string rendered(const Sample& sample, const std::string& prompt, const Tokenizer& tokenizer,
+                     const std::string& chat_template) {
   if (!sample.chat) return prompt + sample.answer_prefix;
   const Message message{"user", prompt};
-  return render_chat(chat_template, {&message, 1}) + sample.answer_prefix;
+  return render_chat(chat_template, {&message, 1}, chat_tokens(tokenizer)) + sample.answer_prefix;
 }
 
 // A template writes the beginning token itself if the model wants one.
@@ -43,7 +45,7 @@ int most_answer_tokens(const Sample& sample, const Prompt& prompt) {
 std::string shorten(const Sample& sample, const Tokenizer& tokenizer, const std::string& chat_template, size_t most) {
   const std::vector<int32_t> all = tokenizer.encode(sample.prompt, false, false);
   const auto shown = [&](const std::string& prompt) {
-    return encode(sample, rendered(sample, prompt, chat_template), tokenizer, chat_template).size();
+    return encode(sample, rendered(sample, prompt, tokenizer, chat_template), tokenizer, chat_template).size();
   };
   const size_t around = shown("");
   size_t kept = most > around ? std::min(all.size(), most - around) : 0;
@@ -61,7 +63,7 @@ std::string shorten(const Sample& sample, const Tokenizer& tokenizer, const std:
 }  // namespace
 
 std::vector<int32_t> shown_tokens(const Sample& sample, const Tokenizer& tokenizer, const std::string& chat_template) {
-  return encode(sample, rendered(sample, sample.prompt, chat_template), tokenizer, chat_template);
+  return encode(sample, rendered(sample, sample.prompt, tokenizer, chat_template), tokenizer, chat_template);
 }
 
 Prompt make_prompt(const Sample& sample, const Tokenizer& tokenizer, const std::string& chat_template, int longest) {
@@ -88,12 +90,12 @@ Prompt make_prompt(const Sample& sample, const Tokenizer& tokenizer, const std::
                  result.tokens.size() + static_cast<size_t>(result.most_answer));
     }
     const std::string prompt = shorten(sample, tokenizer, chat_template, static_cast<size_t>(room));
-    result.tokens = encode(sample, rendered(sample, prompt, chat_template), tokenizer, chat_template);
+    result.tokens = encode(sample, rendered(sample, prompt, tokenizer, chat_template), tokenizer, chat_template);
     result.shortened = true;
   }
   if (result.tokens.empty()) fail("the tokenizer makes no token of a sample");
   if (sample.shared > 0 && !result.shortened) {
-    const size_t before = rendered(sample, sample.prompt, chat_template).find(sample.prompt);
+    const size_t before = rendered(sample, sample.prompt, tokenizer, chat_template).find(sample.prompt);
     result.shared = tokens_within(result.tokens, before + sample.shared, tokenizer);
     result.shared = std::min(result.shared, result.tokens.size() - 1);
   }

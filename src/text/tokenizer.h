@@ -48,16 +48,4 @@ class Tokenizer {
   std::unique_ptr<Parts> parts_;
 };
 
-struct Message {
-  std::string role;  // "system", "user", "assistant"
-  std::string content;
-};
-
-// The conversation as the model was trained to see it, ending where the assistant's answer begins. `chat_template` is
-// the Jinja source of the model file; the templates of the supported families are recognised and rendered natively,
-// another one throws Error naming what is missing. What comes back holds control tokens, the one that begins a text
-// included where the template writes it: encode it with `parse_special`, without `add_beginning`. An empty template
-// gives the contents one after another.
-std::string render_chat(std::string_view chat_template, std::span<const Message> messages);
-
 }  // namespace kvpareto

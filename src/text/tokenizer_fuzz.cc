@@ -7,7 +7,6 @@
 
 namespace {
 
-using kvpareto::Message;
 using kvpareto::Vocabulary;
 
 class Bytes {
@@ -80,10 +79,6 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     }
   } catch (const kvpareto::Error& error) {
     require(std::string_view(error.what()).find('\n') == std::string_view::npos);
-  }
-  try {
-    kvpareto::render_chat(text, std::vector<Message>{{"user", text}});
-  } catch (const kvpareto::Error&) {
   }
   return 0;
 }
