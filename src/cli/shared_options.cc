@@ -71,13 +71,21 @@ void WeightOptions::declare(Options& options) {
       "-w,--weights", "SCHEMES", weights,
       "how weights are held: w16 (bf16), w8g128, w4g128, w3g128 (round to nearest in groups of 128, 64 or 32), e8 or "
       "e4 behind it for embedding and output head, down:w8 or 0-1:w8 for more bits in some; stored: as in the "
-      "file [w16]");
+      "file [w16; stored if the file holds codes of AWQ]");
 }
+
+namespace {
+// Whether the file holds matrices in codes of this program's own kind, which would only lose by being unpacked.
+bool holds_codes(const Checkpoint& checkpoint) {
+  return std::ranges::any_of(checkpoint.tensors(),
+                             [](const TensorInfo& info) { return info.storage.starts_with('w'); });
+}
+}  // namespace
 
 std::vector<WeightScheme> WeightOptions::schemes(const Checkpoint& checkpoint, const ModelShape& shape) const {
   std::vector<WeightScheme> schemes;
-  for (const std::string& text :
-       weights.empty() ? std::vector<std::string>{"w16"} : split_weights(join(weights, ","))) {
+  const std::string usual = holds_codes(checkpoint) ? "stored" : "w16";
+  for (const std::string& text : split_weights(weights.empty() ? usual : join(weights, ","))) {
     const WeightScheme scheme = parse_weights(text);
     if (std::find(schemes.begin(), schemes.end(), scheme) != schemes.end()) continue;
     for (const std::string& line : plan_weights(checkpoint, shape, scheme).notes) note("{}: {}", to_text(scheme), line);

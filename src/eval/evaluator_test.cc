@@ -230,7 +230,7 @@ TEST(Evaluator, BadOptionsAreOneClearLine) {
   };
   EXPECT_THAT(message(needles(600, ""), two_texts()), HasSubstr("600"));
   EXPECT_THAT(message(needles(40, ""), two_texts()), HasSubstr("40"));
-  EXPECT_THAT(message(needles(400, "{{ odd }}"), two_texts()), HasSubstr("chat template"));
+  EXPECT_THAT(message(needles(400, "{% include odd %}"), two_texts()), HasSubstr("chat template"));
   auto texts = two_texts();
   texts[1].tokens[3] = 100000;
   EXPECT_THAT(message(keep, texts), HasSubstr("found 100000 in text 1"));

@@ -163,6 +163,27 @@ void decode_q6_k(const uint8_t* block, float* out) {
   }
 }
 
+// Codes of 4 bits that stand for these numbers, dense about 0 (ggml-common.h).
+constexpr int8_t kUneven[16] = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
+
+void put_uneven(const uint8_t* codes, float scale, float* out) {
+  for (int i = 0; i < 16; ++i) {
+    out[i] = scale * static_cast<float>(kUneven[codes[i] & 15]);
+    out[i + 16] = scale * static_cast<float>(kUneven[codes[i] >> 4]);
+  }
+}
+
+void decode_iq4_nl(const uint8_t* block, float* out) { put_uneven(block + 2, load_f16(block), out); }
+
+void decode_iq4_xs(const uint8_t* block, float* out) {
+  const float scale = load_f16(block);
+  const uint16_t high = load16(block + 2);
+  for (int group = 0; group < 8; ++group) {
+    const int low = block[4 + group / 2] >> (group % 2 * 4) & 15, factor = low | (high >> (2 * group) & 3) << 4;
+    put_uneven(block + 8 + 16 * group, scale * static_cast<float>(factor - 32), out + 32 * group);
+  }
+}
+
 // A table row whose loop over blocks is instantiated with the decoder of one block.
 template <int64_t kValues, int64_t kBytes, void (*decode_block)(const uint8_t*, float*)>
 constexpr GgufBlockFormat format(std::string_view name, uint32_t id) {
@@ -172,13 +193,21 @@ constexpr GgufBlockFormat format(std::string_view name, uint32_t id) {
 }
 
 constexpr GgufBlockFormat kFormats[] = {
-    format<1, 4, decode_f32>("F32", 0),        format<1, 2, decode_f16>("F16", 1),
-    format<1, 2, decode_bf16>("BF16", 30),     format<32, 18, decode_q4_0>("Q4_0", 2),
-    format<32, 20, decode_q4_1>("Q4_1", 3),    format<32, 22, decode_q5_0>("Q5_0", 6),
-    format<32, 24, decode_q5_1>("Q5_1", 7),    format<32, 34, decode_q8_0>("Q8_0", 8),
-    format<256, 84, decode_q2_k>("Q2_K", 10),  format<256, 110, decode_q3_k>("Q3_K", 11),
-    format<256, 144, decode_q4_k>("Q4_K", 12), format<256, 176, decode_q5_k>("Q5_K", 13),
+    format<1, 4, decode_f32>("F32", 0),
+    format<1, 2, decode_f16>("F16", 1),
+    format<1, 2, decode_bf16>("BF16", 30),
+    format<32, 18, decode_q4_0>("Q4_0", 2),
+    format<32, 20, decode_q4_1>("Q4_1", 3),
+    format<32, 22, decode_q5_0>("Q5_0", 6),
+    format<32, 24, decode_q5_1>("Q5_1", 7),
+    format<32, 34, decode_q8_0>("Q8_0", 8),
+    format<256, 84, decode_q2_k>("Q2_K", 10),
+    format<256, 110, decode_q3_k>("Q3_K", 11),
+    format<256, 144, decode_q4_k>("Q4_K", 12),
+    format<256, 176, decode_q5_k>("Q5_K", 13),
     format<256, 210, decode_q6_k>("Q6_K", 14),
+    format<32, 18, decode_iq4_nl>("IQ4_NL", 20),
+    format<256, 136, decode_iq4_xs>("IQ4_XS", 23),
 };
 
 // Types that ggml has and this program does not read, so that a refusal can name them.
@@ -187,9 +216,9 @@ struct TypeName {
   std::string_view name;
 };
 constexpr TypeName kOtherTypes[] = {
-    {9, "Q8_1"},   {15, "Q8_K"},  {16, "IQ2_XXS"}, {17, "IQ2_XS"}, {18, "IQ3_XXS"}, {19, "IQ1_S"}, {20, "IQ4_NL"},
-    {21, "IQ3_S"}, {22, "IQ2_S"}, {23, "IQ4_XS"},  {24, "I8"},     {25, "I16"},     {26, "I32"},   {27, "I64"},
-    {28, "F64"},   {29, "IQ1_M"}, {34, "TQ1_0"},   {35, "TQ2_0"},  {39, "MXFP4"},   {40, "NVFP4"}, {41, "Q1_0"},
+    {9, "Q8_1"},   {15, "Q8_K"},  {16, "IQ2_XXS"}, {17, "IQ2_XS"}, {18, "IQ3_XXS"}, {19, "IQ1_S"}, {21, "IQ3_S"},
+    {22, "IQ2_S"}, {24, "I8"},    {25, "I16"},     {26, "I32"},    {27, "I64"},     {28, "F64"},   {29, "IQ1_M"},
+    {34, "TQ1_0"}, {35, "TQ2_0"}, {39, "MXFP4"},   {40, "NVFP4"},  {41, "Q1_0"},
 };
 
 }  // namespace

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Makes tiny random checkpoints of every family, as Hugging Face folders and as GGUF files, with golden logits and token ids.
 
-    python3 testdata/folders/make.py        # rewrites all of it; the same bytes every time with the same packages
+    python3 testdata/folders/make.py [NAME ...]     # rewrites all of it, or some; the same bytes with the same packages
 
 Needs the Python packages torch, transformers, tokenizers, safetensors and gguf. Writes
 
@@ -97,10 +97,11 @@ def pieces(metaspace):
 
 class Variant:
     def __init__(self, name, config, tokenizer, dtype="bfloat16", shard=None, begin=None, end=None, ends=None, pre=None, pieces=None,
-                 gguf_type=None, gguf_parts=1):
+                 gguf_type=None, gguf_parts=1, awq_group=None):
         self.name, self.config, self.tokenizer, self.dtype, self.shard = name, config, tokenizer, dtype, shard
         self.begin, self.end, self.ends, self.pre, self.pieces = begin, end, ends, pre, pieces
-        self.gguf_type, self.gguf_parts = gguf_type, gguf_parts
+        self.gguf_type, self.gguf_parts, self.awq_group = gguf_type, gguf_parts, awq_group
+        self.packed = {}
 
 
 def common(vocabulary, **more):
@@ -140,6 +141,8 @@ def variants():
                 gguf_type=gguf.GGMLQuantizationType.F32),
         Variant("tiny-qwen3", t.Qwen3Config(**c(size(qwen), tie_word_embeddings=True, rms_norm_eps=1e-6, rope_parameters=rope(1000000.0))),
                 qwen, end="<|im_end|>", pre="qwen2", gguf_type=gguf.GGMLQuantizationType.BF16),
+        Variant("tiny-awq", t.Qwen2Config(**c(size(qwen), rms_norm_eps=1e-6, rope_parameters=rope(1000000.0))), qwen, "float16",
+                end="<|im_end|>", awq_group=32),
     ]
 
 
@@ -173,6 +176,44 @@ def model_of(variant, seed):
     return model.eval()
 
 
+# --- AWQ
+
+ORDER = [0, 2, 4, 6, 1, 3, 5, 7]  # of output channels in a word, from the lowest nibble on (AutoAWQ's gemm packing)
+
+
+def words(codes):
+    """[n, outputs] of 4 bits as [n, outputs / 8] of 32."""
+    codes = codes.reshape(codes.shape[0], -1, 8).astype(np.int64)
+    packed = sum(codes[:, :, channel] << (4 * nibble) for nibble, channel in enumerate(ORDER))
+    return torch.from_numpy(np.ascontiguousarray(packed).astype(np.uint32).view(np.int32))
+
+
+def quantize(variant, model):
+    """Round to nearest in groups of input channels; the model keeps what the codes say."""
+    for name, value in model.named_parameters():
+        if not name.endswith("proj.weight"):
+            continue
+        rows, columns = value.shape
+        groups = value.data.numpy().reshape(rows, -1, variant.awq_group)
+        low, high = np.minimum(groups.min(2), 0), np.maximum(groups.max(2), 0)
+        scales = ((high - low) / 15).astype(np.float16)
+        zeros = np.clip(np.round(-low / scales.astype(np.float32)), 0, 15)
+        codes = np.clip(np.round(groups / scales.astype(np.float32)[:, :, None] + zeros[:, :, None]), 0, 15)
+        value.data = torch.from_numpy((scales.astype(np.float32)[:, :, None] * (codes - zeros[:, :, None])).reshape(rows, columns).astype(np.float32))
+        stem = name.removesuffix("weight")
+        variant.packed |= {stem + "qweight": words(codes.reshape(rows, columns).T), stem + "qzeros": words(zeros.T),
+                           stem + "scales": torch.from_numpy(scales.T.copy())}
+
+
+def write_packed(variant, folder):
+    path = folder / "model.safetensors"
+    tensors = {name: value for name, value in safetensors.torch.load_file(path).items() if not name.endswith("proj.weight")}
+    safetensors.torch.save_file(tensors | variant.packed, path, metadata={"format": "pt"})
+    config = json.loads((folder / "config.json").read_text())
+    config["quantization_config"] = {"quant_method": "awq", "bits": 4, "group_size": variant.awq_group, "zero_point": True, "version": "gemm"}
+    write_json(folder / "config.json", config)
+
+
 def write_json(path, value):
     path.write_text(json.dumps(value, ensure_ascii=False, indent=1) + "\n")
 
@@ -196,6 +237,8 @@ def write_folder(variant, model):
     if variant.name == "tiny-qwen25":
         config["rope_scaling"]["type"] = config["rope_scaling"].pop("rope_type")
     write_json(folder / "config.json", config)
+    if variant.packed:
+        write_packed(variant, folder)
     (folder / "tokenizer.json").write_text(variant.tokenizer.to_str(pretty=False) + "\n")
     write_json(folder / "tokenizer_config.json", {"bos_token": variant.begin, "eos_token": {"content": variant.end},
                                                   "chat_template": texts.TINY_CHAT})
@@ -351,13 +394,19 @@ def write_rope():
 def main():
     torch.manual_seed(0)
     for seed, variant in enumerate(variants(), 1):
+        if sys.argv[1:] and variant.name not in sys.argv[1:]:
+            continue
         model = model_of(variant, seed)
+        if variant.awq_group:
+            quantize(variant, model)
         write_golden(variant, model, seed)
         if variant.gguf_type is not None:
             write_gguf(variant, model)
         write_folder(variant, model)
-        write_ids(variant)
-    write_rope()
+        if not variant.packed:
+            write_ids(variant)
+    if not sys.argv[1:]:
+        write_rope()
 
 
 main()

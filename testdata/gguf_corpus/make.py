@@ -3,7 +3,7 @@
 
     python3 testdata/gguf_corpus/make.py        # rewrites the *.gguf files beside this script
 
-header-*.gguf are the headers of testdata/tiny without tensor data; whole.gguf is a complete file of a few kilobytes
+header-*.gguf are the headers of testdata/tiny and some of testdata/folders without tensor data; whole.gguf is a complete file of a few kilobytes
 with a tensor of every readable type, a vocabulary and metadata of every type.
 """
 import pathlib
@@ -14,11 +14,13 @@ from gguf import GGML_QUANT_SIZES, GGMLQuantizationType as Type
 
 HERE = pathlib.Path(__file__).parent
 TYPES = [Type.F32, Type.F16, Type.BF16, Type.Q4_0, Type.Q4_1, Type.Q5_0, Type.Q5_1, Type.Q8_0, Type.Q2_K, Type.Q3_K,
-         Type.Q4_K, Type.Q5_K, Type.Q6_K]
+         Type.Q4_K, Type.Q5_K, Type.Q6_K, Type.IQ4_NL, Type.IQ4_XS]
 
 
 def write_headers():
-    for path in sorted((HERE.parent / "tiny").glob("*.gguf")):
+    # Of testdata/folders the one with SentencePiece's vocabulary, and the first of two parts.
+    folders = [HERE.parent / "folders" / name for name in ("tiny-llama2.gguf", "tiny-llama3-00001-of-00002.gguf")]
+    for path in sorted((HERE.parent / "tiny").glob("*.gguf")) + folders:
         begin = gguf.GGUFReader(path).data_offset
         (HERE / f"header-{path.name}").write_bytes(path.read_bytes()[:begin])
 

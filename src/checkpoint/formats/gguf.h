@@ -1,5 +1,5 @@
 #pragma once
-// GGUF version 3, little-endian, in one file.
+// GGUF version 3, little-endian, in one file or in several, any of which may be given (model-00001-of-00003.gguf).
 
 #include <cstdint>
 #include <memory>

@@ -3,12 +3,15 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <filesystem>
 #include <functional>
 #include <optional>
 
 #include "base/error.h"
 #include "base/file.h"
 #include "base/random.h"
+#include "base/testing.h"
 #include "checkpoint/formats/gguf_metadata.h"
 
 namespace kvpareto {
@@ -138,7 +141,8 @@ const Hostile kHostile[] = {
      [](Draft& d) { d.values[0] = entry("general.architecture", GgufType::kString, raw_text("lla\nma")); },
      "general.architecture"},
     {"one part of several",
-     [](Draft& d) { d.values.push_back(entry("split.count", GgufType::kU16, raw<uint16_t>(3))); }, "one of 3 parts"},
+     [](Draft& d) { d.values.push_back(entry("split.count", GgufType::kU16, raw<uint16_t>(3))); },
+     "one of 3 parts of a model"},
     {"alignment 0", [](Draft& d) { d.values.push_back(entry("general.alignment", GgufType::kU32, raw<uint32_t>(0))); },
      "power of two"},
     {"alignment 48",
@@ -281,6 +285,43 @@ TEST(Gguf, SurvivesRandomDamageToTheHeader) {
   }
   EXPECT_GT(refused, 100);
   EXPECT_GT(opened, 100);
+}
+
+// testdata/folders holds a model in two parts, either of which may be given.
+TEST(GgufParts, AreOneModel) {
+  const std::string first = KVPARETO_TESTDATA "/folders/tiny-llama3-00001-of-00002.gguf";
+  const std::string second = KVPARETO_TESTDATA "/folders/tiny-llama3-00002-of-00002.gguf";
+  const auto model = open_gguf(MappedFile(first)), same = open_gguf(MappedFile(second));
+  EXPECT_EQ(same->path(), first);
+  EXPECT_EQ(same->fingerprint(), model->fingerprint());
+  EXPECT_EQ(model->file_bytes(), MappedFile(first).bytes().size() + MappedFile(second).bytes().size());
+  EXPECT_EQ(model->number("block_count"), 2);
+  for (const char* name : {"token_embd.weight", "output_norm.weight", "blk.1.ffn_down.weight", "rope_freqs.weight"}) {
+    ASSERT_NE(model->find(name), nullptr) << name;
+    std::vector<float> row(static_cast<size_t>(model->find(name)->columns()));
+    model->read(*model->find(name), 0, 1, row.data());
+    model->release(*model->find(name));
+    EXPECT_GT(std::count_if(row.begin(), row.end(), [](float x) { return x != 0; }), 0) << name;
+  }
+}
+
+TEST(GgufParts, RefusalsNameThePart) {
+  const TemporaryFolder folder;
+  const auto copy = [&](int part, const std::string& name) {
+    std::filesystem::copy_file(fmt::format("{}/folders/tiny-llama3-{:05}-of-00002.gguf", KVPARETO_TESTDATA, part),
+                               folder / name, std::filesystem::copy_options::overwrite_existing);
+  };
+  const auto refused = [&](const std::string& name) {
+    return message_of([&] { open_gguf(MappedFile(folder / name)); });
+  };
+  copy(1, "a.gguf");
+  EXPECT_THAT(refused("a.gguf"),
+              testing::HasSubstr("one of 2 parts of a model, whose name should end in -00001-of-00002.gguf"));
+  copy(1, "a-00001-of-00002.gguf");
+  EXPECT_THAT(refused("a-00001-of-00002.gguf"), testing::HasSubstr("a-00002-of-00002.gguf: cannot open"));
+  copy(1, "a-00002-of-00002.gguf");
+  EXPECT_THAT(refused("a-00001-of-00002.gguf"),
+              testing::HasSubstr("should be part 2 of 2, says that it is part 1 of 2"));
 }
 
 }  // namespace

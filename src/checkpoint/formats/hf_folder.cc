@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cassert>
 #include <filesystem>
+#include <map>
 #include <set>
 #include <unordered_map>
 
@@ -11,6 +12,7 @@
 #include "base/json.h"
 #include "base/mapped_file.h"
 #include "checkpoint/fingerprint.h"
+#include "checkpoint/formats/awq_tensor.h"
 #include "checkpoint/formats/hf_config.h"
 #include "checkpoint/formats/hf_vocabulary.h"
 #include "checkpoint/formats/safetensors.h"
@@ -24,6 +26,7 @@ using nlohmann::json;
 
 constexpr const char *kConfig = "config.json", *kSingle = "model.safetensors", *kIndex = "model.safetensors.index.json";
 constexpr size_t kMostShards = 10000;
+constexpr std::string_view kAwqParts[] = {".qweight", ".qzeros", ".scales"};
 
 bool exists(const std::string& path) {
   std::error_code ignored;
@@ -42,11 +45,19 @@ struct Shard {
   SafetensorsContents contents;
 };
 
+// One tensor of a shard.
+struct Piece {
+  const Shard* shard = nullptr;
+  const SafetensorsTensor* tensor = nullptr;
+  const uint8_t* data() const { return shard->file.bytes().data() + tensor->offset; }
+};
+
+// A matrix or vector of the model: one piece, or the three that AWQ makes of a matrix.
 struct Located {
   TensorInfo info;
-  const Shard* shard = nullptr;
-  uint64_t offset = 0;
-  const GgufBlockFormat* format = nullptr;  // F32, F16 and BF16 are the same in both formats
+  std::vector<Piece> pieces;
+  const GgufBlockFormat* format = nullptr;  // F32, F16 and BF16 are the same in both formats; null: awq
+  AwqTensor awq;
 };
 
 class HfCheckpoint : public Checkpoint {
@@ -57,6 +68,7 @@ class HfCheckpoint : public Checkpoint {
     for (const auto& shard : shards_) {
       for (const SafetensorsTensor& tensor : shard->contents.tensors) add(*shard, tensor);
     }
+    for (const auto& [stem, parts] : packed_) add_packed(stem, parts);
     for (const Located& tensor : tensors_) infos_.push_back(tensor.info);
     check_against_config();
   }
@@ -93,12 +105,19 @@ class HfCheckpoint : public Checkpoint {
   void read(const TensorInfo& info, int64_t begin, int64_t count, float* out) const override {
     const Located& tensor = located(info);
     assert(begin >= 0 && count >= 0 && begin <= info.rows() && count <= info.rows() - begin);
-    const uint64_t offset = tensor.offset + static_cast<uint64_t>(begin * info.columns() * tensor.format->bytes);
-    tensor.format->decode(tensor.shard->file.bytes().data() + offset, count * info.columns(), out);
+    if (tensor.format == nullptr) {
+      for (int64_t r = 0; r < count; ++r) read_awq_row(tensor.awq, begin + r, out + r * info.columns());
+      return;
+    }
+    const auto offset = static_cast<uint64_t>(begin * info.columns() * tensor.format->bytes);
+    tensor.format->decode(tensor.pieces[0].data() + offset, count * info.columns(), out);
+  }
+  void read_unit(const TensorInfo& info, int64_t row, int64_t unit, WeightUnit& out) const override {
+    read_awq_unit(located(info).awq, row, unit, out);
   }
   void release(const TensorInfo& info) const override {
-    const Located& tensor = located(info);
-    tensor.shard->file.release(tensor.offset, info.bytes);
+    for (const Piece& piece : located(info).pieces)
+      piece.shard->file.release(piece.tensor->offset, piece.tensor->bytes);
   }
 
  private:
@@ -156,13 +175,19 @@ class HfCheckpoint : public Checkpoint {
   }
 
   void add(const Shard& shard, const SafetensorsTensor& tensor) {
+    if (config_.awq) {
+      for (const std::string_view part : kAwqParts) {
+        if (!tensor.name.ends_with(part)) continue;
+        packed_[tensor.name.substr(0, tensor.name.size() - part.size())][part] = {&shard, &tensor};
+        return;
+      }
+    }
     const std::string name = gguf_tensor_name(tensor.name);
     // A head saved although it is tied is the embedding once more.
     if (name.empty() || (config_.tied && name == "output.weight")) return;
     Located located;
     located.info = {name, tensor.type, tensor.shape, tensor.bytes};
-    located.shard = &shard;
-    located.offset = tensor.offset;
+    located.pieces = {{&shard, &tensor}};
     for (const GgufBlockFormat& format : gguf_block_formats()) {
       if (format.name == tensor.type && format.values == 1) located.format = &format;
     }
@@ -170,10 +195,45 @@ class HfCheckpoint : public Checkpoint {
       fail("{}: tensor {} is stored as {}, which this program cannot read; it reads F32 F16 BF16", shard.file.path(),
            quoted_name(tensor.name), tensor.type);
     }
-    if (!index_.emplace(name, tensors_.size()).second) {
-      fail("{}: tensor {} appears twice", shard.file.path(), quoted_name(tensor.name));
+    enter(std::move(located), shard.file.path());
+  }
+
+  void enter(Located tensor, const std::string& where) {
+    if (!index_.emplace(tensor.info.name, tensors_.size()).second)
+      fail("{}: tensor {} appears twice", where, quoted_name(tensor.info.name));
+    tensors_.push_back(std::move(tensor));
+  }
+
+  // Codes, zero points and scales of one matrix. The codes' shape says the matrix's, the others have to fit.
+  void add_packed(const std::string& stem, const std::map<std::string_view, Piece>& parts) {
+    for (const std::string_view part : kAwqParts) {
+      if (!parts.contains(part)) fail("{}: tensor {} is missing", path_, quoted_name(stem + std::string(part)));
     }
-    tensors_.push_back(std::move(located));
+    const int group = config_.awq->group;
+    const std::vector<int64_t>& shape = parts.at(kAwqParts[0]).tensor->shape;
+    const int64_t columns = shape.size() == 2 ? shape[0] : 0, words = shape.size() == 2 ? shape[1] : 0;
+    if (columns == 0 || columns % group != 0 || words > (int64_t{1} << 40)) {
+      fail("{}: tensor {} has shape [{}], wanted input channels in groups of {} by words of eight output channels",
+           path_, quoted_name(stem + ".qweight"), fmt::join(shape, ", "), group);
+    }
+    const auto demand = [&](std::string_view part, std::string_view type, int64_t rows, int64_t width) {
+      const SafetensorsTensor& tensor = *parts.at(part).tensor;
+      if (tensor.type == type && tensor.shape == std::vector<int64_t>{rows, width}) return;
+      fail("{}: tensor {} should be {} [{}, {}], found {} [{}]", path_, quoted_name(tensor.name), type, rows, width,
+           tensor.type, fmt::join(tensor.shape, ", "));
+    };
+    demand(kAwqParts[0], "I32", columns, words);
+    demand(kAwqParts[1], "I32", columns / group, words);
+    demand(kAwqParts[2], "F16", columns / group, 8 * words);
+    Located located;
+    located.info = {gguf_tensor_name(stem + ".weight"), fmt::format("w4g{}", group), {8 * words, columns}, 0};
+    for (const std::string_view part : kAwqParts) {
+      located.pieces.push_back(parts.at(part));
+      located.info.bytes += located.pieces.back().tensor->bytes;
+    }
+    located.awq = {
+        located.pieces[0].data(), located.pieces[1].data(), located.pieces[2].data(), 8 * words, columns, group};
+    enter(std::move(located), path_);
   }
 
   void check_against_config() const {
@@ -186,12 +246,12 @@ class HfCheckpoint : public Checkpoint {
       fail("{}: vocab_size is {} in {}, but the embedding has {} rows", path_, config_.vocabulary, kConfig,
            embedding->rows());
     }
-    if (config_.awq) fail("{}: AWQ weights cannot be read yet", path_);
   }
 
   std::string path_, config_text_;
   HfConfig config_;
   std::vector<std::unique_ptr<Shard>> shards_;
+  std::map<std::string, std::map<std::string_view, Piece>> packed_;  // of AWQ, by the name before kAwqParts
   std::vector<Located> tensors_;
   std::vector<TensorInfo> infos_;                  // as tensors_
   std::unordered_map<std::string, size_t> index_;  // of tensors_, by GGUF's name

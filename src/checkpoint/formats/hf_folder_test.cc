@@ -4,10 +4,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cstring>
 #include <nlohmann/json.hpp>
 
 #include "base/file.h"
 #include "base/testing.h"
+#include "checkpoint/formats/awq_tensor.h"
 #include "checkpoint/formats/hf_config.h"
 
 namespace kvpareto {
@@ -194,6 +196,83 @@ TEST(HfFolder, SaysWhatIsMissing) {
   EXPECT_THAT(copy.refusal(), HasSubstr("has a config.json but neither model.safetensors nor"));
   write_file(copy / "pytorch_model.bin", "x");
   EXPECT_THAT(copy.refusal(), HasSubstr("holds pytorch_model.bin but no model.safetensors"));
+}
+
+TEST(AwqFolder, HoldsCodesOfThisProgramsKind) {
+  const auto folder = open_checkpoint(folder_of("tiny-awq"));
+  const TensorInfo& info = *folder->find("blk.0.attn_k.weight");
+  EXPECT_EQ(info.storage, "w4g32");
+  EXPECT_EQ(info.shape, (std::vector<int64_t>{64, 64}));
+  EXPECT_EQ(info.bytes, 64u * 64 / 2 + 2 * 64 / 2 + 2 * 64 * 2);
+  EXPECT_EQ(folder->find("blk.0.attn_k.bias")->storage, "F16");
+  std::vector<float> row(64);
+  WeightUnit unit;
+  for (const int64_t r : {0, 1, 7, 8, 63}) {
+    folder->read(info, r, 1, row.data());
+    for (int64_t c = 0; c < 64; ++c) {
+      if (c % 32 == 0) folder->read_unit(info, r, c / 32, unit);
+      EXPECT_EQ(row[c], to_float(unit.halves[0]) * static_cast<float>(unit.codes[c % 32] - unit.bytes[0]));
+    }
+  }
+  folder->release(info);
+}
+
+TEST(AwqTensor, WordsHoldEightChannels) {
+  constexpr int64_t kRows = 16, kColumns = 32;
+  std::vector<uint32_t> words, zeros;
+  std::vector<uint16_t> scales;
+  const auto code = [](int64_t row, int64_t column) { return static_cast<uint8_t>((3 * row + 5 * column) % 16); };
+  for (int64_t column = 0; column <= kColumns; ++column) {
+    for (int64_t first = 0; first < kRows; first += 8) {
+      uint8_t codes[8];
+      for (int i = 0; i < 8; ++i) codes[i] = code(first + i, column);
+      (column < kColumns ? words : zeros).push_back(awq_word(codes));
+    }
+  }
+  for (int64_t row = 0; row < kRows; ++row) scales.push_back(to_f16(static_cast<float>(row)).bits);
+  const auto bytes = [](const auto& values) { return reinterpret_cast<const uint8_t*>(values.data()); };
+  const AwqTensor tensor = {bytes(words), bytes(zeros), bytes(scales), kRows, kColumns, 32};
+  const uint8_t first[8] = {0, 1, 2, 3, 4, 5, 6, 7};
+  EXPECT_EQ(awq_word(first), 0x75316420u) << "0 2 4 6 1 3 5 7 from the lowest nibble on";
+  for (int64_t row = 0; row < kRows; ++row) {
+    WeightUnit unit;
+    read_awq_unit(tensor, row, 0, unit);
+    for (int64_t column = 0; column < kColumns; ++column) EXPECT_EQ(unit.codes[column], code(row, column));
+    EXPECT_EQ(unit.bytes[0], code(row, kColumns));
+    EXPECT_EQ(to_float(unit.halves[0]), static_cast<float>(row));
+  }
+}
+
+TEST(AwqFolder, RefusesPartsThatDoNotFit) {
+  const auto rewritten = [](const std::function<void(json&)>& change) {
+    const Copy copy("tiny-awq");
+    const std::string file = read_file(copy / "model.safetensors");
+    uint64_t size = 0;
+    std::memcpy(&size, file.data(), sizeof size);
+    json header = json::parse(file.substr(8, size));
+    change(header);
+    const std::string text = header.dump();
+    const uint64_t length = text.size();
+    write_file(copy / "model.safetensors",
+               std::string(reinterpret_cast<const char*>(&length), 8) + text + file.substr(8 + size));
+    return copy.refusal();
+  };
+  const std::string stem = "model.layers.0.self_attn.k_proj.";
+  EXPECT_EQ(rewritten([](json&) {}), "no error");
+  EXPECT_THAT(rewritten([&](json& h) { h[stem + "zeros"] = h[stem + "qzeros"], h.erase(stem + "qzeros"); }),
+              HasSubstr("stored as I32"));
+  EXPECT_THAT(rewritten([&](json& h) { h[stem + "bias2"] = h[stem + "scales"], h.erase(stem + "scales"); }),
+              HasSubstr("tensor \"" + stem + "scales\" is missing"));
+  EXPECT_THAT(rewritten([&](json& h) {
+                h[stem + "scales"]["shape"] = {64, 2};
+              }),
+              HasSubstr(stem + "scales\" should be F16 [2, 64], found F16 [64, 2]"));
+  EXPECT_THAT(rewritten([&](json& h) { h[stem + "scales"]["dtype"] = "BF16"; }),
+              HasSubstr("should be F16 [2, 64], found BF16"));
+  EXPECT_THAT(rewritten([&](json& h) {
+                h[stem + "qweight"]["shape"] = {8, 64};
+              }),
+              HasSubstr("input channels in groups of 32"));
 }
 
 TEST(GgufTensorName, TranslatesWhatModelsHave) {
