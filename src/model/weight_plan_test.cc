@@ -38,6 +38,9 @@ class Restored : public Checkpoint {
   void read(const TensorInfo& info, int64_t begin, int64_t count, float* out) const override {
     file_->read(*file_->find(info.name), begin, count, out);
   }
+  const uint8_t* stored_row(const TensorInfo& info, int64_t row) const override {
+    return file_->stored_row(*file_->find(info.name), row);
+  }
   void read_unit(const TensorInfo&, int64_t row, int64_t, WeightUnit& out) const override {
     out.codes.fill(3);
     out.codes[0] = static_cast<uint8_t>(row % 16);
