@@ -31,7 +31,8 @@ namespace {
 constexpr double kDemoSeconds = 270;
 constexpr double kShareOfTasks = 0.25;  // of a bounded time, for the retrieval tasks of the front's points
 
-constexpr double kShareOfVerifying = 0.15;
+constexpr double kShareOfVerifying = 0.15;  // of a bounded time
+constexpr int kFinalists = 6;               // verified, if nothing else is said
 class Search : public Command {
  public:
   About about() const override {
@@ -85,9 +86,13 @@ class Search : public Command {
     texts_.declare(options);
     options.integer("--needles", needles_, {0, 100000},
                     "samples of each retrieval task for the frontier's points; 0: none");
-    options.integer(
-        "--verify", verify_, {0, 1000},
-        "finalists measured again on held-out texts, those that do not hold up leave the frontier; 0: none");
+    options.parsed(
+        "--verify", "N",
+        "finalists measured again on held-out texts, those that do not hold up leave the frontier; 0: none [6; "
+        "demo: 0]",
+        [this](const std::string& text) {
+          verify_ = static_cast<int>(parse_integer("--verify", text, {0, 1000}));
+        });
     options.integer("--prefill", prefill_, {1, kMostContext}, "tokens before the scored ones [what the context holds]");
     options.integer("--scored", scored_, {1, kMostContext},
                     "tokens scored in each text [512, or a quarter of the context]");
@@ -106,6 +111,7 @@ class Search : public Command {
     make_space(space_, *checkpoint, *model_.make(), context_);  // refuses before anything slow begins
     if (limits_.max_drop > 0 && needles_ == 0) fail_usage("--max-drop: wanted samples of the tasks, found --needles 0");
     if (space_.name == "demo" && max_seconds_ == 0) max_seconds_ = kDemoSeconds;
+    if (verify_ < 0) verify_ = space_.name == "demo" ? 0 : kFinalists;
     require_writable(report_);
     Study study(study_);
     try {
@@ -254,7 +260,7 @@ class Search : public Command {
   TextOptions texts_;
   Limits limits_;
   bool least_ = false;
-  int context_ = 0, needles_ = 4, verify_ = 6, prefill_ = 0, scored_ = 0;
+  int context_ = 0, needles_ = 4, verify_ = -1, prefill_ = 0, scored_ = 0;
   double max_loss_ = kDefaultMaxLoss, max_seconds_ = 0, evaluations_ = 0;  // 0: no limit
   std::string study_ = kDefaultStudy, report_ = "kvpareto-report.html", sampler_;
 };
