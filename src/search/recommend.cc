@@ -10,10 +10,7 @@ namespace {
 
 constexpr double kHardly = 0.1;
 
-// Scores of tasks are fractions that are better when greater; the other such figure is a property of distributions.
-bool is_task_score(const Figure& figure) {
-  return figure.better == Better::kMore && figure.unit == "fraction" && figure.name != "same_top";
-}
+bool is_task_score(const Figure& figure) { return !figure.task.empty() && figure.better == Better::kMore; }
 
 // Whether the whole interval of the paired difference lies below a tenth of the loss, or below what is noise anyway.
 bool hardly_worse(const Measurement& best, const Measurement& m) {
