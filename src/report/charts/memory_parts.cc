@@ -76,9 +76,9 @@ class Panel {
 
   std::string draw() {
     svg_.text(0, 14, name_of(curve_), is_recommended() ? "panel-name best" : "panel-name");
-    const double width = text_width(name_of(curve_), 14) + 8;
-    if (is_recommended()) svg_.text(width, 14, "recommended", "panel-note");
-    if (&curve_ == &reference_) svg_.text(width, 14, "baseline", "panel-note");
+    // In the line of the unit: beside a long name there is no room.
+    if (is_recommended()) svg_.text(32, 30, "recommended", "panel-note");
+    if (&curve_ == &reference_) svg_.text(32, 30, "baseline", "panel-note");
     grid();
     areas();
     ceiling();

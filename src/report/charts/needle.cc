@@ -14,7 +14,8 @@ namespace kvpareto {
 namespace {
 
 constexpr size_t kMostRows = 24;
-constexpr double kRow = 22, kTop = 48, kLeft = 108, kRight = kPanelWidth - 46;
+// Names of schemes are long: each stands above its line.
+constexpr double kRow = 38, kTop = 44, kName = 14, kLeft = 8, kRight = kPanelWidth - 46;
 
 bool scored(const Measurement& m, const std::string& figure) {
   const double share = m.value(figure);
@@ -62,9 +63,9 @@ std::string draw_task(const Findings& findings, const std::vector<size_t>& rows,
   svg.text(kRight, bottom + 33, "%", "axis-unit", Anchor::kMiddle);
   for (size_t r = 0; r < rows.size(); ++r) {
     const size_t i = rows[r];
-    const double y = kTop + kRow * (static_cast<double>(r) + 0.5);
+    const double top = kTop + kRow * static_cast<double>(r), y = top + 27;
     const char* style = i == findings.recommended ? "best" : i == findings.baseline ? "base" : "other";
-    svg.text(kLeft - 12, y + 4, findings.label(i), std::string("row-name ") + style, Anchor::kEnd);
+    svg.text(0, top + kName, findings.label(i), std::string("row-name ") + style);
     const Measurement& m = findings.points[i];
     if (!scored(m, figure_name)) continue;
     const Estimate& estimate = m.values.at(figure_name);
