@@ -86,7 +86,7 @@ class Help(Cli):
         top = self.succeed("--help").out
         commands = re.findall(r"^  ([a-z]+) {2,}", top, re.MULTILINE)
         self.assertEqual(set(commands), {"search", "front", "report", "space", "plan", "run", "eval", "sensitivity",
-                                         "bench"})
+                                         "quantize", "bench"})
         for command in commands:
             for form in ([command, "--help"], [command, "-h"], ["help", command]):
                 text = self.succeed(*form).out
@@ -96,7 +96,8 @@ class Help(Cli):
                 self.assertTrue(all(len(line) <= 110 for line in text.splitlines()), text)
 
     def test_examples_name_options_that_exist(self):
-        for command in ("search", "front", "report", "space", "plan", "run", "eval", "sensitivity", "bench"):
+        for command in ("search", "front", "report", "space", "plan", "run", "eval", "sensitivity", "quantize",
+                        "bench"):
             text = self.succeed(command, "--help").out
             options, examples = text.split("Examples:")
             for used in re.findall(r"(?<= )(--?[a-z][a-z-]*)", re.sub(r"\|.*", "", examples.split("Exit codes")[0])):
@@ -568,7 +569,76 @@ class Search(Cli):
         self.assertEqual(self.finish(resumed).code, INTERRUPTED)
 
 
+class Quantize(Cli):
+    CALIBRATION = ["--sequences", "4", "--length", "64"]
+
+    def test_folder_that_loads_like_any_model(self):
+        text = self.folder / "calibration.jsonl"
+        text.write_text("".join(json.dumps({"text": f"Line {i} of a text. " * 60}) + "\n" for i in range(8)))
+        made = self.succeed("quantize", "-m", QWEN, "-o", "awq", "--group", "32", "--calibration", text, *self.CALIBRATION)
+        self.assertRegex(made.out, r"layer +\| +qkv +\| +o +\| +gateup +\| +down")
+        config = json.loads((self.folder / "awq/config.json").read_text())
+        self.assertEqual(config["quantization_config"],
+                         {"quant_method": "awq", "bits": 4, "group_size": 32, "zero_point": True, "version": "gemm",
+                          "modules_to_not_convert": None})
+        report = json.loads((self.folder / "awq/quantization_report.json").read_text())
+        for layer in report["layers"]:
+            for part in layer["linears"].values():
+                self.assertLess(part["error_after"], part["error_before"])
+        self.succeed("run", "-m", "awq", "-w", "stored", "-p", "Hello", "-n", "4")
+        self.refuse(FAILURE, ["awq: exists already"], "quantize", "-m", QWEN, "-o", "awq", "--method", "rtn")
+        self.refuse(FAILURE, ["quantized already"], "quantize", "-m", "awq", "-o", "again", "--method", "rtn")
+
+    def test_other_programs_read_the_same_weights(self):
+        for options in (["--method", "rtn", "--group", "32"], ["--calibration", "self", *self.CALIBRATION]):
+            folder = f"awq{len(options)}"
+            self.succeed("quantize", "-m", LLAMA, "-o", folder, *options)
+            check = pathlib.Path(__file__).resolve().parents[1] / "tools/check_awq_folder.py"
+            probe = subprocess.run([sys.executable, "-c", "import numpy"], capture_output=True)
+            if probe.returncode != 0:
+                self.skipTest("numpy is not installed")
+            done = subprocess.run([sys.executable, check, folder], cwd=self.folder, capture_output=True, text=True)
+            self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+            self.assertIn("bit for bit", done.stdout)
+
+    def test_mixed_bits(self):
+        self.succeed("quantize", "-m", QWEN, "-o", "mixed", "--method", "rtn", "-w", "w4g32,down:w8g32,0:w3g32")
+        formats = json.loads((self.folder / "mixed/config.json").read_text())["quantization_config"]["formats"]
+        self.assertEqual(formats["model.layers.0.self_attn.q_proj"], "w3g32")
+        self.assertEqual(formats["model.layers.1.self_attn.q_proj"], "w4g32")
+        self.assertEqual(formats["model.layers.1.mlp.down_proj"], "w8g32")
+        plain = json.loads(self.succeed("eval", "-m", "mixed", "-w", "stored", "-o", "json", *SMALL_EVAL).out)[0]
+        self.assertEqual(plain["peak_bytes"], plain["predicted_peak_bytes"])
+
+    def test_weights_that_are_made_once(self):
+        again = ["eval", "-m", QWEN, "-w", "w4g32.awq", "-o", "json", *SMALL_EVAL]
+        first = json.loads(self.succeed(*again).out)[0]
+        kept = list((self.folder / "cache/kvpareto/weights").iterdir())
+        self.assertEqual(len(kept), 1)
+        time_made = kept[0].stat().st_mtime
+        second = json.loads(self.succeed(*again).out)[0]
+        self.assertEqual(kept[0].stat().st_mtime, time_made)
+        self.assertEqual(first["kld_mean"], second["kld_mean"])
+        self.assertEqual(first["peak_bytes"], first["predicted_peak_bytes"])
+
+    def test_wrong_values(self):
+        self.refuse(USAGE, ["-o"], "quantize", "-m", QWEN)
+        self.refuse(USAGE, ["w5g128"], "quantize", "-m", QWEN, "-o", "x", "-w", "w5g128")
+        self.refuse(USAGE, ["one group size"], "quantize", "-m", QWEN, "-o", "x", "-w", "w3g32", "--layout", "awq",
+                    "--method", "rtn")
+        self.refuse(FAILURE, ["none.jsonl"], "quantize", "-m", QWEN, "-o", "x", "--calibration", "none.jsonl")
+
+
 class Sensitivity(Cli):
+    def test_kinds_of_linears(self):
+        outcome = self.succeed("sensitivity", "-m", QWEN, "--weights", "w3g32", *SMALL_PROBES)
+        self.assertRegex(outcome.out, r"layer +\| +qkv w3g32 +\| +o w3g32 +\| +gateup w3g32 +\| +down w3g32")
+        suggested = re.search(r"-w (w3g32\S*)", outcome.out).group(1)
+        self.succeed("plan", "-m", QWEN, "-w", suggested)
+        rows = json.loads(self.succeed("sensitivity", "-m", QWEN, "--weights", "w3g32", *SMALL_PROBES, "-o", "json").out)
+        self.assertEqual({row["side"] for row in rows}, {"qkv", "o", "gateup", "down"})
+        self.refuse(USAGE, ["w4g128"], "sensitivity", "-m", QWEN, "--weights", "w4g32,down:w8")
+
     def test_layers_and_sides(self):
         arguments = ["sensitivity", "-m", LLAMA, *SMALL_PROBES, "--k", "k4t32.pre,k2", "--v", "v2.had"]
         rows = json.loads(self.succeed(*arguments, "-o", "json").out)

@@ -80,6 +80,9 @@ class Backend {
   // out f32 [tokens, rows] = x [tokens, columns] W^T + bias; `accumulate` adds to what out holds. Where the spec says
   // so x is rounded to int8 first (round_inputs() of host_linear.h).
   virtual void linear(const Linear& weight, Tensor x, Tensor out, bool accumulate, Tensor scratch) = 0;
+  // out f32 [m, n] = a f32 [m, k] b f32 [n, k]^T, sums of at least f32; `accumulate` adds to what out holds. For
+  // preparing weights: takes scratch of its own.
+  virtual void product(Tensor a, Tensor b, Tensor out, bool accumulate) = 0;
   // Rotates x f32 [tokens, heads, head_dim] in place, half-split pairs (c, c + head_dim/2) (arXiv 2104.09864); `turns`
   // f32 [tokens, 2, head_dim/2] holds cosines, then sines.
   virtual void rope(Tensor x, const float* turns) = 0;

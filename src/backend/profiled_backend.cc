@@ -52,6 +52,12 @@ void ProfiledBackend::linear(const Linear& weight, Tensor x, Tensor out, bool ac
         [&] { inner_->linear(weight, x, out, accumulate, scratch); });
 }
 
+void ProfiledBackend::product(Tensor a, Tensor b, Tensor out, bool accumulate) {
+  const double products = static_cast<double>(a.rows()) * static_cast<double>(b.rows() * b.columns());
+  timed("product", 2 * products, bytes_in(a) + bytes_in(b) + bytes_in(out),
+        [&] { inner_->product(a, b, out, accumulate); });
+}
+
 void ProfiledBackend::rope(Tensor x, const float* turns) {
   timed("rope", 0, 2 * bytes_in(x), [&] { inner_->rope(x, turns); });
 }

@@ -46,6 +46,7 @@ class ProfiledBackend : public Backend {
   void embed(const Linear& table, std::span<const int32_t> tokens, Tensor out) override;
   void rms_norm(Tensor x, const float* weight, float epsilon, Tensor out) override;
   void linear(const Linear& weight, Tensor x, Tensor out, bool accumulate, Tensor scratch) override;
+  void product(Tensor a, Tensor b, Tensor out, bool accumulate) override;
   void rope(Tensor x, const float* turns) override;
   void swiglu(Tensor gate_up, Tensor out) override;
   void transform(Tensor x, bool rotate, const float* offset) override;

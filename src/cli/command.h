@@ -35,6 +35,7 @@ std::unique_ptr<Command> make_eval();
 std::unique_ptr<Command> make_front();
 std::unique_ptr<Command> make_report();
 std::unique_ptr<Command> make_sensitivity();
+std::unique_ptr<Command> make_quantize();
 std::unique_ptr<Command> make_bench();
 
 // In the order in which a newcomer meets them.

@@ -12,6 +12,7 @@ std::vector<std::unique_ptr<Command>> make_commands() {
   commands.push_back(make_run());
   commands.push_back(make_eval());
   commands.push_back(make_sensitivity());
+  commands.push_back(make_quantize());
   commands.push_back(make_bench());
   return commands;
 }

@@ -14,6 +14,7 @@
 #include "base/progress.h"
 #include "base/text.h"
 #include "cli/output.h"
+#include "eval/quantized_weights.h"
 #include "kv/catalogue.h"
 
 namespace kvpareto {
@@ -63,6 +64,14 @@ LoadedModel load(const ModelOptions& options, std::unique_ptr<Backend> backend) 
     if (now - shown->start > std::chrono::seconds(1)) shown->progress->update(100 * fraction);
     if (fraction >= 1) *shown = {};
   });
+  models->set_maker([file = checkpoint.get(), machine = backend.get()](const WeightScheme& scheme) {
+    const char* data = std::getenv("KVPARETO_DATA");
+    const int layers = read_shape(*file).layers;
+    Progress progress(fmt::format("quantizing {}", to_text(scheme)), layers, "layers");
+    return quantized_weights(
+        *file, *machine, scheme, {default_cache_folder(), data == nullptr ? "" : data},
+        [&](double fraction, const std::string& what) { progress.update(fraction * layers, what); });
+  });
   return {std::move(checkpoint), std::move(backend), std::move(tokenizer), std::move(models)};
 }
 
@@ -70,8 +79,8 @@ void WeightOptions::declare(Options& options) {
   options.list(
       "-w,--weights", "SCHEMES", weights,
       "how weights are held: w16 (bf16), w8g128, w4g128, w3g128 (round to nearest in groups of 128, 64 or 32), e8 or "
-      "e4 behind it for embedding and output head, down:w8 or 0-1:w8 for more bits in some; stored: as in the "
-      "file [w16; stored if the file holds codes of AWQ]");
+      "e4 behind it for embedding and output head, down:w8 or 0-1:w8 for more bits in some; .awq: codes "
+      "found with calibration text, once, and kept; stored: as in the file [w16; stored if the file holds codes]");
 }
 
 namespace {

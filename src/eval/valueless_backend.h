@@ -37,6 +37,7 @@ class ValuelessBackend : public Backend {
   void linear(const Linear& weight, Tensor x, Tensor out, bool accumulate, Tensor scratch) override {
     inner_->linear(weight, x, out, accumulate, scratch);
   }
+  void product(Tensor a, Tensor b, Tensor out, bool accumulate) override { inner_->product(a, b, out, accumulate); }
   void rope(Tensor x, const float* turns) override { inner_->rope(x, turns); }
   void swiglu(Tensor gate_up, Tensor out) override { inner_->swiglu(gate_up, out); }
   void transform(Tensor x, bool rotate, const float* offset) override { inner_->transform(x, rotate, offset); }

@@ -115,29 +115,40 @@ Workspace plan_workspace(const Model& model, int tokens, int context, void* byte
   return work;
 }
 
-void decode_step(const Model& model, std::span<const int32_t> tokens, std::span<const Stretch> stretches,
-                 const Workspace& workspace) {
-  Backend& backend = *model.backend;
-  const Workspace work = first_rows(workspace, static_cast<int64_t>(tokens.size()));
-  const float epsilon = model.shape.norm_epsilon;
-  backend.embed(*model.embedding, tokens, work.residual);
+void fill_positions(const Model& model, std::span<const Stretch> stretches, const Workspace& work) {
   int64_t row = 0;
   for (const Stretch& stretch : stretches) {
     fill_turns(model.shape.rope, model.shape.head_dim / 2, stretch.cache->tokens(), 1, stretch.tokens,
                work.turns.row<float>(row));
     row += stretch.tokens;
   }
-  for (int layer = 0; layer < model.shape.layers; ++layer) {
-    const LayerWeights& weights = model.layers[static_cast<size_t>(layer)];
-    backend.rms_norm(work.residual, weights.attention_norm.as<float>(), epsilon, work.normed);
-    backend.linear(*weights.qkv, work.normed, work.qkv, false, work.scratch);
-    attention(model, layer, stretches, work);
-    backend.linear(*weights.output, work.attended, work.residual, true, work.scratch);
-    backend.rms_norm(work.residual, weights.feed_forward_norm.as<float>(), epsilon, work.normed);
-    backend.linear(*weights.gate_up, work.normed, work.gate_up, false, work.scratch);
-    backend.swiglu(work.gate_up, work.gated);
-    backend.linear(*weights.down, work.gated, work.residual, true, work.scratch);
-  }
+}
+
+void decode_layer(const Model& model, int layer, std::span<const Stretch> stretches, const Workspace& work,
+                  const InputWatcher& watch) {
+  Backend& backend = *model.backend;
+  const LayerWeights& weights = model.layers[static_cast<size_t>(layer)];
+  const float epsilon = model.shape.norm_epsilon;
+  const auto product = [&](LinearKind kind, const Linear& linear, Tensor input, Tensor out, bool accumulate) {
+    if (watch) watch(kind, input);
+    backend.linear(linear, input, out, accumulate, work.scratch);
+  };
+  backend.rms_norm(work.residual, weights.attention_norm.as<float>(), epsilon, work.normed);
+  product(LinearKind::kQkv, *weights.qkv, work.normed, work.qkv, false);
+  attention(model, layer, stretches, work);
+  product(LinearKind::kOutput, *weights.output, work.attended, work.residual, true);
+  backend.rms_norm(work.residual, weights.feed_forward_norm.as<float>(), epsilon, work.normed);
+  product(LinearKind::kGateUp, *weights.gate_up, work.normed, work.gate_up, false);
+  backend.swiglu(work.gate_up, work.gated);
+  product(LinearKind::kDown, *weights.down, work.gated, work.residual, true);
+}
+
+void decode_step(const Model& model, std::span<const int32_t> tokens, std::span<const Stretch> stretches,
+                 const Workspace& workspace) {
+  const Workspace work = first_rows(workspace, static_cast<int64_t>(tokens.size()));
+  model.backend->embed(*model.embedding, tokens, work.residual);
+  fill_positions(model, stretches, work);
+  for (int layer = 0; layer < model.shape.layers; ++layer) decode_layer(model, layer, stretches, work);
 }
 
 Tensor final_hidden(const Model& model, const Workspace& workspace, int64_t begin, int64_t rows) {

@@ -3,6 +3,7 @@
 #include <set>
 
 #include "base/error.h"
+#include "base/parallel.h"
 #include "base/text.h"
 #include "model/family.h"
 #include "model/model.h"
@@ -204,6 +205,27 @@ size_t Model::bytes() const {
            layer.down->bytes();
   }
   return sum;
+}
+
+std::vector<float> read_tensor(const Checkpoint& checkpoint, const ModelShape& shape, const std::string& name) {
+  const TensorInfo& info = *checkpoint.find(name);
+  const bool interleaved = find_family(shape.family, checkpoint.path()).interleaved_in_gguf &&
+                           checkpoint.format().starts_with("GGUF") &&
+                           (name.find("attn_q.") != std::string::npos || name.find("attn_k.") != std::string::npos);
+  const int64_t width = info.shape.size() > 1 ? info.columns() : 1, rows = info.rows() * info.columns() / width;
+  std::vector<float> stored(static_cast<size_t>(rows * width));
+  constexpr int64_t kPiece = 64;
+  parallel_for((info.rows() + kPiece - 1) / kPiece, [&](int64_t piece) {
+    const int64_t begin = piece * kPiece, count = std::min(kPiece, info.rows() - begin);
+    checkpoint.read(info, begin, count, stored.data() + begin * info.columns());
+  });
+  checkpoint.release(info);
+  if (!interleaved) return stored;
+  std::vector<float> out(stored.size());
+  for (int64_t r = 0; r < rows; ++r) {
+    std::copy_n(stored.data() + stored_row(r, shape.head_dim, true) * width, width, out.data() + r * width);
+  }
+  return out;
 }
 
 std::vector<KvBias> kv_biases(const Model& model) {

@@ -53,6 +53,9 @@ Model load_model(const Checkpoint& checkpoint, Backend& backend, const WeightSch
 // The output head alone, in bf16: what makes logits of hidden states, and no more.
 Model load_head(const Checkpoint& checkpoint, Backend& backend);
 
+// One tensor in f32 as the model uses it: rows of queries and keys in half-split order.
+std::vector<float> read_tensor(const Checkpoint& checkpoint, const ModelShape& shape, const std::string& name);
+
 Tokenizer load_tokenizer(const Checkpoint& checkpoint);
 
 // Working memory of one step. Views into one scratch buffer; made by plan_workspace.
@@ -81,6 +84,14 @@ struct Stretch {
 // stream, before the final norm, in workspace.residual.
 void decode_step(const Model& model, std::span<const int32_t> tokens, std::span<const Stretch> stretches,
                  const Workspace& workspace);
+
+// The same layer by layer: cosines and sines of the new positions into workspace.turns, then workspace.residual (all of
+// its rows) through one layer after another. `watch` sees the input of each product, an activation [tokens, columns],
+// before it is made.
+using InputWatcher = std::function<void(LinearKind, Tensor)>;
+void fill_positions(const Model& model, std::span<const Stretch> stretches, const Workspace& workspace);
+void decode_layer(const Model& model, int layer, std::span<const Stretch> stretches, const Workspace& workspace,
+                  const InputWatcher& watch = {});
 
 // Rows [begin, begin + rows) of the residual after the final norm: a view of workspace.normed, activation [rows,
 // hidden].

@@ -2,6 +2,8 @@
 // One model file under several weight schemes, one in memory at a time: loading is slow, so the last is kept, and who
 // measures many configurations sorts them by weights.
 
+#include <functional>
+#include <memory>
 #include <optional>
 
 #include "model/model.h"
@@ -12,6 +14,11 @@ class ModelShelf {
  public:
   // Reads metadata alone. The checkpoint and the backend must outlive the shelf.
   ModelShelf(const Checkpoint& checkpoint, Backend& backend, LoadProgress progress = {});
+
+  // Schemes that end in .awq have their weights made first: `maker` gives a file that holds the linears as the scheme
+  // says.
+  using WeightMaker = std::function<std::unique_ptr<Checkpoint>(const WeightScheme&)>;
+  void set_maker(WeightMaker maker) { maker_ = std::move(maker); }
 
   Backend& backend() const { return backend_; }
   const ModelShape& shape() const { return shape_; }
@@ -26,9 +33,12 @@ class ModelShelf {
   const Model& bf16_head();
 
  private:
+  Model load_made(const WeightScheme& scheme) const;
+
   const Checkpoint& checkpoint_;
   Backend& backend_;
   LoadProgress progress_;
+  WeightMaker maker_;
   ModelShape shape_;
   std::string file_;
   uint64_t fingerprint_;

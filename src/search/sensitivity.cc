@@ -14,7 +14,8 @@
 namespace kvpareto {
 namespace {
 
-constexpr std::string_view kAllElse = "k16v16,";
+constexpr std::string_view kAllElse = "k16v16,", kAllWeights = "w16,";
+constexpr std::string_view kKinds[] = {"qkv", "o", "gateup", "down"};
 constexpr int kMostLayers = 1024;
 constexpr double kUnknown = std::numeric_limits<double>::quiet_NaN();
 
@@ -35,30 +36,54 @@ std::optional<Bits> take_bits(std::string_view& side) {
   return Bits{symmetric, *bits};
 }
 
-// Keys before values, more bits before fewer.
+// "down:w4g128" in two; no kind if it is no side of weights.
+struct WeightSide {
+  std::string_view kind, format;
+};
+WeightSide weight_side(std::string_view side) {
+  for (const std::string_view kind : kKinds) {
+    if (side.starts_with(kind) && side.substr(kind.size()).starts_with(":w"))
+      return {kind, side.substr(kind.size() + 1)};
+  }
+  return {};
+}
+
+// Keys before values, linears as data meets them, more bits before fewer.
 struct BySide {
   bool operator()(const std::string& a, const std::string& b) const { return rank(a) < rank(b); }
   static std::tuple<char, int, std::string_view> rank(std::string_view side) {
+    if (WeightSide weights = weight_side(side); !weights.kind.empty()) {
+      const auto place = std::find(std::begin(kKinds), std::end(kKinds), weights.kind) - std::begin(kKinds);
+      weights.format.remove_prefix(1);
+      return {static_cast<char>(place), -take_number(weights.format).value_or(0), side};
+    }
     std::string_view rest = side;
     const std::optional<Bits> bits = take_bits(rest);
     return {side.front(), bits ? -bits->bits : 0, side};
   }
 };
 
-bool measured_probe(const Measurement& m) {
-  return m.state == State::kDone && std::isfinite(m.value("kld_mean")) && is_layer_probe(m);
+std::optional<LayerProbe> probe_of(const Measurement& m, Probed what) {
+  const std::optional<LayerProbe> weights = weights_probe(m.point.weights);
+  if (what == Probed::kWeights) return weights;
+  return weights ? std::nullopt : layer_probe(m.point.kv);
 }
 
-bool alike(const Measurement& a, const Measurement& b) {
-  return a.regime == b.regime && a.point.chunk == b.point.chunk && a.point.weights == b.point.weights;
+bool measured_probe(const Measurement& m, Probed what) {
+  return m.state == State::kDone && std::isfinite(m.value("kld_mean")) && probe_of(m, what).has_value();
+}
+
+bool alike(const Measurement& a, const Measurement& b, Probed what) {
+  const bool same_rest = what == Probed::kCache ? a.point.weights == b.point.weights : a.point.kv == b.point.kv;
+  return a.regime == b.regime && a.point.chunk == b.point.chunk && same_rest;
 }
 
 // A probe of the circumstances that most probes share, of two the later ones; null if there is no probe.
-const Measurement* most_usual(std::span<const Measurement> measurements) {
+const Measurement* most_usual(std::span<const Measurement> measurements, Probed what) {
   std::vector<std::pair<const Measurement*, int>> kinds;
   for (const Measurement& m : measurements) {
-    if (!measured_probe(m)) continue;
-    const auto kind = std::find_if(kinds.begin(), kinds.end(), [&](const auto& k) { return alike(*k.first, m); });
+    if (!measured_probe(m, what)) continue;
+    const auto kind = std::find_if(kinds.begin(), kinds.end(), [&](const auto& k) { return alike(*k.first, m, what); });
     if (kind == kinds.end()) {
       kinds.emplace_back(&m, 1);
     } else {
@@ -95,7 +120,20 @@ std::optional<LayerProbe> layer_probe(std::string_view kv) {
   return LayerProbe{*layer, std::string(kv)};
 }
 
+std::optional<LayerProbe> weights_probe(std::string_view weights) {
+  if (!weights.starts_with(kAllWeights)) return std::nullopt;
+  weights.remove_prefix(kAllWeights.size());
+  const std::optional<int> layer = weights.empty() || !digit(weights.front()) ? std::nullopt : take_number(weights);
+  if (!layer || *layer >= kMostLayers || !weights.starts_with('.')) return std::nullopt;
+  weights.remove_prefix(1);
+  if (weight_side(weights).kind.empty() || weights.find(',') != weights.npos) return std::nullopt;
+  return LayerProbe{*layer, std::string(weights)};
+}
+
 std::string side_name(std::string_view side) {
+  if (const WeightSide weights = weight_side(side); !weights.kind.empty()) {
+    return fmt::format("{} {}", weights.kind, weights.format);
+  }
   std::string_view rest = side;
   const std::optional<Bits> bits = take_bits(rest);
   if (!bits) return std::string(side);
@@ -109,17 +147,17 @@ bool Sensitivity::stands_out(const Layer& layer, size_t side) const {
   return std::isfinite(value) && value > kLeastCost && value > kStandsOut * medians[side];
 }
 
-Sensitivity sensitivity_of(std::span<const Measurement> measurements) {
+Sensitivity sensitivity_of(std::span<const Measurement> measurements, Probed what) {
   Sensitivity table;
-  const Measurement* typical = most_usual(measurements);
+  const Measurement* typical = most_usual(measurements, what);
   if (typical == nullptr) return table;
   table.regime = typical->regime;
   table.chunk = typical->point.chunk;
   std::map<int, std::map<std::string, Estimate>> by_layer;
   std::set<std::string, BySide> sides;
   for (const Measurement& m : measurements) {
-    if (!measured_probe(m) || !alike(m, *typical)) continue;
-    const std::optional<LayerProbe> probe = layer_probe(m.point.kv);
+    if (!measured_probe(m, what) || !alike(m, *typical, what)) continue;
+    const std::optional<LayerProbe> probe = probe_of(m, what);
     by_layer[probe->layer][probe->side] = m.values.at("kld_mean");
     sides.insert(probe->side);
   }

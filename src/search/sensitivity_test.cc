@@ -40,7 +40,37 @@ TEST(LayerProbe, IsOneSideOfOneLayer) {
   }
 }
 
+TEST(LayerProbe, IsOneKindOfLinearOfOneLayer) {
+  const auto found = weights_probe("w16,17.down:w4g128");
+  ASSERT_TRUE(found);
+  EXPECT_EQ(found->layer, 17);
+  EXPECT_EQ(found->side, "down:w4g128");
+  EXPECT_EQ(weights_probe("w16,0.qkv:w3g32")->side, "qkv:w3g32");
+  for (const char* other :
+       {"", "w16", "w16,", "w16,7:w4g128", "w16,down:w4g128", "w16,7.down", "w16,7.left:w4g128", "w16,7-8.down:w4g128",
+        "w16,7.o:w4g128,8.o:w4g128", "w4g128,7.down:w8g128", "w16,7.o:x", "w16,99999.o:w4g128"}) {
+    EXPECT_FALSE(weights_probe(other)) << other;
+  }
+}
+
+TEST(Sensitivity, WeightsAndCacheHaveTablesOfTheirOwn) {
+  std::vector<Measurement> list = nine_layers();
+  for (int layer = 0; layer < 3; ++layer) {
+    for (const char* side : {"down:w4g128", "qkv:w4g128", "qkv:w8g128", "o:w4g128"}) {
+      list.push_back(example_measurement({"w16," + std::to_string(layer) + "." + side, "k16v16", 256}, 0.01 + layer));
+    }
+  }
+  EXPECT_THAT(sensitivity_of(list).sides, ElementsAre("k4t32.pre", "v2"));
+  EXPECT_EQ(sensitivity_of(list).layers.size(), 9u);
+  const Sensitivity weights = sensitivity_of(list, Probed::kWeights);
+  EXPECT_THAT(weights.sides, ElementsAre("qkv:w8g128", "qkv:w4g128", "o:w4g128", "down:w4g128"));
+  ASSERT_EQ(weights.layers.size(), 3u);
+  EXPECT_EQ(weights.layers[2].loss[3].value, 2.01);
+  EXPECT_TRUE(is_layer_probe(list.back()));
+}
+
 TEST(LayerProbe, SidesHaveNames) {
+  EXPECT_EQ(side_name("down:w4g128"), "down w4g128");
   EXPECT_EQ(side_name("k4"), "K int4");
   EXPECT_EQ(side_name("v2g32.had"), "V int2 g32.had");
   EXPECT_EQ(side_name("k4.pre"), "K int4 pre");

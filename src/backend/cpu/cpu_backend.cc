@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 
+#include "backend/cpu/dense.h"
 #include "backend/cpu/linear.h"
 #include "backend/cpu/machine_limits.h"
 #include "backend/host_memory.h"
@@ -51,6 +52,14 @@ class CpuBackend : public Backend {
 
   void linear(const Linear& weight, Tensor x, Tensor out, bool accumulate, Tensor scratch) override {
     linears_.multiply(static_cast<const HostLinear&>(weight), x, out, accumulate, scratch);
+  }
+
+  void product(Tensor a, Tensor b, Tensor out, bool accumulate) override {
+    const int64_t m = a.rows(), n = b.rows(), k = a.columns();
+    std::vector<float> first, second;
+    std::vector<char> scratch(exact_.scratch_bytes(m, n, k));
+    exact_.run(contiguous(a, first), contiguous(b, second), nullptr, out.as<float>(), out.row_stride, m, n, k,
+               accumulate, scratch.data());
   }
 
   void rope(Tensor x, const float* turns) override {
@@ -141,6 +150,17 @@ class CpuBackend : public Backend {
  private:
   static constexpr int64_t kRowsAThread = 4;
 
+  // The rows one after another: as they are, or copied to `space`.
+  static const float* contiguous(Tensor x, std::vector<float>& space) {
+    const int64_t columns = x.columns();
+    if (x.row_stride == columns) return x.as<float>();
+    space.resize(static_cast<size_t>(x.rows() * columns));
+    parallel_ranges(x.rows(), 16, [&](int64_t begin, int64_t end) {
+      for (int64_t r = begin; r < end; ++r) std::copy_n(x.row<float>(r), columns, space.data() + r * columns);
+    });
+    return space.data();
+  }
+
   // Tokens that are packed as they come, behind what a tail that was needed until now still holds.
   void pack_each(Tensor x, int64_t first, const PackedSide& side) {
     parallel_for(side.tail_rows > 0 ? side.kv_heads : 0, [&](int64_t head) {
@@ -203,6 +223,7 @@ class CpuBackend : public Backend {
   const CpuKernels& kernels_;
   DType activation_;
   CpuLinears linears_;
+  Dense exact_{DType::kF32};  // of product()
 };
 
 }  // namespace

@@ -60,6 +60,16 @@ class ReferenceBackend : public Backend {
     }
   }
 
+  void product(Tensor a, Tensor b, Tensor out, bool accumulate) override {
+    parallel_for(a.rows(), [&](int64_t i) {
+      for (int64_t j = 0; j < b.rows(); ++j) {
+        double sum = accumulate ? out.row<float>(i)[j] : 0;
+        for (int64_t k = 0; k < a.columns(); ++k) sum += static_cast<double>(a.row<float>(i)[k]) * b.row<float>(j)[k];
+        out.row<float>(i)[j] = static_cast<float>(sum);
+      }
+    });
+  }
+
   void rope(Tensor x, const float* turns) override {
     const int64_t half = x.shape[2] / 2;
     for (int64_t t = 0; t < x.rows(); ++t) {

@@ -134,11 +134,39 @@ void read_window(const Reader& reader, HfConfig& config) {
   if (used) config.numbers["attention.sliding_window"] = *window;
 }
 
+std::optional<WeightFormat> format_of(const std::string& text) {
+  for (const WeightCodec codec : {WeightCodec::kInt8, WeightCodec::kInt4, WeightCodec::kInt3}) {
+    for (const int group : {32, 64, 128}) {
+      if (text == fmt::format("{}g{}", info_of(codec).name, group)) return WeightFormat{codec, group};
+    }
+  }
+  return std::nullopt;
+}
+
+// This program's own layout: a format for every quantized matrix.
+void read_formats(const Reader& reader, const json& quantization, HfConfig& config) {
+  const std::string& path = reader.path();
+  if (reader.number(quantization, "version").value_or(0) != 1) fail("{}: weights of another version of kvpareto", path);
+  const json* formats = member(quantization, "formats");
+  if (formats == nullptr || !formats->is_object()) fail("{}: quantization_config has no formats", path);
+  for (const auto& [name, text] : formats->items()) {
+    const auto format = text.is_string() ? format_of(text.get<std::string>()) : std::nullopt;
+    if (text.is_string() && text == "w16") continue;
+    if (!format) {
+      fail("{}: {} should be w8, w4 or w3 in groups of 128, 64 or 32, found {}", path, quoted_name(name),
+           quoted_name(text.dump(-1, ' ', true)));
+    }
+    const std::string ours = gguf_tensor_name(name + ".weight");
+    config.formats[ours.substr(0, ours.rfind('.'))] = *format;
+  }
+}
+
 void read_quantization(const Reader& reader, HfConfig& config) {
   const json* quantization = reader.object("quantization_config");
   if (quantization == nullptr) return;
   const std::string& path = reader.path();
   const std::string method = reader.text(*quantization, "quant_method").value_or("");
+  if (method == "kvpareto") return read_formats(reader, *quantization, config);
   if (method != "awq")
     fail("{}: quantized with {}; this program reads awq and unquantized weights", path, quoted_name(method));
   const std::string version = reader.text(*quantization, "version").value_or("gemm");
@@ -152,7 +180,7 @@ void read_quantization(const Reader& reader, HfConfig& config) {
   if (const json* zero = member(*quantization, "zero_point"); zero != nullptr && *zero != true) {
     fail("{}: AWQ without zero points is not supported", path);
   }
-  config.awq = AwqConfig{4, static_cast<int>(group)};
+  config.awq = WeightFormat{WeightCodec::kInt4, static_cast<int>(group)};
 }
 
 void refuse_variants(const Reader& reader) {
@@ -217,6 +245,24 @@ std::string gguf_tensor_name(std::string_view name) {
   const auto found = std::ranges::find(kInLayer, stem.substr(1), &Renamed::theirs);
   if (found == std::end(kInLayer)) return std::string(name);
   return fmt::format("blk.{}.{}{}", *layer, found->ours, suffix);
+}
+
+std::string hf_tensor_name(std::string_view name) {
+  const size_t dot = name.rfind('.');
+  if (dot == name.npos) return std::string(name);
+  std::string_view stem = name.substr(0, dot);
+  const std::string_view suffix = name.substr(dot);
+  for (const Renamed& outside : kOutside) {
+    if (stem == outside.ours) return fmt::format("{}{}", outside.theirs, suffix);
+  }
+  constexpr std::string_view kBlock = "blk.";
+  if (!stem.starts_with(kBlock)) return std::string(name);
+  stem.remove_prefix(kBlock.size());
+  const auto layer = take_number(stem);
+  if (!layer || !stem.starts_with('.')) return std::string(name);
+  const auto found = std::ranges::find(kInLayer, stem.substr(1), &Renamed::ours);
+  if (found == std::end(kInLayer)) return std::string(name);
+  return fmt::format("model.layers.{}.{}{}", *layer, found->theirs, suffix);
 }
 
 }  // namespace kvpareto

@@ -8,13 +8,9 @@
 #include <string_view>
 #include <vector>
 
-namespace kvpareto {
+#include "quant/weight_codec.h"
 
-// Weights packed by AWQ (arXiv 2306.00978): what quantization_config says.
-struct AwqConfig {
-  int bits = 4;
-  int group = 128;  // input channels that share a scale and a zero point
-};
+namespace kvpareto {
 
 struct HfConfig {
   std::string architecture;  // model_type
@@ -24,7 +20,10 @@ struct HfConfig {
   int64_t vocabulary = 0;     // rows of the embedding; 0 if it does not say
   std::vector<int32_t> ends;  // eos_token_id
   std::optional<int32_t> beginning;
-  std::optional<AwqConfig> awq;
+  // What quantization_config says: one format of all quantized matrices (AWQ, arXiv 2306.00978), or one of each by
+  // GGUF's name without ".weight" (this program's own layout; packed_weights.h).
+  std::optional<WeightFormat> awq;
+  std::map<std::string, WeightFormat, std::less<>> formats;
 };
 
 // `text` of the file at `path`. Throws Error (kFailure) in one line.
@@ -33,6 +32,8 @@ HfConfig parse_hf_config(std::string_view text, const std::string& path);
 // GGUF's name of a tensor ("model.layers.3.self_attn.q_proj.weight" is "blk.3.attn_q.weight"); other names as they are.
 // Empty for what a model does not need (a table of rotary frequencies).
 std::string gguf_tensor_name(std::string_view name);
+// Its inverse.
+std::string hf_tensor_name(std::string_view name);
 
 // eos_token_id of config.json and generation_config.json: a token or several; empty if it is missing or null.
 struct EndTokens {

@@ -12,9 +12,9 @@
 #include "base/json.h"
 #include "base/mapped_file.h"
 #include "checkpoint/fingerprint.h"
-#include "checkpoint/formats/awq_tensor.h"
 #include "checkpoint/formats/hf_config.h"
 #include "checkpoint/formats/hf_vocabulary.h"
+#include "checkpoint/formats/packed_weights.h"
 #include "checkpoint/formats/safetensors.h"
 #include "quant/gguf_blocks.h"
 
@@ -26,7 +26,6 @@ using nlohmann::json;
 
 constexpr const char *kConfig = "config.json", *kSingle = "model.safetensors", *kIndex = "model.safetensors.index.json";
 constexpr size_t kMostShards = 10000;
-constexpr std::string_view kAwqParts[] = {".qweight", ".qzeros", ".scales"};
 
 bool exists(const std::string& path) {
   std::error_code ignored;
@@ -52,23 +51,24 @@ struct Piece {
   const uint8_t* data() const { return shard->file.bytes().data() + tensor->offset; }
 };
 
-// A matrix or vector of the model: one piece, or the three that AWQ makes of a matrix.
+// A matrix or vector of the model: one piece, or those that packing makes of a matrix.
 struct Located {
   TensorInfo info;
   std::vector<Piece> pieces;
-  const GgufBlockFormat* format = nullptr;  // F32, F16 and BF16 are the same in both formats; null: awq
-  AwqTensor awq;
+  const GgufBlockFormat* format = nullptr;  // F32, F16 and BF16 are the same in both formats; null: packed
+  const PackedMatrix* packed = nullptr;
 };
 
 class HfCheckpoint : public Checkpoint {
  public:
   explicit HfCheckpoint(const std::string& path) : path_(path), config_text_(read_file(path + "/" + kConfig)) {
     config_ = parse_hf_config(config_text_, path + "/" + kConfig);
+    parts_.emplace(config_.awq, config_.formats, path_);
     open_shards();
     for (const auto& shard : shards_) {
       for (const SafetensorsTensor& tensor : shard->contents.tensors) add(*shard, tensor);
     }
-    for (const auto& [stem, parts] : packed_) add_packed(stem, parts);
+    add_packed();
     for (const Located& tensor : tensors_) infos_.push_back(tensor.info);
     check_against_config();
   }
@@ -105,15 +105,14 @@ class HfCheckpoint : public Checkpoint {
   void read(const TensorInfo& info, int64_t begin, int64_t count, float* out) const override {
     const Located& tensor = located(info);
     assert(begin >= 0 && count >= 0 && begin <= info.rows() && count <= info.rows() - begin);
-    if (tensor.format == nullptr) {
-      for (int64_t r = 0; r < count; ++r) read_awq_row(tensor.awq, begin + r, out + r * info.columns());
-      return;
-    }
+    if (tensor.packed != nullptr) return tensor.packed->read(begin, count, out);
     const auto offset = static_cast<uint64_t>(begin * info.columns() * tensor.format->bytes);
     tensor.format->decode(tensor.pieces[0].data() + offset, count * info.columns(), out);
   }
   void read_unit(const TensorInfo& info, int64_t row, int64_t unit, WeightUnit& out) const override {
-    read_awq_unit(located(info).awq, row, unit, out);
+    const Located& tensor = located(info);
+    assert(tensor.packed != nullptr);
+    tensor.packed->read_unit(row, unit, out);
   }
   void release(const TensorInfo& info) const override {
     for (const Piece& piece : located(info).pieces)
@@ -175,12 +174,9 @@ class HfCheckpoint : public Checkpoint {
   }
 
   void add(const Shard& shard, const SafetensorsTensor& tensor) {
-    if (config_.awq) {
-      for (const std::string_view part : kAwqParts) {
-        if (!tensor.name.ends_with(part)) continue;
-        packed_[tensor.name.substr(0, tensor.name.size() - part.size())][part] = {&shard, &tensor};
-        return;
-      }
+    if (parts_->take({tensor, Piece{&shard, &tensor}.data()})) {
+      pieces_[tensor.name] = {&shard, &tensor};
+      return;
     }
     const std::string name = gguf_tensor_name(tensor.name);
     // A head saved although it is tied is the embedding once more.
@@ -204,36 +200,22 @@ class HfCheckpoint : public Checkpoint {
     tensors_.push_back(std::move(tensor));
   }
 
-  // Codes, zero points and scales of one matrix. The codes' shape says the matrix's, the others have to fit.
-  void add_packed(const std::string& stem, const std::map<std::string_view, Piece>& parts) {
-    for (const std::string_view part : kAwqParts) {
-      if (!parts.contains(part)) fail("{}: tensor {} is missing", path_, quoted_name(stem + std::string(part)));
+  // Matrices of several tensors, each as one that is stored as "w4g128".
+  void add_packed() {
+    matrices_ = parts_->matrices();
+    for (const auto& [name, matrix] : matrices_) {
+      Located located;
+      const WeightFormat& format = matrix.format();
+      located.info = {name,
+                      fmt::format("{}g{}", info_of(format.codec).name, format.group),
+                      {matrix.rows(), matrix.columns()},
+                      matrix.bytes()};
+      for (const PackedPart& part : matrix.parts()) {
+        if (part.data != nullptr) located.pieces.push_back(pieces_.at(part.tensor.name));
+      }
+      located.packed = &matrix;
+      enter(std::move(located), path_);
     }
-    const int group = config_.awq->group;
-    const std::vector<int64_t>& shape = parts.at(kAwqParts[0]).tensor->shape;
-    const int64_t columns = shape.size() == 2 ? shape[0] : 0, words = shape.size() == 2 ? shape[1] : 0;
-    if (columns == 0 || columns % group != 0 || words > (int64_t{1} << 40)) {
-      fail("{}: tensor {} has shape [{}], wanted input channels in groups of {} by words of eight output channels",
-           path_, quoted_name(stem + ".qweight"), fmt::join(shape, ", "), group);
-    }
-    const auto demand = [&](std::string_view part, std::string_view type, int64_t rows, int64_t width) {
-      const SafetensorsTensor& tensor = *parts.at(part).tensor;
-      if (tensor.type == type && tensor.shape == std::vector<int64_t>{rows, width}) return;
-      fail("{}: tensor {} should be {} [{}, {}], found {} [{}]", path_, quoted_name(tensor.name), type, rows, width,
-           tensor.type, fmt::join(tensor.shape, ", "));
-    };
-    demand(kAwqParts[0], "I32", columns, words);
-    demand(kAwqParts[1], "I32", columns / group, words);
-    demand(kAwqParts[2], "F16", columns / group, 8 * words);
-    Located located;
-    located.info = {gguf_tensor_name(stem + ".weight"), fmt::format("w4g{}", group), {8 * words, columns}, 0};
-    for (const std::string_view part : kAwqParts) {
-      located.pieces.push_back(parts.at(part));
-      located.info.bytes += located.pieces.back().tensor->bytes;
-    }
-    located.awq = {
-        located.pieces[0].data(), located.pieces[1].data(), located.pieces[2].data(), 8 * words, columns, group};
-    enter(std::move(located), path_);
   }
 
   void check_against_config() const {
@@ -251,7 +233,9 @@ class HfCheckpoint : public Checkpoint {
   std::string path_, config_text_;
   HfConfig config_;
   std::vector<std::unique_ptr<Shard>> shards_;
-  std::map<std::string, std::map<std::string_view, Piece>> packed_;  // of AWQ, by the name before kAwqParts
+  std::optional<PackedParts> parts_;
+  std::map<std::string, Piece> pieces_;  // of packed matrices, by their names in the file
+  std::map<std::string, PackedMatrix> matrices_;
   std::vector<Located> tensors_;
   std::vector<TensorInfo> infos_;                  // as tensors_
   std::unordered_map<std::string, size_t> index_;  // of tensors_, by GGUF's name

@@ -9,8 +9,8 @@
 
 #include "base/file.h"
 #include "base/testing.h"
-#include "checkpoint/formats/awq_tensor.h"
 #include "checkpoint/formats/hf_config.h"
+#include "checkpoint/formats/packed_weights.h"
 
 namespace kvpareto {
 namespace {
@@ -217,7 +217,16 @@ TEST(AwqFolder, HoldsCodesOfThisProgramsKind) {
   folder->release(info);
 }
 
-TEST(AwqTensor, WordsHoldEightChannels) {
+// The 32-bit word that holds the codes of eight neighbouring output channels: 0 2 4 6 1 3 5 7 from the lowest nibble
+// on.
+uint32_t awq_word(const uint8_t codes[8]) {
+  constexpr int kNibble[8] = {0, 4, 1, 5, 2, 6, 3, 7};
+  uint32_t word = 0;
+  for (int channel = 0; channel < 8; ++channel) word |= static_cast<uint32_t>(codes[channel]) << (4 * kNibble[channel]);
+  return word;
+}
+
+TEST(AwqFolder, WordsHoldEightChannels) {
   constexpr int64_t kRows = 16, kColumns = 32;
   std::vector<uint32_t> words, zeros;
   std::vector<uint16_t> scales;
@@ -231,12 +240,19 @@ TEST(AwqTensor, WordsHoldEightChannels) {
   }
   for (int64_t row = 0; row < kRows; ++row) scales.push_back(to_f16(static_cast<float>(row)).bits);
   const auto bytes = [](const auto& values) { return reinterpret_cast<const uint8_t*>(values.data()); };
-  const AwqTensor tensor = {bytes(words), bytes(zeros), bytes(scales), kRows, kColumns, 32};
+  PackedParts parts(WeightFormat{WeightCodec::kInt4, 32}, {}, "here");
+  const std::string stem = "model.layers.0.self_attn.q_proj";
+  EXPECT_TRUE(parts.take({{stem + ".qweight", "I32", {kColumns, kRows / 8}}, bytes(words)}));
+  EXPECT_TRUE(parts.take({{stem + ".qzeros", "I32", {1, kRows / 8}}, bytes(zeros)}));
+  EXPECT_TRUE(parts.take({{stem + ".scales", "F16", {1, kRows}}, bytes(scales)}));
+  EXPECT_FALSE(parts.take({{stem + ".bias", "F16", {kRows}}, bytes(scales)}));
+  const auto matrices = parts.matrices();
+  const PackedMatrix& tensor = matrices.at("blk.0.attn_q.weight");
   const uint8_t first[8] = {0, 1, 2, 3, 4, 5, 6, 7};
-  EXPECT_EQ(awq_word(first), 0x75316420u) << "0 2 4 6 1 3 5 7 from the lowest nibble on";
+  EXPECT_EQ(awq_word(first), 0x75316420u);
   for (int64_t row = 0; row < kRows; ++row) {
     WeightUnit unit;
-    read_awq_unit(tensor, row, 0, unit);
+    tensor.read_unit(row, 0, unit);
     for (int64_t column = 0; column < kColumns; ++column) EXPECT_EQ(unit.codes[column], code(row, column));
     EXPECT_EQ(unit.bytes[0], code(row, kColumns));
     EXPECT_EQ(to_float(unit.halves[0]), static_cast<float>(row));

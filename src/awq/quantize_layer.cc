@@ -1,0 +1,178 @@
+#include "awq/quantize_layer.h"
+
+#include <algorithm>
+
+#include "awq/search_scales.h"
+#include "base/error.h"
+#include "base/interrupt.h"
+
+namespace kvpareto {
+namespace {
+
+constexpr int64_t kReportedRows = 256;
+constexpr LinearKind kKinds[] = {LinearKind::kQkv, LinearKind::kOutput, LinearKind::kGateUp, LinearKind::kDown};
+
+// Rows spread evenly over a matrix.
+std::vector<int64_t> reported_rows(int64_t rows) {
+  std::vector<int64_t> chosen;
+  const int64_t count = std::min(rows, kReportedRows);
+  for (int64_t i = 0; i < count; ++i) chosen.push_back(i * rows / count);
+  return chosen;
+}
+
+std::vector<float> chosen_rows(const Matrix& matrix, std::span<const int64_t> rows) {
+  std::vector<float> out;
+  for (const int64_t r : rows) {
+    const auto first = matrix.weights.begin() + r * matrix.columns;
+    out.insert(out.end(), first, first + matrix.columns);
+  }
+  return out;
+}
+
+// What rounding does to the reported rows of a matrix, behind what `rows` holds.
+void append_errors(const RoundedWeights& rounded, const Matrix& matrix, std::vector<float>& rows) {
+  for (const int64_t r : reported_rows(matrix.rows())) {
+    for (int64_t c = 0; c < matrix.columns; ++c) {
+      rows.push_back(rounded.value(r, c) - matrix.weights[static_cast<size_t>(r * matrix.columns + c)]);
+    }
+  }
+}
+
+// Output errors of several stacks of as many rows, one below the other: a sum of each.
+std::vector<double> errors_of_stacks(const std::vector<float>& rows, size_t stacks, const Factor& factor) {
+  const std::vector<double> each = factor.output_errors(rows);
+  std::vector<double> sums(stacks);
+  for (size_t i = 0; i < each.size(); ++i) sums[i / (each.size() / stacks)] += each[i];
+  return sums;
+}
+
+class LayerQuantizer {
+ public:
+  LayerQuantizer(LayerMatrices layer, const ModelShape& shape, Backend& backend, const QuantizeOptions& options)
+      : shape_(shape), backend_(backend), options_(options) {
+    out_.matrices = std::move(layer);
+  }
+
+  void choose_formats(int number, const WeightScheme& scheme) {
+    for (size_t i = 0; i < kParts; ++i) {
+      const WeightChoice& choice = scheme.at(number, kPartInfos[i].kind);
+      if (choice.stored)
+        fail_usage("weights {}: quantizing cannot keep weights as stored; wanted w16, w8, w4 or w3", to_text(scheme));
+      out_.reports[i].format = choice.format;
+      if (quantized(i)) out_.reports[i].format = fitting_format(choice.format, out_.matrices.parts[i].columns);
+    }
+  }
+
+  void round_nearest() {
+    for (size_t i = 0; i < kParts; ++i) {
+      const Matrix& matrix = out_.matrices.parts[i];
+      if (quantized(i)) out_.rounded[i] = round_plainly(matrix.weights, matrix.columns, out_.reports[i].format);
+    }
+  }
+
+  // Scales of all kinds first: those of o and down change rows of v and up.
+  void scale_and_round(LayerMoments moments) {
+    std::vector<std::optional<Factor>> factors(std::size(kKinds));
+    for (const LinearKind kind : kKinds) {
+      if (!any_quantized(kind)) continue;
+      stop_if_interrupted();
+      SecondMoment& moment = moments.at(kind);
+      const std::vector<float> squares = moment.diagonal();
+      std::optional<Factor>& factor = factors[static_cast<size_t>(kind)];
+      factor.emplace(backend_, std::move(moment), options_.damping);
+      measure_before(kind, *factor);
+      if (options_.scale) scale(kind, *factor, squares);
+    }
+    for (size_t i = 0; i < kParts; ++i) {
+      stop_if_interrupted();
+      if (quantized(i)) round(i, *factors[static_cast<size_t>(kPartInfos[i].kind)]);
+    }
+  }
+
+  QuantizedLayer take() { return std::move(out_); }
+
+ private:
+  bool quantized(size_t i) const { return out_.reports[i].format.codec != WeightCodec::kBf16; }
+  bool any_quantized(LinearKind kind) const {
+    for (size_t i = 0; i < kParts; ++i) {
+      if (kPartInfos[i].kind == kind && quantized(i)) return true;
+    }
+    return false;
+  }
+
+  void measure_before(LinearKind kind, const Factor& factor) {
+    for (size_t i = 0; i < kParts; ++i) {
+      if (kPartInfos[i].kind != kind || !quantized(i)) continue;
+      const Matrix& matrix = out_.matrices.parts[i];
+      std::vector<float> rows = chosen_rows(matrix, reported_rows(matrix.rows()));
+      const RoundedWeights plain = round_plainly(rows, matrix.columns, out_.reports[i].format);
+      const std::vector<float> weights = rows, rounded = plain.values();
+      for (size_t j = 0; j < weights.size(); ++j) rows.push_back(rounded[j] - weights[j]);
+      const std::vector<double> errors = errors_of_stacks(rows, 2, factor);
+      out_.reports[i].before = errors[1] / errors[0];
+    }
+  }
+
+  void scale(LinearKind kind, Factor& factor, std::span<const float> squares) {
+    std::vector<ScaledLinear> linears;
+    for (size_t i = 0; i < kParts; ++i) {
+      if (kPartInfos[i].kind == kind && quantized(i))
+        linears.push_back({out_.matrices.parts[i].weights, out_.reports[i].format});
+    }
+    const ChannelScales found = search_scales(linears, factor, squares,
+                                              [&](std::span<float> logs) { tie_shared_channels(kind, shape_, logs); });
+    fold_scales(out_.matrices, kind, found.scales, shape_);
+    factor.rescale(found.scales);
+    for (size_t i = 0; i < kParts; ++i) {
+      if (kPartInfos[i].kind == kind) out_.reports[i].exponent = found.exponent;
+    }
+  }
+
+  void round(size_t i, const Factor& factor) {
+    const Matrix& matrix = out_.matrices.parts[i];
+    PartReport& report = out_.reports[i];
+    // Rows of v and up were divided by scales since they were measured: outputs are what they are now.
+    std::vector<float> rows = chosen_rows(matrix, reported_rows(matrix.rows()));
+    RoundedWeights best = round_weights(backend_, matrix.weights, report.format, factor, {options_.compensate, false});
+    append_errors(best, matrix, rows);
+    std::optional<RoundedWeights> clipped;
+    if (options_.clip) {
+      clipped = round_weights(backend_, matrix.weights, report.format, factor, {options_.compensate, true});
+      append_errors(*clipped, matrix, rows);
+    }
+    const std::vector<double> errors = errors_of_stacks(rows, clipped ? 3 : 2, factor);
+    report.clipped = clipped && errors[2] < errors[1];
+    report.after = errors[report.clipped ? 2 : 1] / errors[0];
+    if (report.clipped) best = std::move(*clipped);
+    out_.rounded[i] = std::move(best);
+  }
+
+  const ModelShape& shape_;
+  Backend& backend_;
+  const QuantizeOptions& options_;
+  QuantizedLayer out_;
+};
+
+}  // namespace
+
+WeightFormat fitting_format(const WeightFormat& wanted, int64_t columns) {
+  for (int group = wanted.group; group >= 32; group /= 2) {
+    if (columns % group == 0) return {wanted.codec, group};
+  }
+  fail_usage("a matrix of {} columns cannot be quantized in groups: wanted a multiple of 32", columns);
+}
+
+QuantizedLayer quantize_layer(LayerMatrices layer, std::optional<LayerMoments> moments, int number,
+                              const WeightScheme& scheme, const ModelShape& shape, Backend& backend,
+                              const QuantizeOptions& options) {
+  LayerQuantizer quantizer(std::move(layer), shape, backend, options);
+  quantizer.choose_formats(number, scheme);
+  if (options.method == Method::kNearest) {
+    quantizer.round_nearest();
+  } else {
+    quantizer.scale_and_round(std::move(*moments));
+  }
+  return quantizer.take();
+}
+
+}  // namespace kvpareto

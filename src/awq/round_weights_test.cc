@@ -1,0 +1,214 @@
+// The numerical core: moments, their factor, and rounding with what they know, on small random matrices.
+
+#include "awq/round_weights.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "awq/search_scales.h"
+#include "base/parallel.h"
+#include "base/random.h"
+
+namespace kvpareto {
+namespace {
+
+constexpr int64_t kColumns = 320, kRows = 48, kTokens = 900;  // columns: two whole blocks and a half
+
+Backend& backend() {
+  static const std::unique_ptr<Backend> made = make_backend("auto");
+  return *made;
+}
+
+// Inputs as models have them: channels of very different size that go together.
+std::vector<float> correlated(Random& random, int64_t tokens) {
+  std::vector<float> x(static_cast<size_t>(tokens * kColumns));
+  for (int64_t t = 0; t < tokens; ++t) {
+    double common[4];
+    for (double& value : common) value = random.normal();
+    for (int64_t c = 0; c < kColumns; ++c) {
+      const double size = c % 37 == 0 ? 12 : 0.3 + 0.01 * static_cast<double>(c % 50);
+      x[static_cast<size_t>(t * kColumns + c)] = static_cast<float>(size * (0.6 * random.normal() + common[c % 4]));
+    }
+  }
+  return x;
+}
+
+std::vector<float> normal_weights(Random& random) {
+  std::vector<float> w(static_cast<size_t>(kRows * kColumns));
+  for (float& value : w) value = static_cast<float>(0.05 * random.normal());
+  return w;
+}
+
+SecondMoment moment_of(std::vector<float>& x, std::span<const float> weights = {}) {
+  SecondMoment moment(backend(), kColumns);
+  moment.add(tensor(x.data(), static_cast<int64_t>(x.size()) / kColumns, kColumns), weights);
+  return moment;
+}
+
+// Sum of squares of what `error` [rows, columns] does to the outputs of these inputs.
+double output_squares(const std::vector<float>& error, const std::vector<float>& x) {
+  double sum = 0;
+  for (size_t t = 0; t < x.size() / kColumns; ++t) {
+    for (size_t r = 0; r < error.size() / kColumns; ++r) {
+      double value = 0;
+      for (size_t c = 0; c < kColumns; ++c) value += double{error[r * kColumns + c]} * x[t * kColumns + c];
+      sum += value * value;
+    }
+  }
+  return sum;
+}
+
+std::vector<float> difference(const RoundedWeights& rounded, const std::vector<float>& weights) {
+  std::vector<float> values = rounded.values();
+  for (size_t i = 0; i < values.size(); ++i) values[i] -= weights[i];
+  return values;
+}
+
+TEST(SecondMoment, IsTheWeightedSumOfOuterProducts) {
+  Random random(1);
+  std::vector<float> x = correlated(random, 40), weights(40);
+  for (float& weight : weights) weight = static_cast<float>(random.uniform());
+  SecondMoment moment = moment_of(x, weights);
+  for (const auto& [i, j] : std::vector<std::pair<size_t, size_t>>{{0, 0}, {0, 319}, {37, 74}, {5, 200}, {319, 319}}) {
+    double wanted = 0, sizes = 0;
+    for (size_t t = 0; t < 40; ++t) {
+      const double term = double{weights[t]} * x[t * kColumns + i] * x[t * kColumns + j];
+      wanted += term;
+      sizes += std::abs(term);
+    }
+    EXPECT_NEAR(moment.matrix()[i * kColumns + j], wanted, 1e-5 * sizes);
+  }
+  EXPECT_NEAR(moment.tokens(), 20, 6);
+}
+
+TEST(Factor, GivesTheMatrixBack) {
+  Random random(2);
+  std::vector<float> x = correlated(random, kTokens);
+  SecondMoment moment = moment_of(x);
+  const std::vector<float> h(moment.matrix().begin(), moment.matrix().end());
+  double mean = 0;
+  for (const float value : moment.diagonal()) mean += value / kColumns;
+  const Factor factor(backend(), std::move(moment), 0.01);
+  double worst = 0;
+  for (int64_t i = 0; i < kColumns; ++i) {
+    for (int64_t j = i; j < kColumns; ++j) {
+      double sum = 0;
+      for (int64_t k = j; k < kColumns; ++k) {
+        const double left = k == i ? 1 : factor.row(i)[k], right = k == j ? 1 : factor.row(j)[k];
+        sum += left * factor.pivots()[static_cast<size_t>(k)] * right;
+      }
+      const double wanted = h[static_cast<size_t>(i * kColumns + j)] + (i == j ? 0.01 * mean : 0);
+      worst = std::max(worst, std::abs(sum - wanted));
+    }
+  }
+  EXPECT_LT(worst, 1e-5 * 144 * 2 * kTokens);  // of the largest channels' squares
+}
+
+TEST(Factor, TellsTheOutputError) {
+  Random random(3);
+  std::vector<float> x = correlated(random, kTokens);
+  std::vector<float> error = normal_weights(random);
+  Factor factor(backend(), moment_of(x), 1e-7);
+  const double wanted = output_squares(error, x);
+  EXPECT_NEAR(factor.output_error(error), wanted, 1e-3 * wanted);
+  // Inputs divided and errors multiplied by the same scales.
+  std::vector<float> scales(kColumns);
+  for (float& scale : scales) scale = static_cast<float>(0.25 + 3 * random.uniform());
+  factor.rescale(scales);
+  for (size_t i = 0; i < error.size(); ++i) error[i] *= scales[i % kColumns];
+  EXPECT_NEAR(factor.output_error(error), wanted, 1e-3 * wanted);
+}
+
+TEST(Factor, ChannelsWithoutInputAreNoHole) {
+  std::vector<float> x(static_cast<size_t>(20 * kColumns));
+  const Factor empty(backend(), moment_of(x), 0.01);
+  for (const float pivot : empty.pivots()) EXPECT_EQ(pivot, 1);
+}
+
+TEST(FitGroup, ZeroIsAlwaysExactAndEndsAreReached) {
+  for (const auto codec : {WeightCodec::kInt8, WeightCodec::kInt4, WeightCodec::kInt3}) {
+    const WeightFormat format{codec, 32};
+    std::vector<float> values(32, 0.5f);
+    values[3] = 2.0f;
+    const GroupRange range = fit_group(format, values.data(), nullptr, 32);
+    EXPECT_NEAR(to_float(range.scale), codec == WeightCodec::kInt8 ? 2.0 / 127 : 2.0 / ((1 << format.bits()) - 1),
+                1e-3);
+    EXPECT_EQ(range.zero, codec == WeightCodec::kInt8 ? 128 : 0);
+    const std::vector<float> zeros(32, 0.0f);
+    EXPECT_EQ(fit_group(format, zeros.data(), nullptr, 32).inverse, 0);
+  }
+}
+
+TEST(FitGroup, ClippingLowersTheWeightedError) {
+  Random random(5);
+  const WeightFormat format{WeightCodec::kInt3, 128};
+  std::vector<float> values(128), importance(128, 1.0f);
+  for (float& value : values) value = static_cast<float>(random.normal());
+  values[7] = 6;
+  importance[7] = 1e-6f;
+  const GroupRange clipped = fit_group(format, values.data(), importance.data(), 128);
+  const GroupRange whole = fit_group(format, values.data(), nullptr, 128);
+  EXPECT_LT(to_float(clipped.scale), 0.8f * to_float(whole.scale));
+}
+
+TEST(RoundWeights, CompensationAndScalesLowerTheErrorOnInputsNeverSeen) {
+  Random random(4);
+  std::vector<float> x = correlated(random, kTokens), held_out = correlated(random, 200);
+  const std::vector<float> weights = normal_weights(random);
+  for (const auto codec : {WeightCodec::kInt4, WeightCodec::kInt3}) {
+    const WeightFormat format{codec, 64};
+    SecondMoment moment = moment_of(x);
+    const std::vector<float> squares = moment.diagonal();
+    Factor factor(backend(), std::move(moment), 0.01);
+    const double plain = output_squares(difference(round_plainly(weights, kColumns, format), weights), held_out);
+    const auto compensated = round_weights(backend(), weights, format, factor, {.compensate = true, .clip = false});
+    const double better = output_squares(difference(compensated, weights), held_out);
+    EXPECT_LT(better, 0.7 * plain);
+
+    const ScaledLinear linear{weights, format};
+    const ChannelScales found = search_scales({&linear, 1}, factor, squares);
+    EXPECT_GT(found.exponent, 0);
+    std::vector<float> scaled = weights;
+    for (size_t i = 0; i < scaled.size(); ++i) scaled[i] *= found.scales[i % kColumns];
+    factor.rescale(found.scales);
+    const auto rounded = round_weights(backend(), scaled, format, factor, {.compensate = false, .clip = false});
+    std::vector<float> error = difference(rounded, scaled);
+    for (size_t i = 0; i < error.size(); ++i) error[i] /= found.scales[i % kColumns];
+    EXPECT_LT(output_squares(error, held_out), 0.7 * plain);
+  }
+}
+
+TEST(RoundWeights, SameCodesWithAnyNumberOfThreads) {
+  Random random(6);
+  std::vector<float> x = correlated(random, kTokens);
+  const std::vector<float> weights = normal_weights(random);
+  const Factor factor(backend(), moment_of(x), 0.01);
+  const WeightFormat format{WeightCodec::kInt4, 32};
+  const int before = thread_count();
+  set_thread_count(1);
+  const RoundedWeights one = round_weights(backend(), weights, format, factor, {});
+  set_thread_count(3);
+  const RoundedWeights three = round_weights(backend(), weights, format, factor, {});
+  set_thread_count(before);
+  EXPECT_EQ(one.codes, three.codes);
+  EXPECT_EQ(one.zeros, three.zeros);
+}
+
+TEST(RoundWeights, PlainRoundingStaysWithinHalfAStep) {
+  Random random(7);
+  const std::vector<float> weights = normal_weights(random);
+  for (const auto codec : {WeightCodec::kInt8, WeightCodec::kInt4, WeightCodec::kInt3}) {
+    const RoundedWeights rounded = round_plainly(weights, kColumns, {codec, 64});
+    for (int64_t r = 0; r < kRows; ++r) {
+      for (int64_t c = 0; c < kColumns; ++c) {
+        const float step = to_float(rounded.scales[static_cast<size_t>(r * rounded.groups() + c / 64)]);
+        // The zero point is rounded too: an end may lie half a step outside.
+        EXPECT_NEAR(rounded.value(r, c), weights[static_cast<size_t>(r * kColumns + c)], 1.01 * step);
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace kvpareto
