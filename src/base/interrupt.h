@@ -3,7 +3,10 @@
 
 namespace kvpareto {
 
-// From now on the first signal sets interrupted(); a second one ends the process at once.
+// From now on the first signal sets interrupted(); another one, half a second later or more, ends the process at once.
+// Called before there are other threads: a thread of its own takes the signals, and all that are started later have
+// them blocked. oneDNN's f32 kernels let the stack pointer run over a buffer of a few kilobytes, and the frame of a
+// signal handler there would overwrite whatever lies below it on the heap.
 void catch_interrupts();
 bool interrupted();
 
