@@ -109,7 +109,7 @@ class Backend {
   virtual void give_up(void* data, size_t bytes) = 0;
 
  private:
-  friend class ProfiledBackend;
+  friend class ForwardingBackend;
   void free_counted(void* data, size_t bytes, size_t kind);
   size_t allocated_[kPurposes] = {};
 };

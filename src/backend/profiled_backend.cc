@@ -38,45 +38,45 @@ std::vector<ProfilePart> ProfiledBackend::take_parts() {
 }
 
 void ProfiledBackend::embed(const Linear& table, std::span<const int32_t> tokens, Tensor out) {
-  timed("embed", 0, bytes_in(out), [&] { inner_->embed(table, tokens, out); });
+  timed("embed", 0, bytes_in(out), [&] { inner().embed(table, tokens, out); });
 }
 
 void ProfiledBackend::rms_norm(Tensor x, const float* weight, float epsilon, Tensor out) {
-  timed("norm", 0, bytes_in(x) + bytes_in(out), [&] { inner_->rms_norm(x, weight, epsilon, out); });
+  timed("norm", 0, bytes_in(x) + bytes_in(out), [&] { inner().rms_norm(x, weight, epsilon, out); });
 }
 
 void ProfiledBackend::linear(const Linear& weight, Tensor x, Tensor out, bool accumulate, Tensor scratch) {
   const double products = static_cast<double>(x.rows()) * static_cast<double>(weight.rows() * weight.columns());
   const double bytes = static_cast<double>(weight.bytes()) + bytes_in(x) + bytes_in(out);
   timed(fmt::format("linear {}x{}", weight.rows(), weight.columns()), 2 * products, bytes,
-        [&] { inner_->linear(weight, x, out, accumulate, scratch); });
+        [&] { inner().linear(weight, x, out, accumulate, scratch); });
 }
 
 void ProfiledBackend::product(Tensor a, Tensor b, Tensor out, bool accumulate) {
   const double products = static_cast<double>(a.rows()) * static_cast<double>(b.rows() * b.columns());
   timed("product", 2 * products, bytes_in(a) + bytes_in(b) + bytes_in(out),
-        [&] { inner_->product(a, b, out, accumulate); });
+        [&] { inner().product(a, b, out, accumulate); });
 }
 
 void ProfiledBackend::rope(Tensor x, const float* turns) {
-  timed("rope", 0, 2 * bytes_in(x), [&] { inner_->rope(x, turns); });
+  timed("rope", 0, 2 * bytes_in(x), [&] { inner().rope(x, turns); });
 }
 
 void ProfiledBackend::swiglu(Tensor gate_up, Tensor out) {
-  timed("swiglu", 0, bytes_in(gate_up) + bytes_in(out), [&] { inner_->swiglu(gate_up, out); });
+  timed("swiglu", 0, bytes_in(gate_up) + bytes_in(out), [&] { inner().swiglu(gate_up, out); });
 }
 
 void ProfiledBackend::transform(Tensor x, bool rotate, const float* offset) {
-  timed("transform", 0, 2 * bytes_in(x), [&] { inner_->transform(x, rotate, offset); });
+  timed("transform", 0, 2 * bytes_in(x), [&] { inner().transform(x, rotate, offset); });
 }
 
 void ProfiledBackend::pack(Tensor x, int64_t first, const PackedSide& side) {
   const double bytes = bytes_in(x) + static_cast<double>(x.rows()) * token_bytes(side);
-  timed("pack", 0, bytes, [&] { inner_->pack(x, first, side); });
+  timed("pack", 0, bytes, [&] { inner().pack(x, first, side); });
 }
 
 void ProfiledBackend::freeze(const PackedSide& side, bool find_mean) {
-  timed("freeze", 0, 0, [&] { inner_->freeze(side, find_mean); });
+  timed("freeze", 0, 0, [&] { inner().freeze(side, find_mean); });
 }
 
 void ProfiledBackend::attend(Tensor queries, int64_t first, const PackedSide& keys, const PackedSide& values,
@@ -86,7 +86,7 @@ void ProfiledBackend::attend(Tensor queries, int64_t first, const PackedSide& ke
   const double bytes = (static_cast<double>(first) + tokens) * (token_bytes(keys) + token_bytes(values)) +
                        bytes_in(queries) + bytes_in(out);
   timed("attend", 4 * seen * static_cast<double>(queries.columns()), bytes,
-        [&] { inner_->attend(queries, first, keys, values, kv_heads, out, scratch); });
+        [&] { inner().attend(queries, first, keys, values, kv_heads, out, scratch); });
 }
 
 }  // namespace kvpareto
