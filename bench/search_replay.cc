@@ -1,12 +1,10 @@
 // Plays searches over a table in which every point was measured (bench/search_table.py), as if it were a machine: how
 // much of the whole table's hypervolume has each sampler found, at what part of the whole table's cost?
 //
-//   search_replay TABLE.csv [seeds = 20] [all]
+//   search_replay TABLE.csv [seeds = 20]
 //
-// A trial on n of the N texts costs n / N of a point. A seed draws the order of the texts as well, so that a search
-// begins on another one. Without `all` the space is the grid of keys, values and weights alone; with it all points of
-// the table are one list, those of single layers and of schemes by layer included, and only samplers that need no axes
-// run.
+// A trial on n of the N texts costs n / N of a point, less what was paid for that point before. A seed draws the order
+// of the texts as well, so that a search begins on another one. Axes: weights, keys, values, chunk.
 
 #include <fmt/format.h>
 
@@ -20,7 +18,7 @@
 #include "base/file.h"
 #include "base/statistics.h"
 #include "base/text.h"
-#include "cli/search_space.h"
+#include "cli/describe_point.h"
 #include "kv/scheme.h"
 #include "search/sampler.h"
 #include "search/trade.h"
@@ -55,24 +53,15 @@ std::vector<Row> read_table(const std::string& path) {
   return rows;
 }
 
-int layers_of(const std::vector<Row>& rows) {
-  int layers = 1;
-  for (const Row& row : rows) {
-    const auto changed = parse_scheme(row.point.kv).changed();
-    if (!changed.empty()) layers = std::max(layers, changed.rbegin()->first + 1);
-  }
-  return layers;
-}
-
 std::vector<std::string> parts_of(const Point& point) {
   const LayerScheme base = parse_scheme(point.kv).base();
-  return {point.weights, to_text(base.keys), to_text(base.values)};
+  return {point.weights, to_text(base.keys), to_text(base.values), std::to_string(point.chunk)};
 }
 
-// Axes of the uniform points, each choice once; combinations that the table lacks are not valid.
+// Axes with each choice once; combinations that the table lacks are not valid.
 Space grid_space(const std::vector<Row>& rows) {
   Space space;
-  space.axes = {{"weights", "weights", {}}, {"keys", "keys", {}}, {"values", "values", {}}};
+  space.axes = {{"weights", "weights", {}}, {"keys", "keys", {}}, {"values", "values", {}}, {"chunk", "chunk", {}}};
   auto points = std::make_shared<std::map<std::vector<std::string>, Point>>();
   for (const Row& row : rows) {
     const auto parts = parts_of(row.point);
@@ -90,20 +79,7 @@ Space grid_space(const std::vector<Row>& rows) {
     const auto found = points->find(parts);
     return found == points->end() ? Made{{}, "not in the table"} : Made{found->second, {}};
   };
-  space.describe = [](const Point& point) { return describe_point(point, 1, kHeadDim); };
-  return space;
-}
-
-Space list_space(const std::vector<Row>& rows) {
-  Space space;
-  space.axes = {{"point", "point", {}}};
-  auto points = std::make_shared<std::vector<Point>>();
-  for (const Row& row : rows) {
-    space.axes[0].choices.push_back(to_text(row.point));
-    points->push_back(row.point);
-  }
-  space.make = [points](const Choices& choices) { return Made{(*points)[static_cast<size_t>(choices[0])], {}}; };
-  space.describe = [layers = layers_of(rows)](const Point& point) { return describe_point(point, layers, kHeadDim); };
+  space.describe = [](const Point& point) { return describe_point(point, 1, kHeadDim, Detail::kTogether); };
   return space;
 }
 
@@ -144,6 +120,7 @@ Course play(const std::string& sampler_name, const Space& space, const std::vect
   std::vector<Measurement> measured;
   std::vector<Place> found;
   Course course;
+  std::map<std::string, int> paid;  // texts, by point
   double spent = 0;
   for (auto trials = sampler->propose(measured); !trials.empty(); trials = sampler->propose(measured)) {
     for (const Trial& trial : trials) {
@@ -154,7 +131,9 @@ Course play(const std::string& sampler_name, const Space& space, const std::vect
       for (int i = 0; i < trial.texts; ++i) m.texts["kld_mean"].push_back(row.losses[order[static_cast<size_t>(i)]]);
       m.values = {{"peak_bytes", {row.bytes, 0, 1}}, {"kld_mean", estimate(m.texts["kld_mean"])}};
       measured.push_back(m);
-      spent += static_cast<double>(trial.texts) / static_cast<double>(texts);
+      int& before = paid[to_text(trial.point)];
+      spent += std::max(0, trial.texts - before) / static_cast<double>(texts);
+      before = std::max(before, trial.texts);
       if (trial.texts == static_cast<int>(texts)) found.push_back(place_of(&m));
       course.steps.emplace_back(spent / static_cast<double>(rows.size()), hypervolume(found, box) / whole);
     }
@@ -196,10 +175,9 @@ void report(const std::string& name, const std::vector<Course>& courses) {
              percent(*std::max_element(costs.begin(), costs.end())), within, costs.size());
 }
 
-void run(const std::string& path, uint64_t seeds, bool all) {
-  std::vector<Row> rows = read_table(path);
-  if (!all) std::erase_if(rows, [](const Row& row) { return !parse_scheme(row.point.kv).changed().empty(); });
-  Space space = all ? list_space(rows) : grid_space(rows);
+void run(const std::string& path, uint64_t seeds) {
+  const std::vector<Row> rows = read_table(path);
+  Space space = grid_space(rows);
   space.baselines = {rows.front().point};
   for (const Row& row : rows) {
     if (to_text(row.point) == to_text(Point())) space.baselines = {row.point};
@@ -215,7 +193,6 @@ void run(const std::string& path, uint64_t seeds, bool all) {
   for (size_t i = 0; i < std::size(kCosts) + 3; ++i) fmt::print(" ---: |");
   fmt::print("\n");
   for (const std::string name : {"random", "nsga2", "halving", "guided"}) {
-    if (all && name == "nsga2") continue;
     std::vector<Course> courses;
     for (uint64_t seed = 1; seed <= seeds; ++seed) {
       courses.push_back(name == "halving" ? play_budgets(name, space, rows, seed) : play(name, space, rows, seed, 1));
@@ -230,9 +207,8 @@ void run(const std::string& path, uint64_t seeds, bool all) {
 int main(int count, char** arguments) {
   using namespace kvpareto;
   try {
-    if (count < 2) fail_usage("usage: search_replay TABLE.csv [seeds] [all]");
-    run(arguments[1], count > 2 ? std::strtoull(arguments[2], nullptr, 10) : 20,
-        count > 3 && std::string(arguments[3]) == "all");
+    if (count < 2) fail_usage("usage: search_replay TABLE.csv [seeds]");
+    run(arguments[1], count > 2 ? std::strtoull(arguments[2], nullptr, 10) : 20);
   } catch (const Error& error) {
     fmt::print(stderr, "search_replay: {}\n", error.what());
     return static_cast<int>(error.exit());

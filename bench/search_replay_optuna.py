@@ -21,16 +21,14 @@ POPULATION = 24    # as search/samplers/nsga2.cc
 
 
 def read_table(path):
-    """{(weights, keys, values): (bytes, loss)} of the points that are the same in all layers."""
+    """{(weights, keys, values, chunk): (bytes, loss)}."""
     table = {}
     with open(path, newline="", encoding="utf-8") as file:
         for row in csv.DictReader(file):
-            weights, scheme, _ = re.fullmatch(r"([^_]+)_(.*)_(chunk\d+)", row["point"]).groups()
-            if "," in scheme:
-                continue
+            weights, scheme, chunk = re.fullmatch(r"([^_]+)_(.*)_chunk(\d+)", row["point"]).groups()
             keys, values = re.fullmatch(r"k(.*?)\.?v(.*)", scheme).groups()
             losses = [float(row[name]) for name in row if re.fullmatch(r"kld_\d+", name)]
-            table[weights, keys, values] = (float(row["peak_bytes"]), statistics.fmean(losses))
+            table[weights, keys, values, chunk] = (float(row["peak_bytes"]), statistics.fmean(losses))
     return table
 
 
@@ -58,13 +56,13 @@ def play(table, seed):
     everywhere = [place(entry) for entry in table.values()]
     box = [(min(axis), max(axis)) for axis in zip(*everywhere)]
     whole = hypervolume(everywhere, box)
-    choices = [sorted({key[axis] for key in table}) for axis in range(3)]
+    choices = [sorted({key[axis] for key in table}) for axis in range(4)]
     seen, course = {}, []
     study = optuna.create_study(directions=["minimize", "minimize"],
                                 sampler=optuna.samplers.NSGAIISampler(population_size=POPULATION, seed=seed))
     for _ in range(4 * len(table)):
         trial = study.ask()
-        key = tuple(trial.suggest_categorical(name, options) for name, options in zip(("weights", "keys", "values"), choices))
+        key = tuple(trial.suggest_categorical(name, options) for name, options in zip(("weights", "keys", "values", "chunk"), choices))
         if key not in table:
             study.tell(trial, state=optuna.trial.TrialState.FAIL)
             continue

@@ -64,6 +64,8 @@ class Eval : public Command {
     options.integer("--scored", scored_, {1, kMostContext},
                     "tokens scored in each text [512; of --tokens all that follow the prefill]");
     options.integer("--step", options_.step, kChunks, "tokens of one teacher-forced step");
+    options.integer("--decoded", options_.decoded, {0, kMostContext},
+                    "tokens decoded one by one after the prefill, for the speed; 0: none");
     texts_.fewest = 0;
     texts_.declare(options);
     options.text("--tokens", "FILE", texts_.token_file, "measure on exactly these ids: a JSON array of arrays");

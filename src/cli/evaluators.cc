@@ -3,8 +3,11 @@
 #include <algorithm>
 #include <cstdlib>
 #include <filesystem>
+#include <set>
 
 #include "base/error.h"
+#include "search/sampler.h"
+#include "study/measurement_json.h"
 
 namespace kvpareto {
 namespace {
@@ -12,6 +15,8 @@ namespace {
 constexpr uint64_t kOtherSeed = 0x5eed;  // added to the seed of the texts that verify
 constexpr int kTries = 4;                // places of a file that are looked at, for each text wanted
 constexpr size_t kPassage = 32;          // tokens in a row that make two texts overlap
+// Of a shortened text. Enough for every packed block to be read; a context is shortened if it is so many times longer.
+constexpr int kShortPrefill = 512, kShortScored = 256, kWorthShortening = 3;
 
 std::string data_file(const char* name) {
   const char* data = std::getenv("KVPARETO_DATA");
@@ -28,15 +33,30 @@ bool begins_within(const Text& text, const Text& other) {
 
 Evaluators::Evaluators(const LoadedModel& loaded, std::vector<Text> texts, EvalOptions options)
     : loaded_(loaded), all_(std::move(texts)), options_(std::move(options)) {
+  options_.shared = std::make_shared<TextResults>();
+  if (short_cost() > 0) on(kShortened);
   for (size_t count = 1; count < all_.size(); count *= 2) on(static_cast<int>(count));
   whole();
+}
+
+double Evaluators::short_cost() const {
+  const double whole = texts() * (options_.prefill + options_.scored), cut = kShortPrefill + kShortScored;
+  return kWorthShortening * cut <= whole / texts() ? cut / whole : 0;
 }
 
 Evaluator& Evaluators::on(int texts) {
   auto& evaluator = made_[texts];
   if (evaluator == nullptr) {
-    evaluator = std::make_unique<Evaluator>(*loaded_.models, loaded_.tokenizer,
-                                            std::vector<Text>(all_.begin(), all_.begin() + texts), options_);
+    EvalOptions options = options_;
+    if (texts < this->texts()) options.tasks = {};
+    if (texts == kShortened) {
+      options.prefill = kShortPrefill;
+      options.scored = kShortScored;
+      options.decoded = 0;
+    }
+    evaluator =
+        std::make_unique<Evaluator>(*loaded_.models, loaded_.tokenizer,
+                                    std::vector<Text>(all_.begin(), all_.begin() + std::max(1, texts)), options);
   }
   return *evaluator;
 }
@@ -44,9 +64,21 @@ Evaluator& Evaluators::on(int texts) {
 std::vector<Measurement> Evaluators::kept(const Study& study) const {
   std::vector<Measurement> all;
   for (const auto& [texts, evaluator] : made_) {
-    const std::vector<Measurement> some = study.all(evaluator->regime());
-    all.insert(all.end(), some.begin(), some.end());
+    for (Measurement& m : study.all(evaluator->regime())) {
+      all.push_back(std::move(m));
+      all.back().regime.texts = texts;
+    }
   }
+  return all;
+}
+
+std::vector<Measurement> Evaluators::elsewhere(const Study& study) const {
+  std::set<std::string> here;
+  for (const auto& [texts, evaluator] : made_) here.insert(regime_key(evaluator->regime()));
+  const std::string& model = made_.begin()->second->regime().model_hash;
+  std::vector<Measurement> all = study.all();
+  std::erase_if(
+      all, [&](const Measurement& m) { return m.regime.model_hash != model || here.contains(regime_key(m.regime)); });
   return all;
 }
 

@@ -1,5 +1,6 @@
 #pragma once
-// The evaluators of a search: on all of its texts, on the first few of them, and on texts that it must not see.
+// The evaluators of a search: on all of its texts, on the first few of them, on the first one cut short, and on texts
+// that it must not see.
 
 #include <map>
 #include <memory>
@@ -11,8 +12,9 @@
 
 namespace kvpareto {
 
-// Cheap measurements on a few texts tell what is worth a whole one. What is made of a number of texts is a regime of
-// its own in the study. `loaded` must outlive it.
+// Cheap measurements on a few texts, or on a shortened one, tell what is worth a whole one. What is made of a number of
+// texts, or of less of them, is a regime of its own in the study; texts that a point was measured on in this run are
+// not paid again. `loaded` must outlive it.
 class Evaluators {
  public:
   Evaluators(const LoadedModel& loaded, std::vector<Text> texts, EvalOptions options);
@@ -20,9 +22,15 @@ class Evaluators {
   int texts() const { return static_cast<int>(all_.size()); }
   const std::vector<Text>& all() const { return all_; }
   Evaluator& whole() { return on(texts()); }
+  // kShortened (search/sampler.h): on the beginning of the first text, if that is much cheaper.
   Evaluator& on(int texts);
-  // What the study holds on 1, 2, 4, ... or all of the texts.
+  // What a trial on the shortened text takes, in whole measurements; 0: there is none.
+  double short_cost() const;
+  // What the study holds on the shortened text, on 1, 2, 4, ... and on all texts, as samplers know it: Regime::texts is
+  // the trial's.
   std::vector<Measurement> kept(const Study& study) const;
+  // What it holds of this model beside that: another context, other texts, single layers.
+  std::vector<Measurement> elsewhere(const Study& study) const;
 
  private:
   const LoadedModel& loaded_;

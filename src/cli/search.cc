@@ -6,10 +6,12 @@
 #include <charconv>
 #include <chrono>
 #include <cmath>
+#include <cstdlib>
 #include <map>
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/hash.h"
 #include "base/progress.h"
 #include "base/text.h"
 #include "cli/command.h"
@@ -18,10 +20,12 @@
 #include "cli/paper_table.h"
 #include "cli/search_space.h"
 #include "cli/search_stages.h"
+#include "cli/search_tasks.h"
 #include "cli/shared_options.h"
 #include "cli/study_reading.h"
 #include "eval/evaluator.h"
 #include "eval/reference_store.h"
+#include "eval/task.h"
 #include "search/sampler.h"
 #include "study/measurement_json.h"
 
@@ -32,7 +36,9 @@ constexpr double kDemoSeconds = 270;
 constexpr double kShareOfTasks = 0.25;  // of a bounded time, for the retrieval tasks of the front's points
 
 constexpr double kShareOfVerifying = 0.15;  // of a bounded time
-constexpr int kFinalists = 6;               // verified, if nothing else is said
+constexpr int kFinalists = 3;               // verified, if nothing else is said: the recommended one and its neighbours
+constexpr int kPutToTasks = 3, kEveryMember = 1 << 20;  // points beside the baseline
+
 class Search : public Command {
  public:
   About about() const override {
@@ -84,11 +90,13 @@ class Search : public Command {
                  "channels that share a scale: 32,64,128 or h, the whole head [the preset's]");
     options.integers("--chunks", space_.chunks, kChunks, "prefill chunks to try on the best schemes [the preset's]");
     texts_.declare(options);
-    options.integer("--needles", needles_, {0, 100000},
-                    "samples of each retrieval task for the frontier's points; 0: none");
+    options.list("--tasks", "LIST", tasks_,
+                 "tasks to put to the best points [those that 'eval --screen' found usable, as the study keeps it; "
+                 "else needle,needle_multikey]");
+    options.integer("--needles", needles_, {0, 100000}, "samples of each task; 0: none");
     options.parsed(
         "--verify", "N",
-        "finalists measured again on held-out texts, those that do not hold up leave the frontier; 0: none [6; "
+        "finalists measured again on held-out texts, those that do not hold up leave the frontier; 0: none [3; "
         "demo: 0]",
         [this](const std::string& text) {
           verify_ = static_cast<int>(parse_integer("--verify", text, {0, 1000}));
@@ -107,6 +115,7 @@ class Search : public Command {
     if (!weights_.weights.empty()) {
       for (const WeightScheme& scheme : weights_.schemes(*checkpoint, shape)) space_.weights.push_back(to_text(scheme));
     }
+    for (const std::string& task : tasks_) find_task(task);
     space_.most_bytes = limits_.most_bytes;
     make_space(space_, *checkpoint, *model_.make(), context_);  // refuses before anything slow begins
     if (limits_.max_drop > 0 && needles_ == 0) fail_usage("--max-drop: wanted samples of the tasks, found --needles 0");
@@ -133,20 +142,24 @@ class Search : public Command {
     });
   }
 
-  EvalOptions eval_options(const LoadedModel& loaded) const {
+  EvalOptions eval_options(const LoadedModel& loaded, const Study& study) const {
     EvalOptions options;
     options.reference_folder = default_reference_folder();
     options.scored = scored_ > 0 ? scored_ : std::min(512, context_ / 4);
     options.prefill = prefill_ > 0 ? prefill_ : context_ - options.scored;
     options.context = context_;
-    if (needles_ > 0) {
-      options.tasks.tasks = {"needle", "needle_multikey"};
-      options.tasks.limit = needles_;
-      options.tasks.split = Split::kSearch;
-      options.tasks.lengths = {std::min(1024, context_ / 2)};
-      options.tasks.chat_template = loaded.checkpoint->vocabulary().chat_template;
-    }
     options.seed = texts_.seed;
+    if (needles_ == 0) return options;
+    const ChosenTasks chosen = choose_tasks(tasks_, kept_screening(study, fingerprint(loaded.models->fingerprint())));
+    note("{}", chosen.note);
+    const char* data = std::getenv("KVPARETO_DATA");
+    options.tasks = {.tasks = chosen.tasks,
+                     .limit = needles_,
+                     .split = Split::kSearch,
+                     .lengths = {std::min(1024, context_ / 2)},
+                     .longest = context_,
+                     .data = data == nullptr ? "" : data,
+                     .chat_template = loaded.checkpoint->vocabulary().chat_template};
     return options;
   }
 
@@ -155,24 +168,32 @@ class Search : public Command {
     const LoadedModel loaded = load(model_);
     const Space space = make_space(space_, *loaded.checkpoint, *loaded.backend, context_).space;
     const std::string name = sampler_.empty() ? usual_sampler(space) : sampler_;
-    const EvalOptions options = eval_options(loaded);
+    const EvalOptions options = eval_options(loaded, study);
     const int tokens = options.prefill + options.scored + 1;
     const TextOptions texts = tuning_texts(texts_);
     Evaluators evaluators(loaded, texts.obtain(loaded, tokens, &study), options);
     const Regime regime = evaluators.whole().regime();
     TimeSpent spent(study, regime, start, max_seconds_);
-    const double share = 1 - (needles_ > 0 ? kShareOfTasks : 0) - (verify_ > 0 ? kShareOfVerifying : 0);
-    const auto sampler = make_sampler(name, space, {evaluators.texts(), texts_.seed, evaluations_});
+    const bool has_tasks = !options.tasks.tasks.empty();
+    const double share = 1 - (has_tasks ? kShareOfTasks : 0) - (verify_ > 0 ? kShareOfVerifying : 0);
+    const SearchSettings settings{.texts = evaluators.texts(),
+                                  .seed = texts_.seed,
+                                  .budget = evaluations_,
+                                  .short_cost = evaluators.short_cost(),
+                                  .elsewhere = evaluators.elsewhere(study)};
+    const auto sampler = make_sampler(name, space, settings);
     measure_points(evaluators, *sampler, study, spent, share);
     if (space_.name == "paper") {
       // What a larger space adds to the paper's grid.
       SpaceOptions quick = space_;
       quick.name = "quick";
       const Space more = make_space(quick, *loaded.checkpoint, *loaded.backend, context_).space;
-      measure_points(evaluators, *make_sampler("guided", more, {evaluators.texts(), texts_.seed, evaluations_}), study,
-                     spent, share);
+      measure_points(evaluators, *make_sampler("guided", more, settings), study, spent, share);
     }
-    if (needles_ > 0) measure_tasks(evaluators, study, spent, verify_ > 0 ? 1 - kShareOfVerifying : 1, question());
+    if (has_tasks) {
+      const int most = limits_.max_drop > 0 ? kEveryMember : kPutToTasks;
+      measure_tasks(evaluators, study, spent, verify_ > 0 ? 1 - kShareOfVerifying : 1, question(), most);
+    }
     if (verify_ > 0 && !spent.is_up(1)) verify_finalists(evaluators, loaded, study, spent, options);
     const std::vector<Measurement> measured = all_choices(study, regime);
     keep_curves(study, measured, *loaded.checkpoint, *loaded.backend);
@@ -263,6 +284,7 @@ class Search : public Command {
   int context_ = 0, needles_ = 4, verify_ = -1, prefill_ = 0, scored_ = 0;
   double max_loss_ = kDefaultMaxLoss, max_seconds_ = 0, evaluations_ = 0;  // 0: no limit
   std::string study_ = kDefaultStudy, report_ = "kvpareto-report.html", sampler_;
+  std::vector<std::string> tasks_;
 };
 
 }  // namespace

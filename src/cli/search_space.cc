@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/text.h"
+#include "cli/describe_point.h"
 #include "engine/session.h"
 #include "kv/catalogue.h"
 
@@ -56,28 +57,6 @@ bool exact(const KvScheme& scheme) {
   };
   return is_plain(scheme.base()) && std::all_of(scheme.changed().begin(), scheme.changed().end(),
                                                 [&](const auto& change) { return is_plain(change.second); });
-}
-
-// --- What a point is made of
-// --------------------------------------------------------------------------------------------
-
-double bits_of(const SideScheme& side, int head_dim) {
-  const int group = side.group == kWholeHead ? head_dim : side.group;
-  const double metadata = side.codec == Codec::kBf16 || side.span == kWholeLayer ? 0 : 32.0 / (group * side.span);
-  return kvpareto::bits_of(side.codec) + metadata;
-}
-
-// Its text without the bits and the fit: choices that differ in these alone spread their losses alike over the layers.
-std::string family_of(const SideScheme& side) {
-  SideScheme kind = side;
-  kind.codec = Codec::kInt4;
-  kind.fit = Fit::kRange;
-  return to_text(kind);
-}
-
-void add_effect(Description& description, const std::string& part, int layer, const SideScheme& side, int head_dim) {
-  if (side.codec == Codec::kBf16) return;
-  description.effects.push_back({part, layer, to_text(side), family_of(side), bits_of(side, head_dim)});
 }
 
 // --- Axes
@@ -256,27 +235,6 @@ struct Maker {
 
 }  // namespace
 
-Description describe_point(const Point& point, int layers, int head_dim) {
-  Description description;
-  const KvScheme scheme = parse_scheme(point.kv);
-  for (int layer = 0; layer < layers; ++layer) {
-    add_effect(description, "keys", layer, scheme.at(layer).keys, head_dim);
-    add_effect(description, "values", layer, scheme.at(layer).values, head_dim);
-  }
-  std::string_view digits = point.weights;
-  if (!digits.empty()) digits.remove_prefix(1);
-  const int weight_bits = take_number(digits).value_or(5);
-  if (point.weights != "w16") {
-    description.effects.push_back({"weights", 0, point.weights, "weights", static_cast<double>(weight_bits)});
-  }
-  if (scheme.recent > 0 || scheme.sinks > 0) {
-    description.scales.push_back(fmt::format("recent{}.sink{}", scheme.recent, scheme.sinks));
-  }
-  if (scheme.attend_first) description.scales.push_back("atp");
-  if (point.chunk != kBaselineChunk) description.scales.push_back(fmt::format("chunk{}", point.chunk));
-  return description;
-}
-
 ModelSpace make_space(const SpaceOptions& options, const Checkpoint& checkpoint, const Backend& backend, int context) {
   const ModelShape shape = read_shape(checkpoint);
   Builder lists(options, shape);
@@ -300,8 +258,9 @@ ModelSpace make_space(const SpaceOptions& options, const Checkpoint& checkpoint,
   const auto maker = std::make_shared<Maker>(Maker{axes, &checkpoint, shape, &backend, context, options.most_bytes});
   result.space.make = [maker](const Choices& choices) { return maker->make(choices); };
   result.space.bytes = [maker](const Point& point) { return maker->bytes(point); };
-  result.space.describe = [maker](const Point& point) {
-    return describe_point(point, maker->shape.layers, maker->shape.head_dim);
+  const Detail detail = lists.per_layer() ? Detail::kLayers : Detail::kTogether;
+  result.space.describe = [maker, detail](const Point& point) {
+    return describe_point(point, maker->shape.layers, maker->shape.head_dim, detail);
   };
   check_space(result.space);
   return result;

@@ -31,7 +31,4 @@ struct ModelSpace {
 // named throws Error (kUsage). Checkpoint and backend must outlive the space.
 ModelSpace make_space(const SpaceOptions& options, const Checkpoint& checkpoint, const Backend& backend, int context);
 
-// The additive parts of a point of a model with so many layers and channels a head.
-Description describe_point(const Point& point, int layers, int head_dim);
-
 }  // namespace kvpareto

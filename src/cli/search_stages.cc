@@ -28,15 +28,30 @@ std::string result_text(const Measurement& m) {
                      m.value("kld_mean"));
 }
 
-// What the whole search will take, from the first point measured.
-void tell_time(const Measurement& first, const Sampler& sampler, size_t measured) {
-  const double seconds =
-      first.provenance.seconds * static_cast<double>(sampler.expected() - std::min(sampler.expected(), measured));
-  if (seconds > 60) {
-    note("about {} more trials of up to {:.1f} s: at most {}; Ctrl-C keeps what is done", sampler.expected() - measured,
-         first.provenance.seconds, human_seconds(seconds));
+// What the whole search will take: told once, as soon as a whole trial and a cheap one (where there are any) were
+// timed.
+class TimeToTell {
+ public:
+  explicit TimeToTell(int texts) : texts_(texts) {}
+
+  void add(const Measurement& m, const Sampler& sampler, size_t measured) {
+    (m.regime.texts == texts_ ? whole_ : cheap_) = m.provenance.seconds;
+    if (told_ || whole_ == 0 || (texts_ > 1 && cheap_ == 0)) return;
+    told_ = true;
+    const auto left = static_cast<double>(sampler.expected() - std::min(sampler.expected(), measured));
+    const double whole = cheap_ == 0 ? left : std::min(left, kUsuallyWhole);
+    const double seconds = whole * whole_ + (left - whole) * cheap_;
+    if (seconds <= 60) return;
+    note("about {:.0f} more trials, {} in all, before tasks and verification; Ctrl-C keeps what is done", left,
+         human_seconds(seconds));
   }
-}
+
+ private:
+  static constexpr double kUsuallyWhole = 8;  // trials
+  int texts_;
+  double whole_ = 0, cheap_ = 0;  // seconds of the last trial
+  bool told_ = false;
+};
 
 Findings findings_of(const Study& study, const Regime& regime, ReportInput limits) {
   limits.measurements = all_choices(study, regime);
@@ -62,6 +77,13 @@ std::vector<Point> finalists(const Findings& findings) {
   return points;
 }
 
+bool has_all_scores(const Measurement& m, const TaskSet& tasks) {
+  for (size_t i = 0; i < tasks.size(); ++i) {
+    if (std::isnan(m.value(tasks.task(i).name))) return false;
+  }
+  return true;
+}
+
 }  // namespace
 
 TimeSpent::TimeSpent(Study& study, const Regime& regime, Clock::time_point start, double most)
@@ -79,6 +101,7 @@ bool TimeSpent::is_up(double share) {
 void measure_points(Evaluators& evaluators, Sampler& sampler, Study& study, TimeSpent& spent, double share) {
   std::vector<Measurement> measured = evaluators.kept(study);
   const size_t before = measured.size();
+  TimeToTell told(evaluators.texts());
   Progress progress("search", static_cast<double>(sampler.expected()), "points");
   if (spent.limited()) progress.set_limit(spent.left(share));
   progress.skip(static_cast<double>(before));
@@ -95,33 +118,32 @@ void measure_points(Evaluators& evaluators, Sampler& sampler, Study& study, Time
         progress.update(static_cast<double>(measured.size()) + fraction, fmt::format("{} {}", name_of(point), what));
       }));
       study.record(measured.back());
+      measured.back().regime.texts = texts;  // as samplers know it
       spent.keep();
-      if (measured.size() == before + 1) tell_time(measured.back(), sampler, measured.size());
+      told.add(measured.back(), sampler, measured.size());
       progress.update(static_cast<double>(measured.size()), result_text(measured.back()));
     }
   }
 }
 
-void measure_tasks(Evaluators& evaluators, Study& study, TimeSpent& spent, double share, const ReportInput& limits) {
-  const Findings findings = findings_of(study, evaluators.whole().regime(), limits);
-  std::vector<size_t> wanted;
-  const auto want = [&](size_t i) {
-    if (std::find(wanted.begin(), wanted.end(), i) == wanted.end()) wanted.push_back(i);
-  };
-  if (findings.baseline) want(*findings.baseline);
-  if (findings.recommended) want(*findings.recommended);
-  std::for_each(findings.front.members.rbegin(), findings.front.members.rend(), want);
-  Progress progress("retrieval", static_cast<double>(wanted.size()), "points");
+void measure_tasks(Evaluators& evaluators, Study& study, TimeSpent& spent, double share, const ReportInput& limits,
+                   int most) {
+  const Regime regime = evaluators.whole().regime();
+  const Findings findings = findings_of(study, regime, limits);
+  std::vector<Point> wanted = finalists(findings);
+  wanted.resize(std::min(wanted.size(), static_cast<size_t>(most)));
+  if (findings.baseline) wanted.insert(wanted.begin(), findings.points[*findings.baseline].point);
+  Progress progress("tasks", static_cast<double>(wanted.size()), "points");
   if (spent.limited()) progress.set_limit(spent.left(share));
   for (size_t done = 0; done < wanted.size(); ++done) {
-    Measurement m = findings.points[wanted[done]];
-    if (!std::isnan(m.value("needle"))) continue;
+    Measurement m = *study.find(wanted[done], regime);
+    if (has_all_scores(m, evaluators.whole().tasks())) continue;
     if (spent.is_up(share)) break;
     evaluators.whole().measure_tasks(m, &study, [&](double fraction, const std::string& what) {
       progress.update(static_cast<double>(done) + fraction, fmt::format("{} {}", name_of(m.point), what));
     });
     if (m.state == State::kFailed) {
-      note("{}: retrieval could not be measured: {}", to_text(m.point), m.reason);
+      note("{}: the tasks could not be measured: {}", to_text(m.point), m.reason);
       return;
     }
     study.record(m);

@@ -39,8 +39,10 @@ class TimeSpent {
 // take as soon as one point is measured.
 void measure_points(Evaluators& evaluators, Sampler& sampler, Study& study, TimeSpent& spent, double share);
 
-// Asks the tasks of the baseline, the recommended point and the front, cheapest last: what a person would choose from.
-void measure_tasks(Evaluators& evaluators, Study& study, TimeSpent& spent, double share, const ReportInput& limits);
+// Puts the tasks to the baseline and to up to `most` members of the front, the recommended one and those next to it
+// first: what a person would choose from.
+void measure_tasks(Evaluators& evaluators, Study& study, TimeSpent& spent, double share, const ReportInput& limits,
+                   int most);
 
 // Measures up to `most` finalists on the held-out texts: the baseline's front members next to the recommended one. If
 // that one does not hold up, the next one recommended, and so on.

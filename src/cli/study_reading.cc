@@ -20,14 +20,18 @@
 namespace kvpareto {
 namespace {
 
-// A search also measures on a few of its texts: of the regimes that differ in that alone, the one with most.
+// A search also measures on a few of its texts, or on less of one: of the regimes that differ in that alone, the one
+// with most tokens.
 Regime on_most_texts(const std::vector<Measurement>& all, const Regime& regime) {
+  const auto tokens = [](const Regime& r) { return int64_t{r.texts} * (r.prefill + r.scored); };
   Regime most = regime;
   for (const Measurement& m : all) {
     Regime alike = m.regime;
     alike.texts = regime.texts;
     alike.text_hash = regime.text_hash;
-    if (alike == regime && m.regime.texts > most.texts) most = m.regime;
+    alike.prefill = regime.prefill;
+    alike.scored = regime.scored;
+    if (alike == regime && tokens(m.regime) > tokens(most)) most = m.regime;
   }
   return most;
 }

@@ -22,8 +22,6 @@ using Clock = std::chrono::steady_clock;
 // Positions whose logits are made at once: one would read the whole head for every position. They belong to the
 // instrument, not to the configuration: a session of their own holds them, and peak_bytes is what `run` would take.
 constexpr int kScoredRows = 16;
-// Tokens decoded one by one for decode_ts, at the depth of the prefill.
-constexpr int kDecodeTokens = 16;
 // What one scored token costs, in prefill tokens; for the progress bar alone.
 constexpr double kScoreCost = 2;
 
@@ -50,10 +48,10 @@ class Work {
   const Evaluator::Watcher& watch_;
 };
 
-// What one pass of a text through a cache leaves.
+// Hidden states of a text's scored positions f32 [scored, hidden] after the final norm, and the times; no scores yet.
 struct Pass {
-  std::vector<float> hidden;  // [scored, hidden] after the final norm
-  double prefill_seconds = 0, decode_seconds = 0, seconds = 0;
+  std::vector<float> hidden;
+  TextResult result;
 };
 
 // The one catch around one measurement.
@@ -101,13 +99,14 @@ struct Evaluator::Parts {
   Regime regime;
   TaskSet tasks;
   std::vector<std::vector<float>> references;  // hidden states of the 16-bit baseline, a text each; empty until made
+  std::vector<uint64_t> names;                 // of the texts among the shared results
   ReferenceStore store{options.reference_folder};
 
   int scored(const Text& text) const {
     return options.scored > 0 ? options.scored : static_cast<int>(text.tokens.size()) - options.prefill;
   }
   double cost(const Text& text) const {
-    return options.prefill + kDecodeCost * std::min(kDecodeTokens, scored(text)) + kScoreCost * scored(text);
+    return options.prefill + kDecodeCost * std::min(options.decoded, scored(text)) + kScoreCost * scored(text);
   }
   ReferenceKey key_of(const Text& text) const {
     const size_t fed = static_cast<size_t>(options.prefill) + static_cast<size_t>(scored(text));
@@ -131,9 +130,10 @@ struct Evaluator::Parts {
 };
 
 void Evaluator::Parts::check_texts() const {
-  if (options.prefill < 0 || options.scored < 0 || options.step < 1) {
-    fail_usage("wanted prefill and scored tokens of at least 0 and steps of at least 1, found {}, {} and {}",
-               options.prefill, options.scored, options.step);
+  if (options.prefill < 0 || options.scored < 0 || options.decoded < 0 || options.step < 1) {
+    fail_usage(
+        "wanted prefill, scored and decoded tokens of at least 0 and steps of at least 1, found {}, {}, {} and {}",
+        options.prefill, options.scored, options.decoded, options.step);
   }
   if (texts.empty() && options.context == 0) fail_usage("wanted a text to measure on or a context, found neither");
   const size_t least = static_cast<size_t>(options.prefill) + static_cast<size_t>(std::max(1, options.scored));
@@ -157,6 +157,9 @@ void Evaluator::Parts::describe() {
   for (const Text& text : texts) {
     scored_most = std::max(scored_most, scored(text));
     hash = hash_bytes(text.tokens.data(), text.tokens.size() * sizeof(int32_t), hash + text.tokens.size());
+    const int how[] = {options.prefill, scored(text), options.step, options.decoded};
+    names.push_back(
+        hash_bytes(how, sizeof how, hash_bytes(text.tokens.data(), text.tokens.size() * sizeof(int32_t), 0)));
   }
   const int needed = texts.empty() ? 0 : options.prefill + scored_most;
   regime.model = models.file();
@@ -184,7 +187,8 @@ void Evaluator::Parts::describe() {
 Pass Evaluator::Parts::pass(Session& session, const Text& text, const Work& work, const std::string& note) const {
   const std::span<const int32_t> tokens(text.tokens);
   const auto prefill = static_cast<size_t>(options.prefill), count = static_cast<size_t>(scored(text));
-  Pass result;
+  Pass made;
+  TextResult& result = made.result;
   session.rewind({0});
   const auto start = Clock::now();
   if (prefill > 0) {
@@ -194,9 +198,9 @@ Pass Evaluator::Parts::pass(Session& session, const Text& text, const Work& work
 
   const KvCache::Mark filled = session.mark();
   const auto decode_start = Clock::now();
-  const size_t decoded = std::min<size_t>(kDecodeTokens, count);
+  const size_t decoded = std::min(static_cast<size_t>(options.decoded), count);
   for (size_t i = 0; i < decoded; ++i) session.next(tokens.subspan(prefill + i, 1));
-  result.decode_seconds = seconds_since(decode_start) / static_cast<double>(decoded);
+  result.decode_seconds = seconds_since(decode_start) / static_cast<double>(std::max<size_t>(1, decoded));
   session.rewind(filled);
 
   const auto score_start = Clock::now();
@@ -205,10 +209,10 @@ Pass Evaluator::Parts::pass(Session& session, const Text& text, const Work& work
   for (size_t done = 0; done < count; done += step) {
     work.at(before + static_cast<double>(done), note);
     const std::vector<float> states = session.hidden(tokens.subspan(prefill + done, std::min(step, count - done)));
-    result.hidden.insert(result.hidden.end(), states.begin(), states.end());
+    made.hidden.insert(made.hidden.end(), states.begin(), states.end());
   }
   result.seconds = result.prefill_seconds + seconds_since(score_start);
-  return result;
+  return made;
 }
 
 void Evaluator::Parts::make_references(Work& work) {
@@ -218,7 +222,10 @@ void Evaluator::Parts::make_references(Work& work) {
   std::vector<std::vector<float>> made;
   for (size_t i = 0; i < texts.size(); ++i) {
     const size_t values = static_cast<size_t>(scored(texts[i])) * static_cast<size_t>(models.shape().hidden);
-    if (auto kept = store.find(key_of(texts[i]), values)) {
+    const std::vector<float>* shared = options.shared ? options.shared->find_reference(names[i]) : nullptr;
+    if (shared != nullptr) {
+      made.push_back(*shared);
+    } else if (auto kept = store.find(key_of(texts[i]), values)) {
       made.push_back(std::move(*kept));
     } else {
       if (!session) session.emplace(models.at(parse_weights(baseline.weights)), wanted);
@@ -226,6 +233,7 @@ void Evaluator::Parts::make_references(Work& work) {
       made.push_back(pass(*session, texts[i], work, note).hidden);
       store.keep(key_of(texts[i]), made.back());
     }
+    if (options.shared) options.shared->keep_reference(names[i], made.back());
     work.finish(cost(texts[i]));
   }
   references = std::move(made);
@@ -263,28 +271,41 @@ void Evaluator::Parts::run(Measurement& measurement, const Watcher& watch) {
   reset_process_peak();
   Session session(model, wanted);
   record_memory(session, measurement);
-  std::vector<std::vector<TokenScore>> scores;
+  std::vector<TextResult> results;
   std::vector<std::vector<float>> made;
   for (size_t i = 0; i < texts.size(); ++i) {
     const std::string note = fmt::format("text {}/{}", i + 1, texts.size());
-    Pass result = pass(session, texts[i], work, note);
-    const std::vector<float>& reference = makes_references ? result.hidden : references[i];
+    const TextResult* kept = options.shared ? options.shared->find(point, names[i]) : nullptr;
+    if (kept != nullptr && !makes_references) {
+      results.push_back(*kept);
+      work.finish(cost(texts[i]));
+      continue;
+    }
+    Pass passed = pass(session, texts[i], work, note);
+    const std::vector<float>& reference = makes_references ? passed.hidden : references[i];
     const double before = cost(texts[i]) - scored(texts[i]);
-    scores.push_back(compare_hidden(reference_scorer, reference, scorer, result.hidden, texts[i].tokens,
-                                    options.prefill,
-                                    [&](int64_t done) { work.at(before + static_cast<double>(done), note); }));
+    passed.result.scores =
+        compare_hidden(reference_scorer, reference, scorer, passed.hidden, texts[i].tokens, options.prefill,
+                       [&](int64_t done) { work.at(before + static_cast<double>(done), note); });
     work.finish(cost(texts[i]));
-    if (options.prefill > 0) measurement.texts["prefill_ts"].push_back(options.prefill / result.prefill_seconds);
-    measurement.texts["decode_ts"].push_back(1 / result.decode_seconds);
-    measurement.texts["avg_seconds"].push_back(result.seconds);
+    if (options.shared) options.shared->keep(point, names[i], passed.result);
+    results.push_back(std::move(passed.result));
     if (!makes_references) continue;
-    store.keep(key_of(texts[i]), result.hidden);
-    made.push_back(std::move(result.hidden));
+    store.keep(key_of(texts[i]), passed.hidden);
+    if (options.shared) options.shared->keep_reference(names[i], passed.hidden);
+    made.push_back(std::move(passed.hidden));
   }
   if (makes_references) references = std::move(made);
   measurement.values["process_peak_bytes"] = exact(static_cast<double>(process_peak_bytes()));
   if (session.cache().has_frozen_scale()) measurement.values["clamped"] = exact(session.cache().clamped());
   if (texts.empty()) return;
+  std::vector<std::vector<TokenScore>> scores;
+  for (TextResult& result : results) {
+    if (options.prefill > 0) measurement.texts["prefill_ts"].push_back(options.prefill / result.prefill_seconds);
+    if (options.decoded > 0) measurement.texts["decode_ts"].push_back(1 / result.decode_seconds);
+    measurement.texts["avg_seconds"].push_back(result.seconds);
+    scores.push_back(std::move(result.scores));
+  }
   for (const auto& [name, values] : measurement.texts) measurement.values[name] = estimate(values);
   DivergenceFigures figures = summarize(scores);
   measurement.values.merge(figures.values);

@@ -8,6 +8,7 @@
 
 #include "engine/session.h"
 #include "eval/task_set.h"
+#include "eval/text_results.h"
 #include "eval/texts.h"
 #include "model/shelf.h"
 #include "study/measurement.h"
@@ -19,8 +20,10 @@ struct EvalOptions {
   int prefill = 4096;  // tokens before the scored ones
   int scored = 512;    // tokens scored per text; 0 means all that follow the prefill
   int step = 128;      // tokens of one teacher-forced step; a point whose chunk is smaller steps by its chunk
+  int decoded = 16;    // tokens decoded one by one after the prefill for decode_ts; 0: no such figure
   TaskOptions tasks;   // their seed is this one
   std::string reference_folder = {};  // where states of the baseline are kept (reference_store.h); empty: nowhere
+  std::shared_ptr<TextResults> shared = {};  // with other evaluators of the same model; none: nothing is kept
   uint64_t seed = 1;
 };
 

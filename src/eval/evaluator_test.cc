@@ -65,6 +65,35 @@ TEST(Evaluator, AKeptReferenceIsAsGoodAsAFreshOne) {
   EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder.path()), {}), 4) << "fed otherwise, another file";
 }
 
+// A text that a point was measured on is not fed again, and nothing but the times tells.
+TEST(Evaluator, SharedResultsPayForFurtherTextsAlone) {
+  const Point point{"w16", "k4v4g32", 64};
+  const Measurement alone = make_evaluator().measure(point);
+  EvalOptions options = short_options();
+  options.shared = std::make_shared<TextResults>();
+  const std::vector<Text> both = two_texts();
+  const Measurement one = make_evaluator(options, {both.front()}).measure(point);
+  const Measurement two = make_evaluator(options, both).measure(point);
+  for (const char* figure : {"kld_mean", "delta_nll", "ppl", "kld_p999"}) {
+    EXPECT_EQ(two.texts.at(figure), alone.texts.at(figure)) << figure;
+  }
+  EXPECT_EQ(two.values.at("kld_mean"), alone.values.at("kld_mean"));
+  EXPECT_EQ(two.texts.at("avg_seconds").front(), one.texts.at("avg_seconds").front()) << "fed again";
+  options.step = 7;
+  EXPECT_NE(make_evaluator(options, both).measure(point).texts.at("avg_seconds").front(),
+            one.texts.at("avg_seconds").front())
+      << "fed otherwise";
+}
+
+TEST(Evaluator, WithoutDecodedTokensThereIsNoSpeedOfDecoding) {
+  EvalOptions options = short_options();
+  options.decoded = 0;
+  const Point point{"w16", "k4v4g32", 64};
+  const Measurement found = make_evaluator(options).measure(point);
+  EXPECT_EQ(found.values.count("decode_ts"), 0u);
+  EXPECT_EQ(found.texts.at("kld_mean"), make_evaluator().measure(point).texts.at("kld_mean"));
+}
+
 TEST(Evaluator, FewerBitsDivergeMore) {
   Evaluator evaluator = make_evaluator();
   double before = 0, bytes = 1e18;

@@ -205,32 +205,25 @@ std::vector<std::vector<Share>> Candidates::shares(const Choices& scales, Qualit
     all.push_back({Share{}});
     if (scales[axis] >= 0) continue;
     all.back().clear();
+    std::vector<std::vector<Effect>> points;
     for (size_t choice = 0; choice < space_.axes[axis].choices.size(); ++choice) {
       Choices choices = accurate;
       choices[axis] = static_cast<int>(choice);
       const Point point = space_.make(choices).point;  // a point that fits no limit still has bytes
-      Share share;
-      share.bytes = space_.bytes(point) - base_bytes;
-      for (const Effect& effect : space_.describe(point).effects) {
-        const bool own = effect.part == space_.axes[axis].part;
-        const bool other_layer = own && layers_of(effect.part) > 1 && effect.layer != layer_of(axis);
-        if (own && !other_layer) share.loss += quality.effect_loss(effect, draw);
+      points.push_back(space_.describe(point).effects);
+      all.back().push_back({space_.bytes(point) - base_bytes, 0});
+    }
+    for (size_t choice = 0; choice < points.size(); ++choice) {
+      for (const Effect& effect : points[choice]) {
+        // What every choice of this axis has is an effect of another one.
+        const bool own = !std::all_of(points.begin(), points.end(), [&](const std::vector<Effect>& effects) {
+          return std::find(effects.begin(), effects.end(), effect) != effects.end();
+        });
+        if (own) all.back()[choice].loss += quality.effect_loss(effect, draw);
       }
-      all.back().push_back(share);
     }
   }
   return all;
-}
-
-size_t Candidates::layers_of(const std::string& part) const {
-  return static_cast<size_t>(
-      std::count_if(space_.axes.begin(), space_.axes.end(), [&](const Axis& axis) { return axis.part == part; }));
-}
-// The place of an axis among those of its part.
-int Candidates::layer_of(size_t axis) const {
-  int layer = 0;
-  for (size_t other = 0; other < axis; ++other) layer += space_.axes[other].part == space_.axes[axis].part;
-  return layer;
 }
 
 }  // namespace kvpareto

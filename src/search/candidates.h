@@ -41,8 +41,6 @@ class Candidates {
   std::vector<Choices> choices_of_scales() const;
   bool multiplies(size_t axis) const;
   std::vector<std::vector<Share>> shares(const Choices& scales, Quality& quality, Random* draw) const;
-  size_t layers_of(const std::string& part) const;
-  int layer_of(size_t axis) const;
 
   const Space space_;
   bool walkable_;

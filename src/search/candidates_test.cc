@@ -36,8 +36,8 @@ class LayeredWorld {
       for (size_t i = 1; i < point.kv.size(); ++i) {
         const int bits = bits_at(point, i);
         if (bits == 16) continue;
-        description.effects.push_back(
-            {i % 2 == 1 ? "keys" : "values", static_cast<int>(i - 1) / 2, std::to_string(bits), "all", bits + 0.5});
+        description.effects.push_back({i % 2 == 1 ? "keys" : "values", static_cast<int>(i - 1) / 2,
+                                       std::to_string(bits), "all", bits + 0.5, kLayers});
       }
       return description;
     };

@@ -2,9 +2,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 #include "base/error.h"
-#include "search/front.h"
+#include "study/measurement_json.h"
 
 namespace kvpareto {
 namespace {
@@ -14,22 +15,25 @@ namespace {
 constexpr double kUsualLoss = 0.03;  // nats/token of a part at 4 bits in all layers
 constexpr double kPartDeviation = 2.5, kFamilyDeviation = 1.0, kChoiceDeviation = 0.5, kLayerDeviation = 1.0;
 constexpr double kSlope = -1.3, kSlopeDeviation = 0.4;
-constexpr double kScaleDeviation = 0.5, kTextsDeviation = 0.3;
+constexpr double kScaleDeviation = 0.5, kTextsDeviation = 0.3, kElsewhereDeviation = 0.7;
 // What the sum leaves out: interactions. An independent run found them to be a few per cent, up to 20 % at 2 bits.
 constexpr double kModelDeviation = 0.08;
+// Keeps whole measurements from being taken for exact.
+constexpr double kRounding = 0.01;
+// How much one text favours some points over others; on shortened texts; in another regime.
+constexpr double kOneText = 0.12, kShortText = 0.15, kOtherRegime = 0.2;
 // Divergence that is rounding noise of the arithmetic [nats/token].
 constexpr double kNoise = 1e-4;
 
-// In place: the lower triangle L of a = L L^T, a positive definite [n, n].
+// In place: the lower triangle L of a = L L^T, a positive definite [n, n]. Row by row, so that memory is read in order.
 void cholesky(std::vector<double>& a, size_t n) {
-  for (size_t j = 0; j < n; ++j) {
-    for (size_t k = 0; k < j; ++k) {
-      const double factor = a[j * n + k];
-      if (factor == 0) continue;
-      for (size_t i = j; i < n; ++i) a[i * n + j] -= a[i * n + k] * factor;
+  for (size_t i = 0; i < n; ++i) {
+    for (size_t j = 0; j <= i; ++j) {
+      const double* row = &a[i * n];
+      const double* other = &a[j * n];
+      const double left = row[j] - std::inner_product(row, row + j, other, 0.0);
+      a[i * n + j] = i == j ? std::sqrt(left) : left / other[j];
     }
-    const double root = std::sqrt(a[j * n + j]);
-    for (size_t i = j; i < n; ++i) a[i * n + j] /= root;
   }
 }
 
@@ -53,8 +57,6 @@ int Quality::term(const std::string& name, double prior, double deviation) {
 }
 
 std::vector<std::pair<int, double>> Quality::terms_of(const Effect& effect) {
-  const auto layers = layers_.find(effect.part);
-  const double share = layers == layers_.end() ? 1 : layers->second;
   const std::string& part = effect.part;
   std::vector<std::pair<int, double>> terms = {
       {term(part, std::log(kUsualLoss), kPartDeviation), 1},
@@ -62,16 +64,37 @@ std::vector<std::pair<int, double>> Quality::terms_of(const Effect& effect) {
       {term(part + " family " + effect.family, 0, kFamilyDeviation), 1},
       {term(part + " choice " + effect.choice, 0, kChoiceDeviation), 1},
   };
-  if (share > 1) {
+  if (effect.layers > 1) {
     const std::string name = part + " layer " + std::to_string(effect.layer) + " of " + effect.family;
-    terms.push_back({term(name, -std::log(share), kLayerDeviation), 1});
+    terms.push_back({term(name, -std::log(effect.layers), kLayerDeviation), 1});
   }
   return terms;
 }
 
+void Quality::add(Row& row, const Effect& effect) {
+  const auto layers = layers_.find(effect.part);
+  if (effect.layers > 1 || layers == layers_.end()) {
+    row.effects.push_back(terms_of(effect));
+    return;
+  }
+  Effect one = effect;
+  one.layers = layers->second;
+  for (one.layer = 0; one.layer < one.layers; ++one.layer) row.effects.push_back(terms_of(one));
+}
+
+// Layers that are alike are told apart only where some measurement tells of them alone.
+void Quality::note_layers(std::span<const Measurement> measurements) {
+  for (const Measurement& m : measurements) {
+    if (m.state != State::kDone) continue;
+    for (const Effect& effect : describe_(m.point).effects) {
+      if (effect.layers > 1) layers_[effect.part] = effect.layers;
+    }
+  }
+}
+
 Quality::Row Quality::row_of(const Description& description) {
   Row row;
-  for (const Effect& effect : description.effects) row.effects.push_back(terms_of(effect));
+  for (const Effect& effect : description.effects) add(row, effect);
   for (const std::string& scale : description.scales) row.scales.push_back(term("scale " + scale, 0, kScaleDeviation));
   return row;
 }
@@ -139,33 +162,41 @@ void Quality::find_covariance(std::span<const Observation> observations) {
   cholesky(covariance_, n);
 }
 
-void Quality::fit(std::span<const Measurement> measurements) {
+std::optional<Quality::Observation> Quality::observe(const Measurement& m) {
+  const auto found = m.values.find("kld_mean");
+  if (m.state != State::kDone || found == m.values.end()) return {};
+  const double loss = found->second.value;
+  const Description description = describe_(m.point);
+  if (description.effects.empty() || !std::isfinite(loss) || loss <= kNoise / 10) return {};
+  return Observation{row_of(description), std::log(loss), kNoise / loss};
+}
+
+void Quality::fit(std::span<const Measurement> measurements, std::span<const Measurement> elsewhere) {
   names_.clear();
   terms_.clear();
   layers_.clear();
-  std::vector<Description> descriptions;
-  for (const Measurement& m : measurements) {
-    descriptions.push_back(m.state == State::kDone ? describe_(m.point) : Description());
-    for (const Effect& effect : descriptions.back().effects) {
-      int& layers = layers_[effect.part];
-      layers = std::max(layers, effect.layer + 1);
-    }
-  }
+  note_layers(measurements);
+  note_layers(elsewhere);
   std::vector<Observation> observations;
-  for (size_t i = 0; i < measurements.size(); ++i) {
-    const auto found = measurements[i].values.find("kld_mean");
-    if (descriptions[i].effects.empty() || found == measurements[i].values.end()) continue;
-    const Estimate& loss = found->second;
-    if (!std::isfinite(loss.value) || loss.value <= kNoise / 10) continue;
-    Observation o{row_of(descriptions[i]), std::log(loss.value), 0};
-    const int texts = measurements[i].regime.texts;
-    if (texts != texts_) o.row.scales.push_back(term("texts " + std::to_string(texts), 0, kTextsDeviation));
+  for (const Measurement& m : measurements) {
+    auto o = observe(m);
+    if (!o) continue;
+    o->row.scales.push_back(term("point " + to_text(m.point), 0, kModelDeviation));
+    const int texts = m.regime.texts;
     // The texts are the same ones for every point: their own difficulty is a scale, and what is left of the error
     // between texts is far less than the standard error.
-    const double noise = kNoise / loss.value;
-    const double few = texts < texts_ ? kModelDeviation : 0;
-    o.deviation = std::sqrt(kModelDeviation * kModelDeviation + few * few + noise * noise);
-    observations.push_back(std::move(o));
+    double blur = kShortText;
+    if (texts > 0) blur = texts < texts_ ? kOneText * std::sqrt(1.0 / texts - 1.0 / texts_) : 0;
+    if (texts < texts_) o->row.scales.push_back(term("texts " + std::to_string(texts), 0, kTextsDeviation));
+    o->deviation = std::hypot(o->deviation, blur, kRounding);
+    observations.push_back(std::move(*o));
+  }
+  for (const Measurement& m : elsewhere) {
+    auto o = observe(m);
+    if (!o) continue;
+    o->row.scales.push_back(term("regime " + regime_key(m.regime), 0, kElsewhereDeviation));
+    o->deviation = std::hypot(o->deviation, kModelDeviation, kOtherRegime);
+    observations.push_back(std::move(*o));
   }
   for (int round = 0; round < 40 && !observations.empty(); ++round) {
     if (step(observations) < 1e-3) break;
@@ -196,22 +227,23 @@ double Quality::variance(const std::map<int, double>& slope) const {
   return sum;
 }
 
-Guess Quality::guess(const Description& description) {
-  const Row row = row_of(description);
+Guess Quality::guess(const Point& point) {
+  Row row = row_of(describe_(point));
   if (row.effects.empty()) return {std::log(kNoise), 0};
+  const auto own = names_.find("point " + to_text(point));
+  if (own != names_.end()) row.scales.push_back(own->second);
   std::map<int, double> slope;
   const double log_loss = evaluate(row, slope);
-  return {log_loss, std::sqrt(variance(slope) + kModelDeviation * kModelDeviation)};
+  const double unknown = own == names_.end() ? kModelDeviation : 0;
+  return {log_loss, std::sqrt(variance(slope) + unknown * unknown)};
 }
 
 double Quality::effect_loss(const Effect& effect, Random* draw) {
-  const auto terms = terms_of(effect);
-  double log_loss = log_of(terms);
-  if (draw != nullptr) {
-    std::map<int, double> slope;
-    for (const auto& [index, factor] : terms) slope[index] += factor;
-    log_loss += std::sqrt(variance(slope)) * draw->normal();
-  }
+  Row row;
+  add(row, effect);
+  std::map<int, double> slope;
+  double log_loss = evaluate(row, slope);
+  if (draw != nullptr) log_loss += std::sqrt(variance(slope)) * draw->normal();
   return std::exp(log_loss);
 }
 

@@ -4,12 +4,15 @@
 // Model: loss = s * sum over effects of t, one effect for every layer and side (and the weights) that is not at 16
 // bits;
 //   log t = part + family of the part + slope of the part * (bits - 4) + choice + layer under the family
-//   log s = the sum of the scales' logarithms (windows, chunk, number of texts)
+//   log s = the sum of the scales' logarithms (windows, chunk, on how much it was measured) + what is the point's own
 // Additive over layers and sides as measured (docs/METHODS.md); every term is a number with a normal prior, so that
-// what was never measured is guessed from its like, with a wide error. The posterior is found by Gauss-Newton on the
-// logarithm of the loss (Laplace approximation: MacKay 1992).
+// what was never measured is guessed from its like, with a wide error, and what was measured on little from that.
+// An effect on all layers together is one term, unless layers were measured alone: then it is the sum of theirs.
+// Measurements of the same model in other regimes (other texts or lengths) tell of the same terms, less surely. The
+// posterior is found by Gauss-Newton on the logarithm of the loss (Laplace approximation: MacKay 1992).
 
 #include <map>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -30,10 +33,9 @@ class Quality {
   // `texts`: how many a whole measurement has; guesses are of those.
   Quality(Describe describe, int texts) : describe_(std::move(describe)), texts_(texts) {}
 
-  // From these measurements alone; those that failed or lost nothing say nothing.
-  void fit(std::span<const Measurement> measurements);
-  Guess guess(const Point& point) { return guess(describe_(point)); }
-  Guess guess(const Description& description);
+  // From these measurements alone; those that failed or lost nothing say nothing. `elsewhere`: of other regimes.
+  void fit(std::span<const Measurement> measurements, std::span<const Measurement> elsewhere = {});
+  Guess guess(const Point& point);
   // The loss that one effect adds, on its own; `draw` adds a draw from the posterior (of independent terms), if given.
   double effect_loss(const Effect& effect, Random* draw = nullptr);
 
@@ -51,8 +53,13 @@ class Quality {
     double log_loss, deviation;
   };
 
+  // None of a measurement that says nothing.
+  std::optional<Observation> observe(const Measurement& measurement);
+  void note_layers(std::span<const Measurement> measurements);
+
   int term(const std::string& name, double prior, double deviation);
   std::vector<std::pair<int, double>> terms_of(const Effect& effect);
+  void add(Row& row, const Effect& effect);
   Row row_of(const Description& description);
   double log_of(const std::vector<std::pair<int, double>>& effect) const;
   // log loss, and its derivative by every term (sparse).
@@ -64,9 +71,9 @@ class Quality {
   Describe describe_;
   int texts_;
   std::map<std::string, int> names_;
+  std::map<std::string, int> layers_;  // of the parts that were measured layer by layer
   std::vector<Term> terms_;
-  std::map<std::string, int> layers_;  // of every part
-  std::vector<double> covariance_;     // [fitted, fitted] of the terms that were known when it was found
+  std::vector<double> covariance_;  // [fitted, fitted] of the terms that were known when it was found
   size_t fitted_ = 0;
 };
 

@@ -19,8 +19,8 @@ Description describe(const Point& point) {
     if (i == half || point.kv[i] == '0') continue;
     const bool keys = i < half;
     const int layer = static_cast<int>(keys ? i : i - half - 1);
-    description.effects.push_back(
-        {keys ? "keys" : "values", layer, std::string(1, point.kv[i]), "all", static_cast<double>(point.kv[i] - '0')});
+    description.effects.push_back({keys ? "keys" : "values", layer, std::string(1, point.kv[i]), "all",
+                                   static_cast<double>(point.kv[i] - '0'), kLayers});
   }
   return description;
 }

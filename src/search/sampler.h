@@ -17,6 +17,9 @@
 
 namespace kvpareto {
 
+// Instead of a number of texts: on texts cut short, cheaper than the first text whole.
+inline constexpr int kShortened = 0;
+
 // A point and how many of the search's texts it is to be measured on: the first so many.
 struct Trial {
   Point point;
@@ -25,16 +28,22 @@ struct Trial {
 };
 
 struct SearchSettings {
-  int texts = 1;      // of a whole measurement
-  uint64_t seed = 1;  // of whatever is drawn
-  double budget = 0;  // whole measurements (a trial on one of four texts is a quarter); 0: till nothing is gained
+  int texts = 1;          // of a whole measurement
+  uint64_t seed = 1;      // of whatever is drawn
+  double budget = 0;      // whole measurements (a trial on one of four texts is a quarter); 0: till nothing is gained
+  double short_cost = 0;  // whole measurements that one on shortened texts takes; 0: there are none
+  std::vector<Measurement> elsewhere = {};  // of the same model in other regimes
 };
+
+// What a trial on so many texts takes, in whole measurements. One on more texts later pays for the further ones alone.
+double cost_of(int texts, const SearchSettings& settings);
 
 class Sampler {
  public:
   virtual ~Sampler() = default;
   virtual std::string name() const = 0;
-  // The next trials given everything measured so far (Regime::texts says on how much), none of which is proposed again,
+  // The next trials given everything measured so far (Regime::texts says on how much, kShortened too), none of which is
+  // proposed again,
   // done or failed; empty when done. The caller measures them all before it asks again.
   virtual std::vector<Trial> propose(std::span<const Measurement> measured) = 0;
   // Trials of the whole search as far as is known, those measured before this sampler began included.

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <map>
 #include <set>
 
 #include "base/hash.h"
@@ -163,8 +164,13 @@ TEST_P(SamplerContract, KeepsToItsBudget) {
   if (name_ == "grid") return;  // walks through all of its space; the caller stops it
   std::vector<Measurement> measured;
   search(*make_sampler(name_, space_, few), space_, measured);
+  std::map<std::string, int> texts;  // a point's further texts are all that is paid for
+  for (const Measurement& m : measured) {
+    int& most = texts[to_text(m.point)];
+    most = std::max(most, m.regime.texts);
+  }
   double spent = 0;
-  for (const Measurement& m : measured) spent += static_cast<double>(m.regime.texts) / kTexts;
+  for (const auto& [point, most] : texts) spent += static_cast<double>(most) / kTexts;
   EXPECT_LE(spent, few.budget + 1) << "the baseline is on top";
 }
 
@@ -313,6 +319,61 @@ TEST(Guided, FindsAKnownFrontAtAFifthOfTheCost) {
     }
     EXPECT_GE(hypervolume(world.places(measured), box), 0.99 * hypervolume(everywhere, box)) << "seed " << seed;
   }
+}
+
+// Texts cut short, where there are any, come first, and only what they show to be good is measured on whole ones.
+TEST(Guided, BeginsOnShortenedTexts) {
+  const AdditiveWorld world;
+  SearchSettings cheap = settings(1);
+  cheap.short_cost = 0.05;
+  std::vector<Measurement> measured;
+  const auto sampler = make_sampler("guided", world.space, cheap);
+  std::map<std::string, int> most;
+  size_t shortened = 0, whole = 0;
+  for (auto next = sampler->propose(measured); !next.empty(); next = sampler->propose(measured)) {
+    for (const Trial& trial : next) {
+      const auto [place, is_new] = most.try_emplace(to_text(trial.point), trial.texts);
+      if (is_new && trial.point != world.space.baselines.front()) {
+        EXPECT_EQ(trial.texts, kShortened) << to_text(trial.point);
+      }
+      EXPECT_TRUE(is_new || place->second < trial.texts) << to_text(trial.point);
+      place->second = trial.texts;
+      shortened += trial.texts == kShortened;
+      whole += trial.texts == kTexts;
+      measured.push_back(AdditiveWorld::measure(trial));
+    }
+  }
+  EXPECT_GT(shortened, 20u);
+  EXPECT_GT(whole, 5u);
+  EXPECT_LT(whole, shortened);
+}
+
+// What another regime told needs no screening to be believed.
+TEST(Guided, LearnsFromOtherRegimes) {
+  const AdditiveWorld world;
+  std::vector<Measurement> all;
+  for (size_t i = 0; i < countable_size(world.space); ++i) {
+    all.push_back(AdditiveWorld::measure(Trial{world.space.make(choices_at(world.space, i)).point, kTexts}));
+  }
+  const std::vector<Place> everywhere = world.places(all);
+  const Bounds box = bounds_of(everywhere);
+  const auto reached = [&](const std::vector<Measurement>& elsewhere) {
+    SearchSettings few = settings(1);
+    few.budget = 14;
+    few.elsewhere = elsewhere;
+    std::vector<Measurement> measured;
+    const auto sampler = make_sampler("guided", world.space, few);
+    for (auto next = sampler->propose(measured); !next.empty(); next = sampler->propose(measured)) {
+      for (const Trial& trial : next) measured.push_back(AdditiveWorld::measure(trial));
+    }
+    return hypervolume(world.places(measured), box);
+  };
+  std::vector<Measurement> elsewhere = all;
+  for (Measurement& m : elsewhere) {
+    m.regime.prefill = 99;
+    m.values["kld_mean"].value *= 3;
+  }
+  EXPECT_GT(reached(elsewhere), reached({}));
 }
 
 TEST(MakeSampler, RefusesWithTheNearestName) {

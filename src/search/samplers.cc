@@ -46,6 +46,10 @@ std::unique_ptr<Sampler> make_sampler(const std::string& name, const Space& spac
   return found->make(space, settings);
 }
 
+double cost_of(int texts, const SearchSettings& settings) {
+  return texts == kShortened ? settings.short_cost : static_cast<double>(texts) / settings.texts;
+}
+
 Measured::Measured(std::span<const Measurement> measurements) {
   for (const Measurement& m : measurements) {
     const Measurement*& most = most_[to_text(m.point)];
@@ -61,7 +65,7 @@ const Measurement* Measured::find(const Point& point, int texts) const {
 std::vector<Trial> Ledger::take(const std::vector<Trial>& wanted, const Measured& measured) {
   std::vector<Trial> taken;
   for (const Trial& trial : wanted) {
-    int& most = proposed_[to_text(trial.point)];
+    int& most = proposed_.try_emplace(to_text(trial.point), -1).first->second;
     if (most >= trial.texts || measured.find(trial.point, trial.texts) != nullptr) continue;
     most = trial.texts;
     taken.push_back(trial);

@@ -27,10 +27,12 @@ using Choices = std::vector<int>;
 // A share of a point's loss that adds to the others (docs/METHODS.md): one part of one layer and how it is stored.
 struct Effect {
   std::string part;    // "keys", "values", "weights"
-  int layer = 0;       // 0 of parts that are the same in all layers
+  int layer = 0;       // of weights: one kind of linear of one layer
   std::string choice;  // "int4t32.pre"
   std::string family;  // choices whose losses are spread over the layers alike: "t32.pre"
   double bits = 0;     // of a stored value, scales included
+  int layers = 1;      // how many such layers the part has; 1: this is the effect on all of them together
+  bool operator==(const Effect&) const = default;
 };
 
 struct Description {

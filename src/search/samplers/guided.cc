@@ -1,15 +1,20 @@
 // The default: learns what every part of a point loses, and measures where that promises most.
 //
-//   1. Screening, on one text: every choice of every part once, beside the most accurate of the others; and every layer
-//      alone at its fewest bits, where layers can differ.
-//   2. Rounds: the model of quality.h is fitted to all measurements of the study. Of the candidates (candidates.h) those
-//      are measured on all texts that promise the greatest gain of hypervolume, as expected under the guess and its
-//      error (Emmerich, Deutz, Klinkenberg 2011), one after the other as if the ones before had turned out as guessed.
-//   3. It ends when no candidate promises a gain worth the name, or the budget is spent; then the axes that are refined
-//      last are tried on the knee and its neighbours.
+//   1. Screening, as cheaply as can be (shortened texts, or the first one): every choice of every part once, beside the
+//      most accurate of the others; and every layer alone at its fewest bits, where layers can differ. What
+//      measurements in other regimes told already is left out.
+//   2. Rounds: the model of quality.h is fitted to all measurements of the study. Of the candidates (candidates.h)
+//   those
+//      are measured that promise the greatest gain of hypervolume a cost, as expected under the guess and its error
+//      (Emmerich, Deutz, Klinkenberg 2011), one after the other as if the ones before had turned out as guessed. What
+//      was never measured is measured cheaply, and promises only what lies beyond the front that is expected of all
+//      measured ones; what was is measured on more texts, and promises what lies beyond the front of the whole ones.
+//   3. It ends when no candidate promises a gain worth the name, the front has stopped to move by more than its error
+//      (settling.h), or the budget is spent; then the axes that are refined last are tried on the knee and its
+//      neighbours, cheaply first as well.
 //
-// It learns from every measurement, also from those of other spaces and limits. Deterministic: the same measurements
-// and seed give the same proposals.
+// It learns from every measurement, also from those of other spaces, limits and regimes. Deterministic: the same
+// measurements and seed give the same proposals.
 
 #include <algorithm>
 #include <cmath>
@@ -20,6 +25,7 @@
 #include "search/front.h"
 #include "search/quality.h"
 #include "search/sampler.h"
+#include "search/settling.h"
 #include "search/trade.h"
 
 namespace kvpareto {
@@ -27,6 +33,9 @@ namespace {
 
 constexpr size_t kRound = 6;          // trials of a round
 constexpr double kWorthwhile = 5e-4;  // gain of hypervolume, in whole boxes, below which a trial is not worth it
+// A guess that is no wider than what a change of the regime leaves open needs no screening.
+constexpr double kKnown = 0.85;
+constexpr size_t kStill = 6;  // whole measurements that may pass without moving the front
 
 class Guided : public Sampler {
  public:
@@ -36,8 +45,15 @@ class Guided : public Sampler {
         random_(settings.seed),
         quality_(space.describe, settings.texts),
         candidates_(space) {
-    for (const Point& point : space.baselines) screening_.push_back({point, settings.texts});
-    for (const Point& point : candidates_.screening(quality_)) screening_.push_back({point, 1});
+    // Cheap trials show where the other baselines stand; they earn a whole one like any point.
+    for (const Point& point : space.baselines) {
+      const bool whole = screening_.empty() || settings.short_cost == 0;
+      screening_.push_back({point, whole ? settings.texts : kShortened});
+    }
+    quality_.fit({}, settings.elsewhere);
+    for (const Point& point : candidates_.screening(quality_)) {
+      if (quality_.guess(point).deviation > kKnown) screening_.push_back({point, cheapest()});
+    }
     expected_ = screening_.size() + 4 * kRound;
   }
 
@@ -46,69 +62,121 @@ class Guided : public Sampler {
 
   std::vector<Trial> propose(std::span<const Measurement> measurements) override {
     const Measured measured(measurements);
-    std::vector<Trial> next = within_budget(ledger_.take(screening_, measured));
-    while (next.empty() && !settled_) {
-      quality_.fit(measurements);
-      next = within_budget(ledger_.take(round(measurements, measured), measured));
-      if (next.empty()) settled_ = true;
+    std::vector<Trial> next = within_budget(ledger_.take(screening_, measured), measured);
+    while (next.empty() && !spent_out_) {
+      quality_.fit(measurements, settings_.elsewhere);
+      if (settled_ && !refining_) refine(measured);
+      next = within_budget(ledger_.take(round(pool(), measurements, measured), measured), measured);
+      if (!next.empty()) break;
+      if (refining_) break;
+      settled_ = true;
     }
-    if (next.empty()) next = within_budget(ledger_.take(refined(measured), measured));
     proposed_ += next.size();
     expected_ = next.empty() ? proposed_ : std::max(expected_, proposed_ + kRound);
     return next;
   }
 
  private:
-  double cost(const Trial& trial) const { return static_cast<double>(trial.texts) / settings_.texts; }
+  int cheapest() const { return settings_.short_cost > 0 ? kShortened : 1; }
 
-  std::vector<Trial> within_budget(std::vector<Trial> trials) {
+  // What may be measured next; what was screened too, though it may not be among a large space's candidates.
+  std::vector<Candidate> pool() {
+    if (refining_) return refinements_;
+    std::vector<Candidate> all = candidates_.all(quality_, random_, choices_);
+    std::set<std::string> known;
+    for (const Candidate& candidate : all) known.insert(to_text(candidate.point));
+    for (const Trial& trial : screening_) {
+      if (known.insert(to_text(trial.point)).second) all.push_back({trial.point, {}, space_.bytes(trial.point)});
+    }
+    return all;
+  }
+
+  // What was paid for a point already, in whole measurements.
+  double paid(const Measurement* m) const {
+    return m == nullptr || m->regime.texts == kShortened
+               ? 0
+               : cost_of(std::min(m->regime.texts, settings_.texts), settings_);
+  }
+
+  std::vector<Trial> within_budget(std::vector<Trial> trials, const Measured& measured) {
     size_t kept = 0;
     for (; kept < trials.size(); ++kept) {
-      if (settings_.budget > 0 && spent_ + cost(trials[kept]) > settings_.budget + 1e-9) break;
-      spent_ += cost(trials[kept]);
+      const double cost = cost_of(trials[kept].texts, settings_) - paid(measured.find(trials[kept].point, kShortened));
+      if (settings_.budget > 0 && spent_ + cost > settings_.budget + 1e-9) break;
+      spent_ += cost;
     }
-    if (kept < trials.size()) settled_ = true;
+    if (kept < trials.size()) spent_out_ = true;
     trials.resize(kept);
     return trials;
   }
 
-  std::vector<Trial> round(std::span<const Measurement> measurements, const Measured& measured) {
-    std::vector<Place> whole;
-    for (const Measurement& m : measurements) {
-      if (m.regime.texts >= settings_.texts) whole.push_back(place_of(&m));
+  struct Promise {
+    const Candidate* candidate;
+    Guess guess;
+    int texts;    // of the trial that comes next
+    double cost;  // till it is measured whole, or once, if it never was
+    bool known;   // it was measured, if not whole
+  };
+
+  Promise promise_of(const Candidate& candidate, const Measured& measured) {
+    Promise promise{&candidate, quality_.guess(candidate.point), cheapest(), cost_of(cheapest(), settings_), false};
+    if (const Measurement* m = measured.find(candidate.point, kShortened)) {
+      promise.known = true;
+      promise.texts = m->regime.texts == kShortened ? 1 : settings_.texts;
+      promise.cost = 1 - paid(m);
     }
-    struct Promise {
-      const Candidate* candidate;
-      Guess guess;
-    };
+    return promise;
+  }
+
+  std::vector<Trial> round(const std::vector<Candidate>& pool, std::span<const Measurement> measurements,
+                           const Measured& measured) {
+    std::vector<Measurement> whole;
+    for (const Measurement& m : measurements) {
+      if (m.regime.texts >= settings_.texts) whole.push_back(m);
+    }
+    std::vector<Place> sure, all;
+    for (const Measurement& m : whole) sure.push_back(place_of(&m));
+    all = sure;
     std::vector<Promise> promises;
-    const std::vector<Candidate> pool = candidates_.all(quality_, random_, choices_);
-    std::vector<Place> all = whole;
     for (const Candidate& candidate : pool) {
-      if (measured.find(candidate.point, settings_.texts) != nullptr) continue;
-      promises.push_back({&candidate, quality_.guess(candidate.point)});
+      if (measured.find(candidate.point, settings_.texts) != nullptr || has_failed(candidate, measured)) continue;
+      promises.push_back(promise_of(candidate, measured));
       all.push_back({candidate.bytes, std::exp(promises.back().guess.log_loss)});
     }
-    Staircase stairs(whole, bounds_of(all));
+    const Bounds box = bounds_of(all);
+    if (!refining_ && has_settled(whole, box, kStill)) return {};
+    Staircase of_whole(sure, box), of_known(sure, box);
+    for (const Promise& promise : promises) {
+      if (promise.known) of_known.add(promise.candidate->bytes, promise.guess.log_loss);
+    }
     std::vector<Trial> trials;
     std::set<const Candidate*> taken;
     while (trials.size() < kRound) {
       const Promise* best = nullptr;
-      double most = kWorthwhile;
+      double most = 0;
       for (const Promise& promise : promises) {
         if (taken.contains(promise.candidate)) continue;
+        const Staircase& stairs = promise.known ? of_whole : of_known;
         const double gain = expected_gain(stairs, promise.candidate->bytes, promise.guess);
-        if (gain <= most) continue;
-        most = gain;
+        if (gain < kWorthwhile || gain / promise.cost <= most) continue;
+        most = gain / promise.cost;
         best = &promise;
       }
       if (best == nullptr) break;
       taken.insert(best->candidate);
-      stairs.add(best->candidate->bytes, best->guess.log_loss);
-      trials.push_back({best->candidate->point, settings_.texts});
-      choices_[to_text(best->candidate->point)] = best->candidate->choices;
+      of_known.add(best->candidate->bytes, best->guess.log_loss);
+      if (best->known) of_whole.add(best->candidate->bytes, best->guess.log_loss);
+      trials.push_back({best->candidate->point, best->texts});
+      if (!best->candidate->choices.empty()) {
+        choices_[to_text(best->candidate->point)] = best->candidate->choices;
+      }
     }
     return trials;
+  }
+
+  static bool has_failed(const Candidate& candidate, const Measured& measured) {
+    const Measurement* m = measured.find(candidate.point, kShortened);
+    return m != nullptr && m->state == State::kFailed;
   }
 
   // Over the guess's normal distribution, by its quantiles.
@@ -119,8 +187,9 @@ class Guided : public Sampler {
     return sum / std::size(kQuantiles);
   }
 
-  // The other choices of the axes that are refined last, on the knee and its neighbours.
-  std::vector<Trial> refined(const Measured& measured) {
+  // Candidates from now on: the other choices of the axes that are refined last, on the knee and its neighbours.
+  void refine(const Measured& measured) {
+    refining_ = true;
     std::vector<Measurement> compared;
     std::vector<const Choices*> choices;
     for (const auto& [text, chosen] : choices_) {
@@ -130,13 +199,13 @@ class Guided : public Sampler {
       choices.push_back(&chosen);
     }
     const Front front = find_front(compared);
-    std::vector<Trial> trials;
     const auto knee = std::find(front.members.begin(), front.members.end(), front.knee);
     for (auto member = front.members.begin(); member != front.members.end(); ++member) {
       if (std::abs(member - knee) > 1) continue;
-      for (const Point& point : refinements(space_, *choices[*member])) trials.push_back({point, settings_.texts});
+      for (const Point& point : refinements(space_, *choices[*member])) {
+        refinements_.push_back({point, *choices[*member], space_.bytes(point)});
+      }
     }
-    return trials;
   }
 
   const Space space_;
@@ -144,8 +213,9 @@ class Guided : public Sampler {
   Random random_;
   Quality quality_;
   const Candidates candidates_;
-  bool settled_ = false;
+  bool settled_ = false, refining_ = false, spent_out_ = false;
   std::vector<Trial> screening_;
+  std::vector<Candidate> refinements_;
   std::map<std::string, Choices> choices_;  // of the points that rounds proposed
   Ledger ledger_;
   double spent_ = 0;
