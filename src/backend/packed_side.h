@@ -27,6 +27,7 @@ inline constexpr int kBlockTokens = 64;
 inline constexpr int kFreezeTokens = 64;
 
 inline constexpr int kLargestHead = 1024;  // channels
+inline constexpr int kFixedOne = 32767;
 
 // How a chunk of codes is filled: kLanes by 2, so that attention multiplies 2 codes a lane and never sums over lanes.
 //   kTokens    16 tokens by 2 channels: chunks [token / 16][channel / 2], for keys
@@ -73,7 +74,9 @@ struct PackedSide {
   bool before_rope = false;      // then:
   const float* turns = nullptr;  // f32 [tokens of a block][2][head_dim / 2]: cosines and sines of positions 0, 1, ...
   const float* turns_across = nullptr;  // the same with positions in a row: f32 [2][head_dim / 2][kBlockTokens]
-  const float* block_turns = nullptr;  // the same of positions 0, kBlockTokens, 2 * kBlockTokens, ...
+  // The same by two channels, less RoPE's magnitude, in 1 / kFixedOne: int16 [2][head_dim / 4][kBlockTokens][2].
+  const int16_t* turns_fixed = nullptr;
+  const float* block_turns = nullptr;  // `turns` of positions 0, kBlockTokens, 2 * kBlockTokens, ..., magnitude 1
 
   // `token` counts from behind the sinks.
   KVPARETO_INLINE uint8_t* block(int64_t head, int64_t token) const {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cassert>
+#include <cmath>
 #include <cstring>
 #include <stdexcept>
 
@@ -34,25 +35,44 @@ std::vector<Exact> exact_parts(const PackedSide& side) {
   return parts;
 }
 
+// The tables by which keys before RoPE are turned, see PackedSide.
+struct Turns {
+  const float* places = nullptr;
+  const float* across = nullptr;
+  const int16_t* fixed = nullptr;
+  const float* blocks = nullptr;
+};
+
+// turns_bytes() from `next` on.
+Turns fill_tables(const CacheShape& shape, float* next) {
+  const int64_t d = shape.head_dim, half = d / 2, size = kBlockTokens * d;
+  float *places = next, *across = next + size, *blocks = next + 2 * size + size / 2;
+  auto* fixed = reinterpret_cast<int16_t*>(next + 2 * size);
+  fill_turns(shape.rope, half, 0, 1, kBlockTokens, places);
+  for (int64_t t = 0; t < kBlockTokens; ++t) {
+    for (int64_t c = 0; c < d; ++c) {
+      const float turn = places[t * d + c];
+      across[c * kBlockTokens + t] = turn;
+      fixed[(c / 2 * kBlockTokens + t) * 2 + c % 2] =
+          static_cast<int16_t>(std::lround(kFixedOne * (turn / shape.rope.magnitude)));
+    }
+  }
+  Rope of_blocks = shape.rope;
+  of_blocks.magnitude = 1;  // a key is turned by both tables, and has its magnitude from the first
+  fill_turns(of_blocks, half, 0, kBlockTokens, (shape.context + kBlockTokens - 1) / kBlockTokens, blocks);
+  return {places, across, fixed, blocks};
+}
+
 }  // namespace
 
 KvCache::KvCache(Backend& backend, const KvScheme& scheme, const CacheShape& shape, std::span<const KvBias> biases)
     : backend_(backend), scheme_(checked(scheme, shape, !biases.empty())), shape_(shape) {
   storage_ = backend.allocate(cache_bytes(scheme, shape), Purpose::kKv);
   auto* next = storage_.as<uint8_t>();
-  float* turns = nullptr;
+  Turns turns;
   if (turns_bytes(scheme, shape) > 0) {
-    const int64_t half = shape.head_dim / 2, blocks = (shape.context + kBlockTokens - 1) / kBlockTokens;
-    turns = reinterpret_cast<float*>(next);
+    turns = fill_tables(shape, reinterpret_cast<float*>(next));
     next += turns_bytes(scheme, shape);
-    fill_turns(shape.rope, half, 0, 1, kBlockTokens, turns);
-    float* across = turns + kBlockTokens * shape.head_dim;
-    for (int t = 0; t < kBlockTokens; ++t) {
-      for (int c = 0; c < shape.head_dim; ++c) across[c * kBlockTokens + t] = turns[t * shape.head_dim + c];
-    }
-    Rope of_blocks = shape.rope;
-    of_blocks.magnitude = 1;  // a key is turned by both tables, and has its magnitude from the first
-    fill_turns(of_blocks, half, 0, kBlockTokens, blocks, turns + 2 * kBlockTokens * shape.head_dim);
   }
   for (int layer = 0; layer < shape.layers; ++layer) {
     const LayerScheme& sides = scheme.at(layer);
@@ -66,9 +86,10 @@ KvCache::KvCache(Backend& backend, const KvScheme& scheme, const CacheShape& sha
     placed.values = place_side(scheme, sides.values, shape, next);
     next += side_bytes(scheme, sides.values, shape);
     if (placed.keys.before_rope) {
-      placed.keys.turns = turns;
-      placed.keys.turns_across = turns + kBlockTokens * shape.head_dim;
-      placed.keys.block_turns = turns + 2 * kBlockTokens * shape.head_dim;
+      placed.keys.turns = turns.places;
+      placed.keys.turns_across = turns.across;
+      placed.keys.turns_fixed = turns.fixed;
+      placed.keys.block_turns = turns.blocks;
     }
     if (sides.keys.offset == Offset::kBias) take_bias(placed.keys, biases[static_cast<size_t>(layer)].keys);
     if (sides.values.offset == Offset::kBias) take_bias(placed.values, biases[static_cast<size_t>(layer)].values);

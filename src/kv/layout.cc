@@ -95,7 +95,8 @@ size_t side_bytes(const KvScheme& scheme, const SideScheme& side, const CacheSha
 size_t turns_bytes(const KvScheme& scheme, const CacheShape& shape) {
   for (int layer = 0; layer < shape.layers; ++layer) {
     if (!scheme.at(layer).keys.before_rope) continue;
-    return aligned((2 * kBlockTokens + whole_blocks(shape)) * static_cast<size_t>(shape.head_dim) * sizeof(float));
+    const auto tables = static_cast<size_t>(2 * kBlockTokens + kBlockTokens / 2);  // f32 twice, then int16
+    return aligned((tables + whole_blocks(shape)) * static_cast<size_t>(shape.head_dim) * sizeof(float));
   }
   return 0;
 }

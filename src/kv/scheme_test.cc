@@ -220,8 +220,8 @@ TEST(EffectiveBits, CountEverythingThatIsStored) {
   // The exact tokens take a place of their own, and those that are packed one block less.
   EXPECT_DOUBLE_EQ(bits("k4v4g32.recent63", 64), 5.0 * 4096 / 4096 + 16.0 * 64 / 4096);
   EXPECT_DOUBLE_EQ(bits("k4v4g32,0-1:k8", 64, 4), (5.0 * 6 + 9.0 * 2) / 8);
-  // Turns of 64 places, twice, and of 64 blocks, f32, shared by all layers and heads.
-  EXPECT_DOUBLE_EQ(bits("k16.pre.v16", 64), 16 + 32.0 * 192 * 64 / (3 * 2 * 2 * 64 * 4096.0));
+  // Turns of 64 places, twice in f32 and once in int16, and of 64 blocks, f32, shared by all layers and heads.
+  EXPECT_DOUBLE_EQ(bits("k16.pre.v16", 64), 16 + 32.0 * 224 * 64 / (3 * 2 * 2 * 64 * 4096.0));
 }
 
 TEST(WhyInvalid, NamesTheNearestGroupThatFits) {

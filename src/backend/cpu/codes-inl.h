@@ -67,19 +67,22 @@ HWY_INLINE void unpack_chunk(const uint8_t* chunk, int16_t* out) {
   for (int i = 0; i < kChunk; ++i) out[i] = code_at(kCodec, chunk, i);
 }
 #else
-// The codes of a chunk in their order.
+using DCodes = hn::CappedTag<int16_t, kLanes>;
+using Codes = hn::Vec<DCodes>;
+
+// The codes of a chunk in their order, in two vectors.
 template <Codec kCodec>
-HWY_INLINE void unpack_chunk(const uint8_t* chunk, int16_t* out) {
-  const hn::CappedTag<int16_t, kLanes> d;
-  const hn::Rebind<uint8_t, decltype(d)> d8;
+HWY_INLINE void unpack_halves(const uint8_t* chunk, Codes& first, Codes& second) {
+  const DCodes d;
+  const hn::Rebind<uint8_t, DCodes> d8;
   const auto mask = [&](int bits) HWY_ATTR { return hn::Set(d, static_cast<int16_t>(bits)); };
   if constexpr (kCodec == Codec::kInt8) {
-    hn::StoreU(hn::PromoteTo(d, hn::LoadU(d8, chunk)), d, out);
-    hn::StoreU(hn::PromoteTo(d, hn::LoadU(d8, chunk + kLanes)), d, out + kLanes);
+    first = hn::PromoteTo(d, hn::LoadU(d8, chunk));
+    second = hn::PromoteTo(d, hn::LoadU(d8, chunk + kLanes));
   } else if constexpr (kCodec == Codec::kInt4) {
     const auto two = hn::PromoteTo(d, hn::LoadU(d8, chunk));
-    hn::StoreU(hn::And(two, mask(15)), d, out);
-    hn::StoreU(hn::ShiftRight<4>(two), d, out + kLanes);
+    first = hn::And(two, mask(15));
+    second = hn::ShiftRight<4>(two);
   } else {
     // Eight bytes twice: the upper eight lanes are shifted further. Shifts of 32 bits bring bits of a neighbour in
     // above the two that are kept.
@@ -87,22 +90,33 @@ HWY_INLINE void unpack_chunk(const uint8_t* chunk, int16_t* out) {
     HWY_ALIGN static constexpr int16_t kBits[kLanes] = {1,       1 << 1,  1 << 2,  1 << 3, 1 << 4,  1 << 5,
                                                         1 << 6,  1 << 7,  1 << 8,  1 << 9, 1 << 10, 1 << 11,
                                                         1 << 12, 1 << 13, 1 << 14, -32768};
-    const hn::Repartition<uint32_t, decltype(d)> dw;
+    const hn::Repartition<uint32_t, DCodes> dw;
     uint64_t fours;
     __builtin_memcpy(&fours, chunk, 8);
     const auto four = hn::PromoteTo(d, hn::BitCast(d8, hn::Set(hn::Repartition<uint64_t, decltype(d8)>(), fours)));
-    for (int part = 0; part < 2; ++part) {
-      const auto shifted = hn::BitCast(d, hn::Shr(hn::BitCast(dw, four), hn::Load(dw, kShifts[part])));
+    const auto part = [&](int which) HWY_ATTR {
+      const auto shifted = hn::BitCast(d, hn::Shr(hn::BitCast(dw, four), hn::Load(dw, kShifts[which])));
       auto codes = hn::And(shifted, mask(3));
       if constexpr (kCodec == Codec::kInt3) {
         int16_t tops;
-        __builtin_memcpy(&tops, chunk + 8 + 2 * part, 2);
+        __builtin_memcpy(&tops, chunk + 8 + 2 * which, 2);
         const auto bits = hn::Load(d, kBits);
         codes = hn::Or(codes, hn::IfThenElseZero(hn::Eq(hn::And(hn::Set(d, tops), bits), bits), mask(4)));
       }
-      hn::StoreU(codes, d, out + part * kLanes);
-    }
+      return codes;
+    };
+    first = part(0);
+    second = part(1);
   }
+}
+
+template <Codec kCodec>
+HWY_INLINE void unpack_chunk(const uint8_t* chunk, int16_t* out) {
+  const DCodes d;
+  Codes first, second;
+  unpack_halves<kCodec>(chunk, first, second);
+  hn::StoreU(first, d, out);
+  hn::StoreU(second, d, out + kLanes);
 }
 #endif
 
@@ -130,6 +144,14 @@ HWY_INLINE void unpack_chunks(const uint8_t* chunk, int64_t count, size_t ahead,
     hwy::Prefetch(chunk + ahead);
     unpack_chunk<kCodec>(chunk, out);
   }
+}
+
+// Tells the memory of what lies where these tokens' codes and all scales do in the next block.
+HWY_INLINE void prefetch_next(const PackedSide& side, const uint8_t* block, int64_t place) {
+  const uint8_t* next = block + side.block_bytes;
+  for (size_t at = 0; at < side.row_bytes * kTile; at += 64)
+    hwy::Prefetch(next + static_cast<size_t>(place) * side.row_bytes + at);
+  for (size_t at = side.scales_offset; at < side.block_bytes; at += 64) hwy::Prefetch(next + at);
 }
 
 // Codes of `count` tokens of a block from `place` on (a multiple of kLanes), rounded up to whole chunks, as they are

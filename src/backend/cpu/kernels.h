@@ -57,8 +57,8 @@ inline int64_t partial_size(int group, int head_dim) { return int64_t{group} * (
 inline int64_t split_scratch(int group, int head_dim) {
   const int64_t pieces = most_pieces(head_dim), d = head_dim;
   const int64_t rows = (group + kRowMultiple - 1) / kRowMultiple * kRowMultiple;
-  return group * (3 * d + 2 * kTile + kTile / 2 + 3 * pieces + 3) + rows * (d + d / 2 + 3) +
-         kTile * (d + d / 2 + 2 * pieces + 1);
+  return group * (2 * d + kTile + kTile / 2 + 3 * pieces + 3) + rows * (2 * d + d / 2 + 4) +
+         kTile * (d + d / 2 + 2 * pieces + 1) + d / 2;
 }
 
 // restore_values() of a row of weighted sums, then out[token, head] = row; row f32 [head_dim] is overwritten.

@@ -126,36 +126,35 @@ struct RoundedRows {
 
 constexpr float kMostInt16 = 32767;
 
-// Weights [group][kTile] times the scales of their tokens, of which there are n, a multiple of kLanes. All queries are
-// looked at before the first is rounded, which would wait for its largest.
-HWY_INLINE void round_weights(const float* weights, int64_t group, int64_t n, const float* scales,
-                              const float* minimums, float* scaled, int16_t* out, Rounded* rounded) {
+// Weights [group][kTile] times the scales of their tokens, of which there are n, a multiple of kLanes. The step is that
+// of the largest weight [group] at the largest scale, which bounds their products: looking for the largest of these
+// would take as long again.
+HWY_INLINE void round_weights(const float* weights, const float* largest, int64_t group, int64_t n, const float* scales,
+                              const float* minimums, int16_t* out, Rounded* rounded) {
   const DF d;
   const hn::Rebind<int16_t, DF> d16;
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));
+  auto most = hn::Zero(d);
+  for (int64_t i = 0; i < n; i += lanes) most = hn::Max(most, hn::Abs(hn::LoadU(d, scales + i)));
+  const float scale = hn::GetLane(hn::MaxOfLanes(d, most));
   for (int64_t g = 0; g < group; ++g) {
-    auto largest = hn::Zero(d), sum = hn::Zero(d), low = hn::Zero(d);
-    for (int64_t i = 0; i < n; i += lanes) {
-      const auto weight = hn::LoadU(d, weights + g * kTile + i), x = hn::Mul(weight, hn::LoadU(d, scales + i));
-      hn::StoreU(x, d, scaled + g * kTile + i);
-      largest = hn::Max(largest, hn::Abs(x));
-      sum = hn::Add(sum, x);
-      low = hn::MulAdd(weight, hn::LoadU(d, minimums + i), low);
-    }
-    float sums[4];
-    sum_four(sum, low, low, low, sums);
-    rounded[g] = {hn::GetLane(hn::MaxOfLanes(d, largest)) / kMostInt16, sums[1], sums[0]};
-  }
-  for (int64_t g = 0; g < group; ++g) {
-    const float step = rounded[g].step;
-    const auto inverse = hn::Set(d, step > 0 ? 1 / step : 0.0f);
+    const float bound = largest[g] * scale;
+    const auto inverse = hn::Set(d, bound > 0 ? kMostInt16 / bound : 0.0f);
+    auto sum = hn::Zero(d), low = hn::Zero(d);
     auto whole = hn::Zero(DI());
     for (int64_t i = 0; i < n; i += lanes) {
-      const auto q = hn::NearestInt(hn::Mul(hn::LoadU(d, scaled + g * kTile + i), inverse));
+      const auto weight = hn::LoadU(d, weights + g * kTile + i), x = hn::Mul(weight, hn::LoadU(d, scales + i));
+      const auto q = hn::NearestInt(hn::Mul(x, inverse));
+      sum = hn::Add(sum, x);
+      low = hn::MulAdd(weight, hn::LoadU(d, minimums + i), low);
       whole = hn::Add(whole, q);
       hn::StoreU(hn::DemoteTo(d16, q), d16, out + g * kTile + i);
     }
-    rounded[g].rest -= step * static_cast<float>(hn::GetLane(hn::SumOfLanes(DI(), whole)));
+    const auto wholes = hn::ConvertTo(d, whole);
+    float sums[4];
+    sum_four(sum, low, wholes, wholes, sums);
+    const float step = bound / kMostInt16;
+    rounded[g] = {step, sums[1], sums[0] - step * sums[2]};
   }
 }
 
@@ -167,26 +166,33 @@ HWY_INLINE void round_rows(const float* x, int64_t n, int64_t rows, const float*
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));
   const auto first = hn::Set(di, 0xffff);
   for (int64_t r = 0; r < rows; r += lanes) {
-    auto largest = hn::Zero(d), sum = hn::Zero(d), low = hn::Zero(d), whole = hn::Zero(d);
-    for (int64_t j = 0; j < n; ++j) {
-      const auto given = hn::LoadU(d, x + j * rows + r), v = hn::Mul(given, hn::Set(d, factors[j]));
-      largest = hn::Max(largest, hn::Abs(v));
-      sum = hn::Add(sum, v);
-      low = hn::MulAdd(given, hn::Set(d, lows[j]), low);
+    // Even and odd numbers apart: an addition takes several cycles.
+    VF largest[2], sum[2], low[2];
+    for (int i = 0; i < 2; ++i) largest[i] = sum[i] = low[i] = hn::Zero(d);
+    for (int64_t j = 0; j < n; j += 2) {
+#pragma GCC unroll 2
+      for (int i = 0; i < 2; ++i) {
+        const auto given = hn::LoadU(d, x + (j + i) * rows + r), v = hn::Mul(given, hn::Set(d, factors[j + i]));
+        largest[i] = hn::Max(largest[i], hn::Abs(v));
+        sum[i] = hn::Add(sum[i], v);
+        low[i] = hn::MulAdd(given, hn::Set(d, lows[j + i]), low[i]);
+      }
     }
-    const auto step = hn::Mul(largest, hn::Set(d, 1 / kMostInt16));
-    const auto inverse = hn::IfThenElseZero(hn::Gt(largest, hn::Zero(d)), hn::Div(hn::Set(d, kMostInt16), largest));
+    const auto most = hn::Max(largest[0], largest[1]);
+    const auto step = hn::Mul(most, hn::Set(d, 1 / kMostInt16));
+    const auto inverse = hn::IfThenElseZero(hn::Gt(most, hn::Zero(d)), hn::Div(hn::Set(d, kMostInt16), most));
+    auto whole = hn::Zero(di);
     for (int64_t j = 0; j < n; j += 2) {
       const auto even = hn::Mul(hn::LoadU(d, x + j * rows + r), hn::Mul(hn::Set(d, factors[j]), inverse));
       const auto odd = hn::Mul(hn::LoadU(d, x + (j + 1) * rows + r), hn::Mul(hn::Set(d, factors[j + 1]), inverse));
       const auto a = hn::NearestInt(even), b = hn::NearestInt(odd);
-      whole = hn::Add(whole, hn::ConvertTo(d, hn::Add(a, b)));
+      whole = hn::Add(whole, hn::Add(a, b));
       const auto pair = hn::Or(hn::And(a, first), hn::ShiftLeft<16>(b));
       hn::StoreU(pair, di, reinterpret_cast<int32_t*>(out) + j / 2 * rows + r);
     }
     hn::StoreU(step, d, rounded.steps + r);
-    hn::StoreU(low, d, rounded.sums + r);
-    hn::StoreU(hn::NegMulAdd(step, whole, sum), d, rounded.rests + r);
+    hn::StoreU(hn::Add(low[0], low[1]), d, rounded.sums + r);
+    hn::StoreU(hn::NegMulAdd(step, hn::ConvertTo(d, whole), hn::Add(sum[0], sum[1])), d, rounded.rests + r);
   }
 }
 
@@ -194,11 +200,61 @@ HWY_INLINE void round_rows(const float* x, int64_t n, int64_t rows, const float*
 // not fit 16 registers.
 constexpr int kCodeVectors = HWY_TARGET == HWY_SCALAR ? 1 : 2;
 
+// Rows of pairs as they lie, `row` numbers apart.
+struct PairRows {
+  const int16_t* first;
+  int64_t row;
+
+  HWY_INLINE PairRows at(int64_t lane) const { return {first + 2 * lane, row}; }
+  template <int kVectors>
+  HWY_INLINE void load(int64_t p, Pairs (&in)[kVectors]) const {
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v)
+      in[v] = load_pairs(first + p * row + 2 * v * static_cast<int64_t>(hn::Lanes(DI())));
+  }
+};
+
+// Rows of pairs that are chunks of codes of one block, unpacked when they are multiplied: few queries share them, so
+// storing them first would take longer.
+template <Codec kCodec>
+struct CodeRows {
+  static constexpr size_t kBytes = chunk_bytes(kCodec);
+  const uint8_t* first;
+  int64_t pair, across;  // bytes from a row to the next, from kLanes lanes to the next
+  int64_t lane = 0;      // in its chunk
+
+  // From a place of the block, a multiple of kLanes, and a channel on.
+  HWY_INLINE CodeRows(const PackedSide& side, const uint8_t* block, int64_t place, int64_t channel)
+      : first(block + static_cast<size_t>(side.code_place(place, static_cast<int>(channel)).chunk) * kBytes),
+        pair(static_cast<int64_t>(kBytes) * (side.lanes == Lanes::kTokens ? 1 : side.head_dim / kLanes)),
+        across(static_cast<int64_t>(kBytes) * (side.lanes == Lanes::kTokens ? side.head_dim / 2 : 1)) {}
+  HWY_INLINE CodeRows at(int64_t lanes) const {
+    CodeRows rows = *this;
+    rows.first += lanes / kLanes * across;
+    rows.lane = lanes % kLanes;
+    return rows;
+  }
+  HWY_INLINE void load(int64_t p, Pairs (&in)[kCodeVectors]) const {
+    const uint8_t* chunk = first + p * pair;
+#if HWY_TARGET == HWY_SCALAR
+    const auto code = [&](int64_t i) { return code_at(kCodec, chunk, static_cast<int>(2 * lane + i)); };
+    in[0] = {static_cast<int16_t>(code(0)), static_cast<int16_t>(code(1))};
+#elif HWY_TARGET <= HWY_AVX3
+    for (int v = 0; v < kCodeVectors; ++v) {
+      Codes low, high;
+      unpack_halves<kCodec>(chunk + v * across, low, high);
+      in[v] = hn::Combine(DPairs(), high, low);
+    }
+#else
+    unpack_halves<kCodec>(chunk, in[0], in[1]);
+#endif
+  }
+};
+
 // sums[i][v] = sum over p < n of pair p of a[i] (p * step_p + i * step_i) times vector v of row p of b.
-template <int kOut, int kVectors>
-HWY_INLINE void multiply_pairs(const int16_t* a, int64_t step_i, int64_t step_p, int64_t n, const int16_t* b,
-                               int64_t row, VI (&sums)[kOut][kVectors]) {
-  const auto lanes = static_cast<int64_t>(hn::Lanes(DI()));
+template <int kOut, int kVectors, typename Rows>
+HWY_INLINE void multiply_pairs(const int16_t* a, int64_t step_i, int64_t step_p, int64_t n, const Rows& b,
+                               VI (&sums)[kOut][kVectors]) {
   VI totals[kOut][kVectors];
 #pragma GCC unroll 8
   for (int i = 0; i < kOut; ++i) {
@@ -207,10 +263,9 @@ HWY_INLINE void multiply_pairs(const int16_t* a, int64_t step_i, int64_t step_p,
   }
   // Two in a row: one at a time g++ 12 copies every sum in every turn.
 #pragma GCC unroll 2
-  for (int64_t p = 0; p < n; ++p, a += step_p, b += row) {
+  for (int64_t p = 0; p < n; ++p, a += step_p) {
     Pairs in[kVectors];
-#pragma GCC unroll 4
-    for (int v = 0; v < kVectors; ++v) in[v] = load_pairs(b + 2 * v * lanes);
+    b.load(p, in);
 #pragma GCC unroll 8
     for (int i = 0; i < kOut; ++i) {
       const Pairs factor = same_pairs(a + i * step_i);
@@ -234,16 +289,16 @@ struct Affine {
 
 // Codes in the lanes: out[i][l] (+)= scale[l] sum(x[i] code[l]) + minimum[l] sum[i], for `width` lanes, rounded up to
 // the vectors.
-template <int kCount>
-HWY_INLINE void add_codes(const int16_t* x, int64_t step_i, int64_t step_p, const Rounded* rounded,
-                          const int16_t* codes, int64_t row, int64_t pairs, const Affine& affine, int64_t width,
-                          bool accumulate, float* out, int64_t out_stride) {
+template <int kCount, typename Rows>
+HWY_NOINLINE void add_codes(const int16_t* x, int64_t step_i, int64_t step_p, const Rounded* rounded, const Rows& codes,
+                            int64_t pairs, const Affine& affine, int64_t width, bool accumulate, float* out,
+                            int64_t out_stride) {
   constexpr int kVectors = kCodeVectors;
   const DF d;
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));
   for (int64_t l = 0; l < width; l += kVectors * lanes) {
     VI sums[kCount][kVectors];
-    multiply_pairs<kCount, kVectors>(x, step_i, step_p, pairs, codes + 2 * l, row, sums);
+    multiply_pairs(x, step_i, step_p, pairs, codes.at(l), sums);
     // Not unrolled, g++ 12 keeps all sums in memory for the loop above too.
 #pragma GCC unroll 4
     for (int i = 0; i < kCount; ++i) {
@@ -271,7 +326,7 @@ HWY_INLINE void add_products_part(const int16_t* codes, int64_t step_p, int64_t 
   const DF d;
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));
   VI sums[kOut][kVectors];
-  multiply_pairs<kOut, kVectors>(codes, 2, step_p, pairs, x + 2 * r, 2 * rows, sums);
+  multiply_pairs(codes, 2, step_p, pairs, PairRows{x + 2 * r, 2 * rows}, sums);
 #pragma GCC unroll 3
   for (int v = 0; v < kVectors; ++v) {
     const int64_t at = r + v * lanes;

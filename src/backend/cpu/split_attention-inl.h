@@ -2,7 +2,7 @@
 // kernels.cc after attention-inl.h.
 //
 // The queries of a group share every tile of keys and values. Packed codes are multiplied as they are, exact rows as
-// they lie; keys before RoPE alone are decoded, since turning needs their values.
+// they lie; keys before RoPE are turned first.
 
 HWY_BEFORE_NAMESPACE();
 namespace kvpareto::HWY_NAMESPACE {
@@ -18,15 +18,16 @@ struct SplitSpace {
   float* next;
   float* queries;       // [group][head_dim], divided by sqrt(head_dim)
   float* by_parity;     // the same as split_pairs() leaves them
-  float* turned;        // the same, turned back by the tile
+  float* turned;        // the same turned back by the tile, or as `across`
   float* across;        // the same [head_dim][rows of lanes], for codes
   float* found;         // [3][rows of lanes]
+  float* largest;       // [rows of lanes]: weights
   float* scores;        // [group][kTile], then weights
   float* tile;          // [kTile][head_dim]: keys before RoPE
-  int16_t* codes;       // a tile of them as unpack_tile() leaves it
-  float* scales;        // [pieces][kTile] or [head_dim]
+  int16_t* codes;       // a tile of them as unpack_tile() leaves it, or turned
+  float* scales;        // [pieces][kTile] or [2][head_dim]
   float* minimums;      // the same
-  float* scaled;        // [group][kTile]
+  float* units;         // [head_dim / 2]
   int16_t* rounded;     // queries [head_dim / 2][rows of lanes][2]
   int16_t* weights;     // [group][kTile]
   Rounded* of_queries;  // [pieces][group]
@@ -36,15 +37,16 @@ struct SplitSpace {
     const int64_t rows = rows_of(group);
     queries = take(group * d);
     by_parity = take(group * d);
-    turned = take(group * d);
+    turned = take(rows * d);
     across = take(rows * d);
     found = take(3 * rows);
+    largest = take(rows);
     scores = take(group * kTile);
     tile = take(kTile * d);
     codes = reinterpret_cast<int16_t*>(take(kTile * d / 2));
     scales = take(most_pieces(d) * kTile);
     minimums = take(most_pieces(d) * kTile);
-    scaled = take(group * kTile);
+    units = take(d / 2);
     rounded = reinterpret_cast<int16_t*>(take(rows * d / 2));
     weights = reinterpret_cast<int16_t*>(take(group * kTile / 2));
     of_queries = reinterpret_cast<Rounded*>(take(3 * group * most_pieces(d)));
@@ -91,13 +93,14 @@ class KeyScorer {
  public:
   KeyScorer(const AttendJob& job, int64_t kv_head, const SplitSpace& space)
       : side_(job.keys), head_(kv_head), group_(job.group()), d_(job.head_dim), space_(space) {
-    if (side_.before_rope) return;
-    for (int64_t q = 0; q < group_; ++q) split_pairs(space.queries + q * d_, d_, space.by_parity + q * d_);
+    if (!side_.before_rope) {
+      for (int64_t q = 0; q < group_; ++q) split_pairs(space.queries + q * d_, d_, space.by_parity + q * d_);
+    }
     if (side_.codec == Codec::kBf16) return;
     for (int64_t c = 0; c < d_; ++c) {
       for (int64_t q = 0; q < rows_; ++q) space.across[c * rows_ + q] = q < group_ ? space.queries[q * d_ + c] : 0.0f;
     }
-    if (side_.span == 1) round_queries(kOnes.ones, kOnes.ones, 0);
+    if (side_.span == 1 && !side_.before_rope) round_queries(kOnes.ones, kOnes.ones, 0);
   }
 
   // Scores of all queries against tokens [token, token + count), `packed` of them from codes.
@@ -127,18 +130,18 @@ class KeyScorer {
   HWY_INLINE void score_packed(int64_t token, int64_t count) {
     const uint8_t* block = side_.block(head_, token);
     const int64_t place = token % side_.block_tokens;
-    unpack_tile(side_, block, place, count, space_.codes);
+    prefetch_next(side_, block, place);
     if (side_.span == 1) {
       each_piece(side_, [&](int64_t piece, int64_t c, int64_t) HWY_ATTR {
         token_fits(side_, block, place, count, static_cast<int>(c / side_.group), space_.scales + piece * kTile,
                    space_.minimums + piece * kTile);
       });
-      return multiply(0, count, space_.scales, space_.minimums, kTile);
+      return multiply(block, place, 0, count, space_.scales, space_.minimums, kTile);
     }
     for (int64_t t = 0; t < count;) {
       const int64_t tokens = span_tokens(side_, place + t, count - t);
       fold(block, place + t);
-      multiply(t, tokens, kOnes.ones, kOnes.ones, 0);
+      multiply(block, place, t, tokens, kOnes.ones, kOnes.ones, 0);
       t += tokens;
     }
   }
@@ -152,13 +155,17 @@ class KeyScorer {
     round_queries(space_.scales, space_.minimums, 1);
   }
 
-  HWY_INLINE void multiply(int64_t first, int64_t count, const float* scales, const float* minimums, int64_t stride) {
-    by_four(group_, [&](auto queries, int64_t q) HWY_ATTR {
-      each_piece(side_, [&](int64_t piece, int64_t c, int64_t n) HWY_ATTR {
-        const Affine affine{scales + piece * stride, minimums + piece * stride, middle_of(side_)};
-        add_codes<queries>(space_.rounded + c * rows_ + 2 * q, 2, 2 * rows_, space_.of_queries + piece * group_ + q,
-                           space_.codes + (c / 2 * kTile + first) * 2, 2 * kTile, n / 2, affine, count, piece > 0,
-                           space_.scores + q * kTile + first, kTile);
+  // Codes of `count` of the tokens from `place` on, from the `first` of them.
+  HWY_INLINE void multiply(const uint8_t* block, int64_t place, int64_t first, int64_t count, const float* scales,
+                           const float* minimums, int64_t stride) {
+    with_codec(side_.codec, [&](auto codec) HWY_ATTR {
+      by_four(group_, [&](auto queries, int64_t q) HWY_ATTR {
+        each_piece(side_, [&](int64_t piece, int64_t c, int64_t n) HWY_ATTR {
+          const Affine affine{scales + piece * stride, minimums + piece * stride, middle_of(side_)};
+          add_codes<queries>(space_.rounded + c * rows_ + 2 * q, 2, 2 * rows_, space_.of_queries + piece * group_ + q,
+                             CodeRows<codec>(side_, block, place + first, c), n / 2, affine, count, piece > 0,
+                             space_.scores + q * kTile + first, kTile);
+        });
       });
     });
   }
@@ -169,10 +176,24 @@ class KeyScorer {
     turn_back(side_, token, group_, space_.turned);
   }
 
+  HWY_INLINE void score_turned_codes(int64_t token, int64_t count) {
+    turned_codes(side_, head_, token - side_.sinks, count, space_.scales, space_.minimums, space_.units, space_.codes);
+    float turn[kLargestHead];
+    round_turned(space_.across, d_ / 2, rows_, turn_of(side_, token, turn), space_.units, space_.turned, space_.rounded,
+                 space_.found);
+    for (int64_t q = 0; q < group_; ++q) space_.of_queries[q] = {space_.found[q], 0, 0};
+    by_four(group_, [&](auto queries, int64_t q) HWY_ATTR {
+      add_codes<queries>(space_.rounded + 2 * q, 2, 2 * rows_, space_.of_queries + q, PairRows{space_.codes, 2 * kTile},
+                         d_ / 2, {kOnes.ones, kOnes.ones, 0}, count, false, space_.scores + q * kTile, kTile);
+    });
+  }
+
   HWY_INLINE void score_turned(int64_t token, int64_t count, int64_t packed) {
     constexpr int kVectors = 4;
     const auto lanes = static_cast<int64_t>(hn::Lanes(DF()));
-    if (packed > 0) {
+    if (packed > 0 && turns_codes(side_)) {
+      score_turned_codes(token, packed);
+    } else if (packed > 0) {
       turn_queries(token);
       turned_tile(side_, head_, token - side_.sinks, packed, space_.codes, space_.scales, space_.minimums, space_.tile);
       by_three(group_, [&](auto queries, int64_t q) HWY_ATTR {
@@ -204,17 +225,19 @@ HWY_INLINE void add_packed(const PackedSide& side, int64_t head, int64_t group, 
                            const SplitSpace& space, float* sums) {
   const int64_t d = side.head_dim, place = token % side.block_tokens;
   const uint8_t* block = side.block(head, token);
-  unpack_tile(side, block, place, count, space.codes);
+  prefetch_next(side, block, place);
   const auto round = [&](int64_t first, int64_t tokens, const float* scales, const float* minimums) HWY_ATTR {
-    round_weights(space.scores + first, group, (tokens + kLanes - 1) / kLanes * kLanes, scales, minimums, space.scaled,
+    round_weights(space.scores + first, space.largest, group, (tokens + kLanes - 1) / kLanes * kLanes, scales, minimums,
                   space.weights, space.of_weights);
   };
   const auto add = [&](int64_t first, int64_t tokens, int64_t c, int64_t n, const float* scales, const float* minimums)
                        HWY_ATTR {
-                         by_four(group, [&](auto queries, int64_t q) HWY_ATTR {
-                           add_codes<queries>(space.weights + q * kTile, kTile, 2, space.of_weights + q,
-                                              space.codes + (first / 2 * d + c) * 2, 2 * d, (tokens + 1) / 2,
-                                              {scales, minimums, middle_of(side)}, n, true, sums + q * d + c, d);
+                         with_codec(side.codec, [&](auto codec) HWY_ATTR {
+                           by_four(group, [&](auto queries, int64_t q) HWY_ATTR {
+                             add_codes<queries>(space.weights + q * kTile, kTile, 2, space.of_weights + q,
+                                                CodeRows<codec>(side, block, place + first, c), (tokens + 1) / 2,
+                                                {scales, minimums, middle_of(side)}, n, true, sums + q * d + c, d);
+                           });
                          });
                        };
   if (side.span == 1) {
@@ -236,26 +259,30 @@ HWY_INLINE void add_packed(const PackedSide& side, int64_t head, int64_t group, 
   }
 }
 
-// Scores of all queries become weights; running maxima, masses and sums are rescaled. Behind the last key weights are
-// zero, up to a multiple of kLanes. One query at a time would wait for each of its sums across lanes.
+// Scores of all queries become weights, the largest of each query to `largest`; running maxima, masses and sums are
+// rescaled. Behind the last key weights are zero, up to a multiple of kLanes. One query at a time would wait for each
+// of its sums across lanes.
 HWY_INLINE void soften_rows(float* scores, int64_t group, int64_t keys, int64_t head_dim, float* maxima, float* masses,
-                            float* sums) {
+                            float* sums, float* largest) {
   const DF d;
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));
   const int64_t padded = (keys + kLanes - 1) / kLanes * kLanes;
   for (int64_t g = 0; g < group; ++g) {
     float* row = scores + g * kTile;
     for (int64_t k = keys; k < padded; ++k) row[k] = kMasked;
-    auto highest = hn::Set(d, maxima[g]);
-    for (int64_t k = 0; k < padded; k += lanes) highest = hn::Max(highest, hn::LoadU(d, row + k));
-    const float before = maxima[g], now = hn::GetLane(hn::MaxOfLanes(d, highest));
-    if (now == before) continue;
-    maxima[g] = now;
-    const auto shrink = exp_of_negative(d, hn::Set(d, before - now));
+    auto highest = hn::LoadU(d, row);
+    for (int64_t k = lanes; k < padded; k += lanes) highest = hn::Max(highest, hn::LoadU(d, row + k));
+    const float before = maxima[g], tile = hn::GetLane(hn::MaxOfLanes(d, highest));
+    largest[g] = tile - before;
+    if (tile <= before) continue;
+    maxima[g] = tile;
+    largest[g] = 0;
+    const auto shrink = exp_of_negative(d, hn::Set(d, before - tile));
     masses[g] *= hn::GetLane(shrink);
     for (int64_t c = 0; c < head_dim; c += lanes)
       hn::StoreU(hn::Mul(hn::LoadU(d, sums + g * head_dim + c), shrink), d, sums + g * head_dim + c);
   }
+  for (int64_t g = 0; g < group; g += lanes) hn::StoreU(exp_of_negative(d, hn::LoadU(d, largest + g)), d, largest + g);
   for (int64_t g = 0; g < group; ++g) {
     float* row = scores + g * kTile;
     const auto maximum = hn::Set(d, maxima[g]);
@@ -289,11 +316,12 @@ void attend_split(const AttendJob& job, int64_t kv_head, int64_t query, int64_t 
     hn::StoreU(hn::Mul(hn::LoadU(d, given + i), scale), d, space.queries + i);
   }
 
+  hn::StoreU(hn::Zero(d), d, space.largest + rows_of(group) - lanes);  // behind the last query
   KeyScorer scorer(job, kv_head, space);
   for (int64_t key = from, count; key < to; key += count) {
     count = tile_tokens(job.keys, key, to);
     scorer.score(key, count, packed_count(job.keys, key, count));
-    soften_rows(space.scores, group, count, head_dim, maxima, masses, sums);
+    soften_rows(space.scores, group, count, head_dim, maxima, masses, sums, space.largest);
     const int64_t packed = packed_count(job.values, key, count);
     if (packed > 0) add_packed(job.values, kv_head, group, key - sinks, packed, space, sums);
     if (packed == count) continue;
