@@ -221,23 +221,7 @@ class BlockProducts {
       add_all_products(space_.codes() + (first / 2 * d_ + c) * 2, 2 * d_, (tokens + 1) / 2, {scales, minimums, middle},
                        space_.weights, rounded, rows_, n, true, space_.sums + c * rows_);
     };
-    if (side.span == 1) {
-      for (int64_t c = 0; c < d_; c += side.group) {
-        token_fits(side, block, place, count, static_cast<int>(c / side.group), space_.scales, space_.minimums);
-        round(0, count, space_.scales, space_.minimums);
-        for (int64_t i = 0; i < side.group; i += kPiece)
-          add(0, count, c + i, side.group - i < kPiece ? side.group - i : kPiece, kOnes.ones, kOnes.ones);
-      }
-      return;
-    }
-    for (int64_t t = 0; t < count;) {
-      const int64_t tokens = span_tokens(side, place + t, count - t);
-      const FirstOnes held(tokens);
-      round(t, tokens, held.ones, held.ones);
-      channel_fits(side, block, place + t, space_.scales, space_.minimums);
-      add(t, tokens, 0, d_, space_.scales, space_.minimums);
-      t += tokens;
-    }
+    add_values(side, block, place, count, space_.scales, space_.minimums, round, add);
   }
 
   const AttendJob& job_;

@@ -56,9 +56,8 @@ inline int64_t partial_size(int group, int head_dim) { return int64_t{group} * (
 // that they are multiplied with; the same for every instruction set.
 inline int64_t split_scratch(int group, int head_dim) {
   const int64_t pieces = most_pieces(head_dim), d = head_dim;
-  const int64_t rows = (group + kRowMultiple - 1) / kRowMultiple * kRowMultiple;
-  return group * (2 * d + kTile + kTile / 2 + 3 * pieces + 3) + rows * (2 * d + d / 2 + 4) +
-         kTile * (d + d / 2 + 2 * pieces + 1) + d / 2;
+  return group * (3 * d + d / 2 + kTile + kTile / 2 + 3 * pieces + 4) + kTile * (d + d / 2 + 2 * pieces + 1) + d +
+         kRowMultiple;
 }
 
 // restore_values() of a row of weighted sums, then out[token, head] = row; row f32 [head_dim] is overwritten.

@@ -76,7 +76,7 @@ constexpr int64_t kPiece = 256;
 
 // For codes whose scale is folded into what they are multiplied with.
 struct Ones {
-  float ones[kPiece];
+  float ones[kLargestHead];
   constexpr Ones() : ones() {
     for (float& one : ones) one = 1;
   }
@@ -126,36 +126,43 @@ struct RoundedRows {
 
 constexpr float kMostInt16 = 32767;
 
-// Weights [group][kTile] times the scales of their tokens, of which there are n, a multiple of kLanes. The step is that
-// of the largest weight [group] at the largest scale, which bounds their products: looking for the largest of these
-// would take as long again.
-HWY_INLINE void round_weights(const float* weights, const float* largest, int64_t group, int64_t n, const float* scales,
-                              const float* minimums, int16_t* out, Rounded* rounded) {
+// Largest and sum of |x times factors|.
+struct Extent {
+  float largest, total;
+};
+HWY_INLINE Extent extent_of(const float* x, int64_t n, const float* factors) {
+  const DF d;
+  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
+  auto largest = hn::Zero(d), total = hn::Zero(d);
+  for (int64_t i = 0; i < n; i += lanes) {
+    const auto size = hn::Abs(hn::Mul(hn::LoadU(d, x + i), hn::LoadU(d, factors + i)));
+    largest = hn::Max(largest, size);
+    total = hn::Add(total, size);
+  }
+  return {hn::GetLane(hn::MaxOfLanes(d, largest)), hn::GetLane(hn::SumOfLanes(d, total))};
+}
+
+// x [n] (a multiple of kLanes) times factors in steps that keep it in 16 bits; the sum is of x times lows.
+HWY_INLINE Rounded round_by(float step, const float* x, int64_t n, const float* factors, const float* lows,
+                            int16_t* out) {
   const DF d;
   const hn::Rebind<int16_t, DF> d16;
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));
-  auto most = hn::Zero(d);
-  for (int64_t i = 0; i < n; i += lanes) most = hn::Max(most, hn::Abs(hn::LoadU(d, scales + i)));
-  const float scale = hn::GetLane(hn::MaxOfLanes(d, most));
-  for (int64_t g = 0; g < group; ++g) {
-    const float bound = largest[g] * scale;
-    const auto inverse = hn::Set(d, bound > 0 ? kMostInt16 / bound : 0.0f);
-    auto sum = hn::Zero(d), low = hn::Zero(d);
-    auto whole = hn::Zero(DI());
-    for (int64_t i = 0; i < n; i += lanes) {
-      const auto weight = hn::LoadU(d, weights + g * kTile + i), x = hn::Mul(weight, hn::LoadU(d, scales + i));
-      const auto q = hn::NearestInt(hn::Mul(x, inverse));
-      sum = hn::Add(sum, x);
-      low = hn::MulAdd(weight, hn::LoadU(d, minimums + i), low);
-      whole = hn::Add(whole, q);
-      hn::StoreU(hn::DemoteTo(d16, q), d16, out + g * kTile + i);
-    }
-    const auto wholes = hn::ConvertTo(d, whole);
-    float sums[4];
-    sum_four(sum, low, wholes, wholes, sums);
-    const float step = bound / kMostInt16;
-    rounded[g] = {step, sums[1], sums[0] - step * sums[2]};
+  const auto inverse = hn::Set(d, step > 0 ? 1 / step : 0.0f);
+  auto sum = hn::Zero(d), low = hn::Zero(d);
+  auto whole = hn::Zero(DI());
+  for (int64_t i = 0; i < n; i += lanes) {
+    const auto given = hn::LoadU(d, x + i), scaled = hn::Mul(given, hn::LoadU(d, factors + i));
+    const auto q = hn::NearestInt(hn::Mul(scaled, inverse));
+    sum = hn::Add(sum, scaled);
+    low = hn::MulAdd(given, hn::LoadU(d, lows + i), low);
+    whole = hn::Add(whole, q);
+    hn::StoreU(hn::DemoteTo(d16, q), d16, out + i);
   }
+  const auto wholes = hn::ConvertTo(d, whole);
+  float sums[4];
+  sum_four(sum, low, wholes, wholes, sums);
+  return {step, sums[1], sums[0] - step * sums[2]};
 }
 
 // x f32 [n][rows], one number a lane, times factors [n], as pairs int16 [n / 2][rows][2]; sums with lows [n].
@@ -357,6 +364,31 @@ HWY_INLINE void add_all_products(const int16_t* codes, int64_t step_p, int64_t p
       add_products_part<kOut, kVectors>(from, step_p, pairs, part, x, rounded, r, rows, accumulate, c + i * rows);
     for (; r < rows; r += lanes)
       add_products_part<kOut, 1>(from, step_p, pairs, part, x, rounded, r, rows, accumulate, c + i * rows);
+  }
+}
+
+// The weighted sum of the values of `count` tokens of a block, part by part of those that share scales. Calls
+// round(first, tokens, factors, lows) to round weights times factors, with sums of weights times lows, then
+// add(first, tokens, channel, channels, scales, minimums) to multiply them with codes. Scales and minimums are space.
+template <typename Round, typename Add>
+HWY_INLINE void add_values(const PackedSide& side, const uint8_t* block, int64_t place, int64_t count, float* scales,
+                           float* minimums, Round round, Add add) {
+  if (side.span == 1) {
+    for (int64_t c = 0; c < side.head_dim; c += side.group) {
+      token_fits(side, block, place, count, static_cast<int>(c / side.group), scales, minimums);
+      round(0, count, scales, minimums);
+      for (int64_t i = 0; i < side.group; i += kPiece)
+        add(0, count, c + i, side.group - i < kPiece ? side.group - i : kPiece, kOnes.ones, kOnes.ones);
+    }
+    return;
+  }
+  for (int64_t t = 0; t < count;) {
+    const int64_t tokens = span_tokens(side, place + t, count - t);
+    const FirstOnes held(tokens);
+    round(t, tokens, held.ones, held.ones);
+    channel_fits(side, block, place + t, scales, minimums);
+    add(t, tokens, 0, side.head_dim, scales, minimums);
+    t += tokens;
   }
 }
 

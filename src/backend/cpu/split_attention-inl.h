@@ -7,48 +7,37 @@
 HWY_BEFORE_NAMESPACE();
 namespace kvpareto::HWY_NAMESPACE {
 
-// Vectors that hold one number of every query of a group.
-HWY_INLINE int64_t rows_of(int64_t group) {
-  const auto lanes = static_cast<int64_t>(hn::Lanes(DF()));
-  return (group + lanes - 1) / lanes * lanes;
-}
-
 // The scratch of one attend_split; split_scratch() is its size.
 struct SplitSpace {
   float* next;
   float* queries;       // [group][head_dim], divided by sqrt(head_dim)
   float* by_parity;     // the same as split_pairs() leaves them
-  float* turned;        // the same turned back by the tile, or as `across`
-  float* across;        // the same [head_dim][rows of lanes], for codes
-  float* found;         // [3][rows of lanes]
-  float* largest;       // [rows of lanes]: weights
+  float* turned;        // the same turned back by the tile
   float* scores;        // [group][kTile], then weights
   float* tile;          // [kTile][head_dim]: keys before RoPE
   int16_t* codes;       // a tile of them as unpack_tile() leaves it, or turned
   float* scales;        // [pieces][kTile] or [2][head_dim]
   float* minimums;      // the same
-  float* units;         // [head_dim / 2]
-  int16_t* rounded;     // queries [head_dim / 2][rows of lanes][2]
+  float* units;         // [head_dim]
+  int16_t* rounded;     // queries [group][head_dim]
   int16_t* weights;     // [group][kTile]
+  float* steps;         // [group] and a vector
   Rounded* of_queries;  // [pieces][group]
   Rounded* of_weights;  // [group]
 
   SplitSpace(float* scratch, int64_t group, int64_t d) : next(scratch) {
-    const int64_t rows = rows_of(group);
     queries = take(group * d);
     by_parity = take(group * d);
-    turned = take(rows * d);
-    across = take(rows * d);
-    found = take(3 * rows);
-    largest = take(rows);
+    turned = take(group * d);
     scores = take(group * kTile);
     tile = take(kTile * d);
     codes = reinterpret_cast<int16_t*>(take(kTile * d / 2));
     scales = take(most_pieces(d) * kTile);
     minimums = take(most_pieces(d) * kTile);
-    units = take(d / 2);
-    rounded = reinterpret_cast<int16_t*>(take(rows * d / 2));
+    units = take(d);
+    rounded = reinterpret_cast<int16_t*>(take(group * d / 2));
     weights = reinterpret_cast<int16_t*>(take(group * kTile / 2));
+    steps = take(group + kRowMultiple);
     of_queries = reinterpret_cast<Rounded*>(take(3 * group * most_pieces(d)));
     of_weights = reinterpret_cast<Rounded*>(take(3 * group));
   }
@@ -96,11 +85,7 @@ class KeyScorer {
     if (!side_.before_rope) {
       for (int64_t q = 0; q < group_; ++q) split_pairs(space.queries + q * d_, d_, space.by_parity + q * d_);
     }
-    if (side_.codec == Codec::kBf16) return;
-    for (int64_t c = 0; c < d_; ++c) {
-      for (int64_t q = 0; q < rows_; ++q) space.across[c * rows_ + q] = q < group_ ? space.queries[q * d_ + c] : 0.0f;
-    }
-    if (side_.span == 1 && !side_.before_rope) round_queries(kOnes.ones, kOnes.ones, 0);
+    if (side_.span == 1 && side_.codec != Codec::kBf16 && !side_.before_rope) round_queries(kOnes.ones, kOnes.ones);
   }
 
   // Scores of all queries against tokens [token, token + count), `packed` of them from codes.
@@ -116,14 +101,16 @@ class KeyScorer {
   }
 
  private:
-  // Queries times factors of their channels, `stride` from one piece's to the next channel's.
-  HWY_INLINE void round_queries(const float* factors, const float* lows, int64_t stride) {
-    const RoundedRows found{space_.found, space_.found + rows_, space_.found + 2 * rows_};
+  // Queries times factors of their channels. All are looked at before the first is rounded, which would wait for its
+  // largest.
+  HWY_INLINE void round_queries(const float* factors, const float* lows) {
     each_piece(side_, [&](int64_t piece, int64_t c, int64_t n) HWY_ATTR {
-      round_rows(space_.across + c * rows_, n, rows_, factors + c * stride, lows + c * stride,
-                 space_.rounded + c * rows_, found);
       for (int64_t q = 0; q < group_; ++q)
-        space_.of_queries[piece * group_ + q] = {found.steps[q], found.sums[q], found.rests[q]};
+        space_.steps[q] = extent_of(space_.queries + q * d_ + c, n, factors + c).largest / kMostInt16;
+      for (int64_t q = 0; q < group_; ++q) {
+        space_.of_queries[piece * group_ + q] = round_by(space_.steps[q], space_.queries + q * d_ + c, n, factors + c,
+                                                         lows + c, space_.rounded + q * d_ + c);
+      }
     });
   }
 
@@ -152,7 +139,7 @@ class KeyScorer {
     if (fits == folded_) return;
     folded_ = fits;
     channel_fits(side_, block, place, space_.scales, space_.minimums);
-    round_queries(space_.scales, space_.minimums, 1);
+    round_queries(space_.scales, space_.minimums);
   }
 
   // Codes of `count` of the tokens from `place` on, from the `first` of them.
@@ -162,7 +149,7 @@ class KeyScorer {
       by_four(group_, [&](auto queries, int64_t q) HWY_ATTR {
         each_piece(side_, [&](int64_t piece, int64_t c, int64_t n) HWY_ATTR {
           const Affine affine{scales + piece * stride, minimums + piece * stride, middle_of(side_)};
-          add_codes<queries>(space_.rounded + c * rows_ + 2 * q, 2, 2 * rows_, space_.of_queries + piece * group_ + q,
+          add_codes<queries>(space_.rounded + q * d_ + c, d_, 2, space_.of_queries + piece * group_ + q,
                              CodeRows<codec>(side_, block, place + first, c), n / 2, affine, count, piece > 0,
                              space_.scores + q * kTile + first, kTile);
         });
@@ -178,12 +165,19 @@ class KeyScorer {
 
   HWY_INLINE void score_turned_codes(int64_t token, int64_t count) {
     turned_codes(side_, head_, token - side_.sinks, count, space_.scales, space_.minimums, space_.units, space_.codes);
-    float turn[kLargestHead];
-    round_turned(space_.across, d_ / 2, rows_, turn_of(side_, token, turn), space_.units, space_.turned, space_.rounded,
-                 space_.found);
-    for (int64_t q = 0; q < group_; ++q) space_.of_queries[q] = {space_.found[q], 0, 0};
+    turn_queries(token);
+    for (int64_t q = 0; q < group_; ++q) {
+      const Extent extent = extent_of(space_.turned + q * d_, d_, space_.units);
+      const float one = extent.largest / kMostInt16, all = extent.total / kMostOfQuery;
+      space_.steps[q] = one > all ? one : all;
+    }
+    for (int64_t q = 0; q < group_; ++q) {
+      const Rounded rounded =
+          round_by(space_.steps[q], space_.turned + q * d_, d_, space_.units, kOnes.ones, space_.rounded + q * d_);
+      space_.of_queries[q] = {rounded.step, 0, 0};
+    }
     by_four(group_, [&](auto queries, int64_t q) HWY_ATTR {
-      add_codes<queries>(space_.rounded + 2 * q, 2, 2 * rows_, space_.of_queries + q, PairRows{space_.codes, 2 * kTile},
+      add_codes<queries>(space_.rounded + q * d_, d_, 2, space_.of_queries + q, PairRows{space_.codes, 2 * kTile},
                          d_ / 2, {kOnes.ones, kOnes.ones, 0}, count, false, space_.scores + q * kTile, kTile);
     });
   }
@@ -212,7 +206,7 @@ class KeyScorer {
   }
 
   const PackedSide& side_;
-  const int64_t head_, group_, d_, rows_ = rows_of(group_);
+  const int64_t head_, group_, d_;
   const SplitSpace& space_;
   const void* folded_ = nullptr;
 };
@@ -226,9 +220,15 @@ HWY_INLINE void add_packed(const PackedSide& side, int64_t head, int64_t group, 
   const int64_t d = side.head_dim, place = token % side.block_tokens;
   const uint8_t* block = side.block(head, token);
   prefetch_next(side, block, place);
+  // A step is that of the largest weight at the largest scale, which bounds their products: looking for the largest of
+  // these would take as long again.
   const auto round = [&](int64_t first, int64_t tokens, const float* scales, const float* minimums) HWY_ATTR {
-    round_weights(space.scores + first, space.largest, group, (tokens + kLanes - 1) / kLanes * kLanes, scales, minimums,
-                  space.weights, space.of_weights);
+    const int64_t n = (tokens + kLanes - 1) / kLanes * kLanes;
+    const float largest = extent_of(scales, n, kOnes.ones).largest / kMostInt16;
+    for (int64_t q = 0; q < group; ++q) {
+      space.of_weights[q] = round_by(space.steps[q] * largest, space.scores + q * kTile + first, n, scales, minimums,
+                                     space.weights + q * kTile);
+    }
   };
   const auto add = [&](int64_t first, int64_t tokens, int64_t c, int64_t n, const float* scales, const float* minimums)
                        HWY_ATTR {
@@ -240,23 +240,7 @@ HWY_INLINE void add_packed(const PackedSide& side, int64_t head, int64_t group, 
                            });
                          });
                        };
-  if (side.span == 1) {
-    for (int64_t c = 0; c < d; c += side.group) {
-      token_fits(side, block, place, count, static_cast<int>(c / side.group), space.scales, space.minimums);
-      round(0, count, space.scales, space.minimums);
-      for (int64_t i = 0; i < side.group; i += kPiece)
-        add(0, count, c + i, side.group - i < kPiece ? side.group - i : kPiece, kOnes.ones, kOnes.ones);
-    }
-    return;
-  }
-  for (int64_t t = 0; t < count;) {
-    const int64_t tokens = span_tokens(side, place + t, count - t);
-    channel_fits(side, block, place + t, space.scales, space.minimums);
-    const FirstOnes held(tokens);
-    round(t, tokens, held.ones, held.ones);
-    add(t, tokens, 0, d, space.scales, space.minimums);
-    t += tokens;
-  }
+  add_values(side, block, place, count, space.scales, space.minimums, round, add);
 }
 
 // Scores of all queries become weights, the largest of each query to `largest`; running maxima, masses and sums are
@@ -316,12 +300,12 @@ void attend_split(const AttendJob& job, int64_t kv_head, int64_t query, int64_t 
     hn::StoreU(hn::Mul(hn::LoadU(d, given + i), scale), d, space.queries + i);
   }
 
-  hn::StoreU(hn::Zero(d), d, space.largest + rows_of(group) - lanes);  // behind the last query
+  for (int64_t i = 0; i < kRowMultiple; i += lanes) hn::StoreU(hn::Zero(d), d, space.steps + group + i);
   KeyScorer scorer(job, kv_head, space);
   for (int64_t key = from, count; key < to; key += count) {
     count = tile_tokens(job.keys, key, to);
     scorer.score(key, count, packed_count(job.keys, key, count));
-    soften_rows(space.scores, group, count, head_dim, maxima, masses, sums, space.largest);
+    soften_rows(space.scores, group, count, head_dim, maxima, masses, sums, space.steps);
     const int64_t packed = packed_count(job.values, key, count);
     if (packed > 0) add_packed(job.values, kv_head, group, key - sinks, packed, space, sums);
     if (packed == count) continue;

@@ -95,9 +95,10 @@ HWY_INLINE void turned_tile(const PackedSide& side, int64_t head, int64_t token,
   }
 }
 
-// --- the same as integers, where scales belong to channels
+// --- the same as integers
 
-// Whether turned_codes() can have them. Rotated keys would lose three bits in their sums.
+// Whether turned_codes() can have them: where scales belong to channels. Rotated keys would lose three bits in their
+// sums, and those whose scales belong to tokens two: a unit must span all tokens, and the offset beside them.
 HWY_INLINE bool turns_codes(const PackedSide& side) {
   return HWY_TARGET != HWY_SCALAR && side.span != 1 && !side.rotated;
 }
@@ -106,73 +107,89 @@ HWY_INLINE bool turns_codes(const PackedSide& side) {
 // int32: of 2^31 / 16384, what rounding adds is left.
 constexpr float kMostTurned = 16383, kMostOfQuery = 130000;
 
-// Both channels of a pair are this large at most: units f32 [head_dim / 2], of all spans of a tile if `more`.
-HWY_INLINE void find_units(const PackedSide& side, const float* scales, const float* minimums, const float* offset,
-                           bool more, float* units) {
+#if HWY_TARGET != HWY_SCALAR
+using DUnsigned = hn::RebindToUnsigned<DCodes>;
+using D32 = hn::Repartition<int32_t, DCodes>;
+
+HWY_INLINE VF inverse_or_zero(VF x) {
   const DF d;
-  const int64_t half = side.head_dim / 2;
-  const auto levels = hn::Set(d, static_cast<float>(side.levels()));
-  for (int64_t c = 0; c < half; c += static_cast<int64_t>(hn::Lanes(d))) {
-    const auto largest = [&](int64_t at) HWY_ATTR {
-      auto low = hn::LoadU(d, minimums + at);
-      if (offset != nullptr) low = hn::Add(low, hn::LoadU(d, offset + at));
-      return hn::Max(hn::Abs(low), hn::Abs(hn::MulAdd(levels, hn::LoadU(d, scales + at), low)));
-    };
-    const auto a = largest(c), b = largest(half + c);
-    const auto unit = hn::Mul(hn::Sqrt(hn::MulAdd(a, a, hn::Mul(b, b))), hn::Set(d, 1 / kMostTurned));
-    hn::StoreU(more ? hn::Max(unit, hn::LoadU(d, units + c)) : unit, d, units + c);
-  }
+  return hn::IfThenElseZero(hn::Gt(x, hn::Zero(d)), hn::Div(hn::Set(d, 1.0f), x));
+}
+HWY_INLINE void store_scales(VF x, uint16_t* out) {
+  hn::StoreU(hn::DemoteTo(hn::Rebind<uint16_t, DF>(), hn::NearestInt(x)), hn::Rebind<uint16_t, DF>(), out);
+}
+HWY_INLINE void store_fixed(VF x, int16_t* out) {
+  hn::StoreU(hn::DemoteTo(hn::Rebind<int16_t, DF>(), hn::NearestInt(x)), hn::Rebind<int16_t, DF>(), out);
+}
+// The same two channels in all lanes.
+HWY_INLINE Codes both_channels(const void* channels) {
+  int32_t both;
+  __builtin_memcpy(&both, channels, 4);
+  return hn::BitCast(DCodes(), hn::Set(D32(), both));
+}
+// Codes at the top of their 16 bits times scales in 2^-16, cut off.
+HWY_INLINE Codes times_scale(Codes high, hn::Vec<DUnsigned> scale) {
+  return hn::BitCast(DCodes(), hn::MulHigh(hn::BitCast(DUnsigned(), high), scale));
 }
 
-#if HWY_TARGET != HWY_SCALAR
-// Scales (for codes at the top of 16 bits, in 2^-16) and minimums in units.
-struct FixedFits {
+// Of two vectors of channels c and half + c that are this large at most: their pairs' units.
+HWY_INLINE VF units_of(VF a, VF b) {
+  const DF d;
+  return hn::Mul(hn::Sqrt(hn::MulAdd(a, a, hn::Mul(b, b))), hn::Set(d, 1 / kMostTurned));
+}
+
+// Values of codes in units, of tokens that share scales.
+struct ChannelValues {
   HWY_ALIGN uint16_t scales[kLargestHead];
   HWY_ALIGN int16_t minimums[kLargestHead];
 
-  HWY_INLINE void round(const PackedSide& side, const float* from_scales, const float* from_minimums,
-                        const float* offset, const float* units) {
+  // Units f32 [head_dim / 2] are the largest of all spans of a tile.
+  static HWY_INLINE void widen_units(const PackedSide& side, const float* scales, const float* minimums,
+                                     const float* offset, bool first, float* units) {
+    const DF d;
+    const int64_t half = side.head_dim / 2;
+    const auto levels = hn::Set(d, static_cast<float>(side.levels()));
+    const auto largest = [&](int64_t c) HWY_ATTR {
+      auto low = hn::LoadU(d, minimums + c);
+      if (offset != nullptr) low = hn::Add(low, hn::LoadU(d, offset + c));
+      return hn::Max(hn::Abs(low), hn::Abs(hn::MulAdd(levels, hn::LoadU(d, scales + c), low)));
+    };
+    for (int64_t c = 0; c < half; c += static_cast<int64_t>(hn::Lanes(d))) {
+      const auto unit = units_of(largest(c), largest(half + c));
+      hn::StoreU(first ? unit : hn::Max(unit, hn::LoadU(d, units + c)), d, units + c);
+    }
+  }
+  HWY_INLINE ChannelValues(const PackedSide& side, const float* from_scales, const float* from_minimums,
+                           const float* offset, const float* units) {
     const DF d;
     const int64_t half = side.head_dim / 2;
     const auto top = hn::Set(d, static_cast<float>(1 << bits_of(side.codec)));
     for (int64_t c = 0; c < side.head_dim; c += static_cast<int64_t>(hn::Lanes(d))) {
-      const auto unit = hn::LoadU(d, units + c % half);
-      const auto inverse = hn::IfThenElseZero(hn::Gt(unit, hn::Zero(d)), hn::Div(hn::Set(d, 1.0f), unit));
+      const auto inverse = inverse_or_zero(hn::LoadU(d, units + c % half));
       auto low = hn::LoadU(d, from_minimums + c);
       if (offset != nullptr) low = hn::Add(low, hn::LoadU(d, offset + c));
-      const auto scale = hn::Mul(hn::Mul(hn::LoadU(d, from_scales + c), top), inverse);
-      // Products with scales are cut off: a half more makes up for it.
-      const auto minimum = hn::MulAdd(low, inverse, hn::Set(d, 0.5f));
-      hn::StoreU(hn::DemoteTo(hn::Rebind<uint16_t, DF>(), hn::NearestInt(scale)), hn::Rebind<uint16_t, DF>(),
-                 scales + c);
-      hn::StoreU(hn::DemoteTo(hn::Rebind<int16_t, DF>(), hn::NearestInt(minimum)), hn::Rebind<int16_t, DF>(),
-                 minimums + c);
+      store_scales(hn::Mul(hn::Mul(hn::LoadU(d, from_scales + c), top), inverse), scales + c);
+      // A half makes up for what is cut off.
+      store_fixed(hn::MulAdd(low, inverse, hn::Set(d, 0.5f)), minimums + c);
     }
+  }
+  HWY_INLINE auto of_channels(int64_t c) const {
+    const auto scale = hn::BitCast(DUnsigned(), both_channels(scales + c));
+    const auto low = both_channels(minimums + c);
+    return [scale, low](Codes high) HWY_ATTR { return hn::Add(low, times_scale(high, scale)); };
   }
 };
 
-// Tokens [first, first + count) of a tile at `place` of a block, which share scales: out as in turned_codes().
+// Tokens [first, first + count) of a tile at `place` of a block: out as in turned_codes().
 template <Codec kCodec>
-HWY_INLINE void turn_span(const PackedSide& side, const uint8_t* block, int64_t place, int64_t first, int64_t count,
-                          const FixedFits& fits, int16_t* out) {
+HWY_INLINE void turn_tokens(const PackedSide& side, const uint8_t* block, int64_t place, int64_t first, int64_t count,
+                            const ChannelValues& values, int16_t* out) {
   const DCodes d;
-  const hn::RebindToUnsigned<DCodes> du;
-  const hn::Repartition<int32_t, DCodes> dw;
   constexpr int kShift = 16 - bits_of(kCodec);
   const int64_t half = side.head_dim / 2, bytes = static_cast<int64_t>(chunk_bytes(kCodec));
-  const auto two = [&](const void* channels) HWY_ATTR {
-    int32_t both;
-    __builtin_memcpy(&both, channels, 4);
-    return hn::BitCast(d, hn::Set(dw, both));
-  };
   const uint8_t* chunks = block + side.code_place(place + first, 0).chunk * bytes;
   for (int64_t c = 0; c < half; c += 2, chunks += bytes) {
-    const auto scale_a = hn::BitCast(du, two(fits.scales + c)), scale_b = hn::BitCast(du, two(fits.scales + half + c));
-    const auto low_a = two(fits.minimums + c), low_b = two(fits.minimums + half + c);
-    const auto value = [&](Codes codes, auto scale, Codes low) HWY_ATTR {
-      const auto high = hn::BitCast(du, hn::ShiftLeft<kShift>(codes));
-      return hn::Add(low, hn::BitCast(d, hn::MulHigh(high, scale)));
-    };
+    const auto value_a = values.of_channels(c), value_b = values.of_channels(half + c);
     const int16_t* cosines = side.turns_fixed + c * kTile;
     const int16_t* sines = cosines + half * kTile;
     int16_t* to_a = out + c * kTile;
@@ -185,7 +202,7 @@ HWY_INLINE void turn_span(const PackedSide& side, const uint8_t* block, int64_t 
 #pragma GCC unroll 2
       for (int i = 0; i < 2; ++i) {
         const int64_t at = 2 * t + i * kLanes;
-        const auto x = value(a[i], scale_a, low_a), y = value(b[i], scale_b, low_b);
+        const auto x = value_a(hn::ShiftLeft<kShift>(a[i])), y = value_b(hn::ShiftLeft<kShift>(b[i]));
         const auto cosine = hn::LoadU(d, cosines + at), sine = hn::LoadU(d, sines + at);
         hn::StoreU(hn::Sub(hn::MulFixedPoint15(x, cosine), hn::MulFixedPoint15(y, sine)), d, to_a + at);
         hn::StoreU(hn::Add(hn::MulFixedPoint15(x, sine), hn::MulFixedPoint15(y, cosine)), d, to_b + at);
@@ -195,8 +212,8 @@ HWY_INLINE void turn_span(const PackedSide& side, const uint8_t* block, int64_t 
 }
 #endif
 
-// As turned_tile(), but int16 [head_dim / 2][kTile][2] times units f32 [head_dim / 2] of the channels' pairs. Scales
-// and minimums hold [2][head_dim].
+// As turned_tile(), but int16 [head_dim / 2][kTile][2] times units f32 [head_dim]. Scales and minimums hold
+// [2][head_dim].
 HWY_INLINE void turned_codes([[maybe_unused]] const PackedSide& side, [[maybe_unused]] int64_t head,
                              [[maybe_unused]] int64_t token, [[maybe_unused]] int64_t count,
                              [[maybe_unused]] float* scales, [[maybe_unused]] float* minimums,
@@ -213,58 +230,24 @@ HWY_INLINE void turned_codes([[maybe_unused]] const PackedSide& side, [[maybe_un
       t += tokens;
     }
   };
-  each_span([&](int64_t t, int64_t, float* some_scales, float* some_minimums) HWY_ATTR {
-    channel_fits(side, block, place + t, some_scales, some_minimums);
-    find_units(side, some_scales, some_minimums, offset, t > 0, units);
+  each_span([&](int64_t t, int64_t, float* of_span, float* lows) HWY_ATTR {
+    channel_fits(side, block, place + t, of_span, lows);
+    ChannelValues::widen_units(side, of_span, lows, offset, t == 0, units);
   });
-  each_span([&](int64_t t, int64_t tokens, const float* some_scales, const float* some_minimums) HWY_ATTR {
-    FixedFits fits;
-    fits.round(side, some_scales, some_minimums, offset, units);
-    with_codec(side.codec, [&](auto codec) HWY_ATTR { turn_span<codec>(side, block, place, t, tokens, fits, out); });
+  each_span([&](int64_t t, int64_t tokens, const float* of_span, const float* lows) HWY_ATTR {
+    const ChannelValues values(side, of_span, lows, offset, units);
+    with_codec(side.codec,
+               [&](auto codec) HWY_ATTR { turn_tokens<codec>(side, block, place, t, tokens, values, out); });
   });
-  // What turned_codes() leaves is in units of RoPE's magnitude, and of the cosines' one.
+  // Cosines had no magnitude, and their one was not quite one.
   const DF df;
-  const auto whole = hn::Set(df, side.turns[0] * (32768.0f / kFixedOne));
-  for (int64_t c = 0; c < d / 2; c += static_cast<int64_t>(hn::Lanes(df)))
-    hn::StoreU(hn::Mul(hn::LoadU(df, units + c), whole), df, units + c);
+  const auto magnitude = hn::Set(df, side.turns[0] * (32768.0f / kFixedOne));
+  for (int64_t c = 0; c < d / 2; c += static_cast<int64_t>(hn::Lanes(df))) {
+    const auto unit = hn::Mul(hn::LoadU(df, units + c), magnitude);
+    hn::StoreU(unit, df, units + c);
+    hn::StoreU(unit, df, units + d / 2 + c);
+  }
 #endif
-}
-
-// x f32 [head_dim][rows], one query a lane, turned back by cosines and sines [2][head_dim / 2] and times the units of
-// their pairs, as pairs int16 [head_dim / 2][rows][2] in steps [rows]. `turned` holds as much as x.
-HWY_INLINE void round_turned(const float* x, int64_t half, int64_t rows, const float* turn, const float* units,
-                             float* turned, int16_t* out, float* steps) {
-  const DF d;
-  const DI di;
-  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
-  HWY_ALIGN float cosines[kLargestHead / 2], sines[kLargestHead / 2];
-  for (int64_t c = 0; c < half; c += lanes) {
-    hn::StoreU(hn::Mul(hn::LoadU(d, turn + c), hn::LoadU(d, units + c)), d, cosines + c);
-    hn::StoreU(hn::Mul(hn::LoadU(d, turn + half + c), hn::LoadU(d, units + c)), d, sines + c);
-  }
-  const auto low = hn::Set(di, 0xffff);
-  for (int64_t r = 0; r < rows; r += lanes) {
-    auto largest = hn::Zero(d), total = hn::Zero(d), other = hn::Zero(d);
-    for (int64_t c = 0; c < half; ++c) {
-      const auto a = hn::LoadU(d, x + c * rows + r), b = hn::LoadU(d, x + (half + c) * rows + r);
-      const auto cosine = hn::Set(d, cosines[c]), sine = hn::Set(d, sines[c]);
-      const auto first = hn::MulAdd(b, sine, hn::Mul(a, cosine)), second = hn::NegMulAdd(a, sine, hn::Mul(b, cosine));
-      hn::StoreU(first, d, turned + c * rows + r);
-      hn::StoreU(second, d, turned + (half + c) * rows + r);
-      largest = hn::Max(largest, hn::Max(hn::Abs(first), hn::Abs(second)));
-      total = hn::Add(total, hn::Abs(first));
-      other = hn::Add(other, hn::Abs(second));
-    }
-    const auto step = hn::Max(hn::Mul(largest, hn::Set(d, 1 / kMostInt16)),
-                              hn::Mul(hn::Add(total, other), hn::Set(d, 1 / kMostOfQuery)));
-    const auto inverse = hn::IfThenElseZero(hn::Gt(step, hn::Zero(d)), hn::Div(hn::Set(d, 1.0f), step));
-    for (int64_t c = 0; c < 2 * half; c += 2) {
-      const auto a = hn::NearestInt(hn::Mul(hn::LoadU(d, turned + c * rows + r), inverse));
-      const auto b = hn::NearestInt(hn::Mul(hn::LoadU(d, turned + (c + 1) * rows + r), inverse));
-      hn::StoreU(hn::Or(hn::And(a, low), hn::ShiftLeft<16>(b)), di, reinterpret_cast<int32_t*>(out) + c / 2 * rows + r);
-    }
-    hn::StoreU(step, d, steps + r);
-  }
 }
 
 }  // namespace kvpareto::HWY_NAMESPACE
