@@ -22,6 +22,7 @@ void* obtain_pages(size_t bytes) {
   const size_t whole = whole_pages(bytes) + kGuard;
   void* data = ::mmap(nullptr, whole, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (data == MAP_FAILED) return nullptr;
+  ::madvise(data, whole, MADV_HUGEPAGE);
   if (kGuard == 0) return data;
   auto* end = static_cast<char*>(data) + whole - kGuard;
   ::mprotect(end, kGuard, PROT_NONE);

@@ -59,40 +59,60 @@ struct Vectors {
     return _mm256_set1_epi32(four);
   }
 
+  // Codes of eight bits enter as code - 128, which is what their offset takes away.
+  template <int kBits>
+  static constexpr bool kCentred = kBits == 8;
+
   // Whole-number sums of a few steps, [tokens][parts].
   template <int kBits, int kTokens>
   struct Dot {
     __m256i sums[kTokens][kParts];
 
-    // Overwrites the sums with the products of kSteps steps.
-    template <int kStepCount>
-    KVPARETO_INLINE void add(const uint8_t* codes, const int8_t* x, int64_t stride) {
-      if constexpr (kBits == 8) {
-        add_bytes<kStepCount>(codes, x, stride);
-      } else {
-        // As many steps as fit a 16-bit sum.
-        constexpr int kRun = std::min(kStepCount, kBits <= 4 ? 8 : kBits == 5 ? 4 : 2);
-        add_run<kRun>(codes, x, stride, true);
-        for (int step = kRun; step < kStepCount; step += kRun) {
-          add_run<kRun>(codes + step * kPlaneBytes, x + 4 * step, stride, false);
+    // Overwrites the sums with the products of steps [kFirst, kFirst + kCount) of a block.
+    template <int kFirst, int kCount, typename Block>
+    KVPARETO_INLINE void add(Block block, const int8_t* x, int64_t stride) {
+      // As many steps as fit a 16-bit sum.
+      constexpr int kRun = std::min(kCount, kBits <= 4 ? 8 : kBits == 5 ? 4 : kBits == 6 ? 2 : 1);
+#pragma GCC unroll 8
+      for (int step = 0; step < kCount; step += kRun) {
+        if constexpr (kBits == 8) {
+          add_bytes(block, kFirst + step, x, stride, step == 0);
+        } else {
+          add_run<kRun>(block, kFirst + step, x, stride, step == 0);
         }
       }
     }
     KVPARETO_INLINE __m256 whole(int t, int p) const { return _mm256_cvtepi32_ps(sums[t][p]); }
 
    private:
-    template <int kRun>
-    KVPARETO_INLINE void add_run(const uint8_t* codes, const int8_t* x, int64_t stride, bool first) {
+    // In assembly, since g++ 12 computes the products of all steps before it adds the first, and spills them.
+    KVPARETO_INLINE static void add_products(__m256i& sum, __m256i codes, __m256i inputs) {
+      __m256i products;
+      __asm__("vpmaddubsw %3, %2, %1\n\tvpaddw %1, %0, %0" : "+x"(sum), "=&x"(products) : "x"(codes), "x"(inputs));
+    }
+    KVPARETO_INLINE static void add_wide_products(__m256i& sum, __m256i sizes, __m256i inputs, __m256i ones) {
+      __m256i products;
+      __asm__("vpmaddubsw %3, %2, %1\n\tvpmaddwd %4, %1, %1\n\tvpaddd %1, %0, %0"
+              : "+x"(sum), "=&x"(products)
+              : "x"(sizes), "x"(inputs), "x"(ones));
+    }
+
+    template <int kRun, typename Block>
+    KVPARETO_INLINE void add_run(Block block, int begin, const int8_t* x, int64_t stride, bool first) {
       __m256i narrow[kTokens][kParts];
 #pragma GCC unroll 8
-      for (int step = 0; step < kRun; ++step) {
-        const Codes low = load_codes(codes + step * kPlaneBytes), high = load_codes(codes + step * kPlaneBytes + 32);
+      for (int step = begin; step < begin + kRun; ++step) {
+        const Codes low = block.at(step, 0), high = block.at(step, 1);
 #pragma GCC unroll 6
         for (int t = 0; t < kTokens; ++t) {
           const __m256i inputs = four_inputs(x + t * stride + 4 * step);
-          const __m256i a = _mm256_maddubs_epi16(low, inputs), b = _mm256_maddubs_epi16(high, inputs);
-          narrow[t][0] = step == 0 ? a : _mm256_add_epi16(narrow[t][0], a);
-          narrow[t][1] = step == 0 ? b : _mm256_add_epi16(narrow[t][1], b);
+          if (step == begin) {
+            narrow[t][0] = _mm256_maddubs_epi16(low, inputs);
+            narrow[t][1] = _mm256_maddubs_epi16(high, inputs);
+          } else {
+            add_products(narrow[t][0], low, inputs);
+            add_products(narrow[t][1], high, inputs);
+          }
         }
       }
 #pragma GCC unroll 6
@@ -105,34 +125,39 @@ struct Vectors {
       }
     }
 
-    template <int kStepCount>
-    KVPARETO_INLINE void add_bytes(const uint8_t* codes, const int8_t* x, int64_t stride) {
-#pragma GCC unroll 8
-      for (int step = 0; step < kStepCount; ++step) {
-        __m256i even[kParts], odd[kParts];
-#pragma GCC unroll 2
-        for (int p = 0; p < kParts; ++p) {
-          const Codes both = load_codes(codes + step * kPlaneBytes + 32 * p);
-          even[p] = _mm256_and_si256(both, _mm256_set1_epi16(255));
-          odd[p] = _mm256_srli_epi16(both, 8);
-        }
-#pragma GCC unroll 4
-        for (int t = 0; t < kTokens; ++t) {
-          const __m256i inputs = four_inputs(x + t * stride + 4 * step);
-          const __m256i even_inputs = _mm256_srai_epi16(_mm256_slli_epi16(inputs, 8), 8);
-          const __m256i odd_inputs = _mm256_srai_epi16(inputs, 8);
-#pragma GCC unroll 2
-          for (int p = 0; p < kParts; ++p) {
-            const __m256i a = _mm256_madd_epi16(even[p], even_inputs), b = _mm256_madd_epi16(odd[p], odd_inputs);
-            sums[t][p] = step == 0 ? _mm256_add_epi32(a, b) : _mm256_add_epi32(sums[t][p], _mm256_add_epi32(a, b));
-          }
+    // |w| (x with the sign of w): 128 * 127 * 2 fits 16 bits, once.
+    template <typename Block>
+    KVPARETO_INLINE void add_bytes(Block block, int step, const int8_t* x, int64_t stride, bool first) {
+      const __m256i ones = _mm256_set1_epi16(1), middle = all_bytes(-128);
+      const __m256i low = _mm256_xor_si256(block.at(step, 0), middle);
+      const __m256i high = _mm256_xor_si256(block.at(step, 1), middle);
+      const __m256i low_size = _mm256_abs_epi8(low), high_size = _mm256_abs_epi8(high);
+#pragma GCC unroll 6
+      for (int t = 0; t < kTokens; ++t) {
+        const __m256i inputs = four_inputs(x + t * stride + 4 * step);
+        const __m256i low_inputs = _mm256_sign_epi8(inputs, low), high_inputs = _mm256_sign_epi8(inputs, high);
+        if (first) {
+          sums[t][0] = _mm256_madd_epi16(_mm256_maddubs_epi16(low_size, low_inputs), ones);
+          sums[t][1] = _mm256_madd_epi16(_mm256_maddubs_epi16(high_size, high_inputs), ones);
+        } else {
+          add_wide_products(sums[t][0], low_size, low_inputs, ones);
+          add_wide_products(sums[t][1], high_size, high_inputs, ones);
         }
       }
     }
   };
 };
+static_assert(std::ranges::all_of(kWeightCodecs, [](const WeightCodecInfo& info) {
+  return info.low_bits + info.high_bits != 8 || (info.zero == 128 && info.halves == 1 && info.bytes == 0);
+}));
 
+// Each uses those above it.
+// clang-format off
+#include "backend/cpu/linear_unpack-inl.h"
 #include "backend/cpu/linear_tiles-inl.h"
+#include "backend/cpu/linear_streams-inl.h"
+#include "backend/cpu/linear_panels-inl.h"
+// clang-format on
 
 // round_inputs() of host_linear.h, 32 inputs at a time.
 KVPARETO_INLINE float round_block(const float* x, int8_t* codes) {

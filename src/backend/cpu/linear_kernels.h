@@ -2,6 +2,7 @@
 // Kernels of quantized weights (quant/weight_panel.h), a table an instruction set: plain_linear.cc is for any x86-64
 // and says what the others compute.
 
+#include <cstring>
 #include <string>
 
 #include "quant/weight_panel.h"
@@ -67,12 +68,26 @@ inline void sum_row(const float* x, int64_t columns, int64_t sub, float* sums) {
 // so.
 inline void begin_sums(const PanelJob& job, int64_t panel, bool first_slice, int64_t token, int64_t count, int64_t rows,
                        float* sums) {
-  for (int64_t t = 0; t < count; ++t) {
+  const bool keeps = !first_slice || job.accumulate;
+  const float* bias = first_slice && job.bias != nullptr ? job.bias + panel * kPanelRows : nullptr;
+  for (int64_t t = 0; t < count; ++t, sums += kPanelRows) {
     const float* out = job.out + (token + t) * job.out_stride + panel * kPanelRows;
-    for (int64_t r = 0; r < kPanelRows; ++r) {
-      const bool keeps = r < rows && (!first_slice || job.accumulate);
-      const bool adds = r < rows && first_slice && job.bias != nullptr;
-      sums[t * kPanelRows + r] = (keeps ? out[r] : 0.0f) + (adds ? job.bias[panel * kPanelRows + r] : 0.0f);
+    if (rows < kPanelRows || !keeps) std::memset(sums, 0, kPanelRows * sizeof(float));
+    // A size that is known is one vector or two; else it is a call.
+    if (keeps && rows == kPanelRows) std::memcpy(sums, out, kPanelRows * sizeof(float));
+    if (keeps && rows < kPanelRows) std::memcpy(sums, out, static_cast<size_t>(rows) * sizeof(float));
+    for (int64_t r = 0; bias != nullptr && r < rows; ++r) sums[r] += bias[r];
+  }
+}
+// Puts them into the result.
+inline void end_sums(const PanelJob& job, int64_t panel, int64_t token, int64_t count, int64_t rows,
+                     const float* sums) {
+  for (int64_t t = 0; t < count; ++t) {
+    float* out = job.out + (token + t) * job.out_stride + panel * kPanelRows;
+    if (rows == kPanelRows) {
+      std::memcpy(out, sums + t * kPanelRows, kPanelRows * sizeof(float));
+    } else {
+      std::memcpy(out, sums + t * kPanelRows, static_cast<size_t>(rows) * sizeof(float));
     }
   }
 }

@@ -46,19 +46,23 @@ struct Vectors {
     _mm512_storeu_ps(to, _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(halves))));
   }
 
+  // Codes enter as they are, without their sign.
+  template <int kBits>
+  static constexpr bool kCentred = false;
+
   // Whole-number sums of a few steps, [tokens][parts].
   template <int kBits, int kTokens>
   struct Dot {
     __m512i sums[kTokens];
 
-    // Overwrites the sums with the products of kStepCount steps.
-    template <int kStepCount>
-    KVPARETO_INLINE void add(const uint8_t* codes, const int8_t* x, int64_t stride) {
+    // Overwrites the sums with the products of steps [kFirst, kFirst + kCount) of a block.
+    template <int kFirst, int kCount, typename Block>
+    KVPARETO_INLINE void add(Block block, const int8_t* x, int64_t stride) {
 #pragma GCC unroll 12
       for (int t = 0; t < kTokens; ++t) sums[t] = _mm512_setzero_si512();
 #pragma GCC unroll 8
-      for (int step = 0; step < kStepCount; ++step) {
-        const Codes bytes = load_codes(codes + step * kPlaneBytes);
+      for (int step = kFirst; step < kFirst + kCount; ++step) {
+        const Codes bytes = block.at(step, 0);
 #pragma GCC unroll 12
         for (int t = 0; t < kTokens; ++t) {
           // In assembly, since g++ 12 spills the sums of the intrinsic.
@@ -73,7 +77,13 @@ struct Vectors {
   };
 };
 
+// Each uses those above it.
+// clang-format off
+#include "backend/cpu/linear_unpack-inl.h"
 #include "backend/cpu/linear_tiles-inl.h"
+#include "backend/cpu/linear_streams-inl.h"
+#include "backend/cpu/linear_panels-inl.h"
+// clang-format on
 
 }  // namespace
 

@@ -1,0 +1,103 @@
+// Whole panels: which tiles and in which order. See linear_tiles-inl.h.
+
+// Columns unpacked at once where few tokens share them: short, so that reading and multiplying overlap.
+constexpr int64_t kStreamedColumns = 256;
+
+using Tile = void (*)(const PanelJob& job, const PanelSlice& slice, int64_t begin, int64_t columns, int64_t token,
+                      float* sums);
+
+using Tiles = std::array<Tile, kMostTokens + 1>;  // by the number of tokens
+
+template <int kBits, int kStep, size_t... kTokens>
+constexpr Tiles int8_table(std::index_sequence<kTokens...>) {
+  return {nullptr, tile_int8<kBits, kStep, static_cast<int>(kTokens) + 1>...};
+}
+template <int kBits, int kStep>
+constexpr Tiles kInt8Tiles =
+    int8_table<kBits, kStep>(std::make_index_sequence<kBits == 8 ? kMostByteTokens : kMostTokens>());
+
+template <size_t... kTokens>
+constexpr Tiles float_table(std::index_sequence<kTokens...>) {
+  return {nullptr, tile_float<static_cast<int>(kTokens) + 1>...};
+}
+constexpr Tiles kFloatTiles = float_table(std::make_index_sequence<kMostFloatTokens>());
+
+const Tiles& int8_tiles(const WeightFormat& format) {
+  switch (format.bits()) {
+    case 5:
+      return kInt8Tiles<5, 32>;
+    case 6:
+      return kInt8Tiles<6, 16>;
+    case 8:
+      return kInt8Tiles<8, 32>;
+    default:
+      return kInt8Tiles<4, 32>;
+  }
+}
+
+// One slice of a panel times all inputs; its sums so far are in the job's result.
+void multiply_slice(const PanelJob& job, int64_t panel, int64_t begin, int64_t columns, const PanelSlice& slice,
+                    const Tiles& tiles, int most) {
+  const int64_t rows = std::min<int64_t>(kPanelRows, job.rows - panel * kPanelRows);
+  unpack(job.format, job.panels + panel_bytes(job.format, job.columns) * static_cast<size_t>(panel), begin, columns,
+         slice);
+  for (int64_t t = 0; t < job.tokens;) {
+    const int64_t count = std::min<int64_t>(most, job.tokens - t);
+    alignas(64) float sums[kMostTokens * kPanelRows];
+    begin_sums(job, panel, begin == 0, t, count, rows, sums);
+    tiles[static_cast<size_t>(count)](job, slice, begin, columns, t, sums);
+    end_sums(job, panel, t, count, rows, sums);
+    t += count;
+  }
+}
+
+// Few tokens read a panel as one stream. Many read a slice of all panels before the next: their inputs of a slice stay
+// in the second-level cache.
+void each_panel(const PanelJob& job, int64_t first, int64_t last, float* scratch, const Tiles& tiles, int most) {
+  const PanelSlice slice(scratch);
+  const auto multiply = [&](int64_t panel, int64_t begin, int64_t at_once) {
+    multiply_slice(job, panel, begin, std::min(at_once, job.columns - begin), slice, tiles, most);
+  };
+  if (job.tokens <= most) {
+    for (int64_t p = first; p < last; ++p) {
+      for (int64_t begin = 0; begin < job.columns; begin += kStreamedColumns) multiply(p, begin, kStreamedColumns);
+    }
+    return;
+  }
+  for (int64_t begin = 0; begin < job.columns; begin += kSliceColumns) {
+    for (int64_t p = first; p < last; ++p) multiply(p, begin, kSliceColumns);
+  }
+}
+
+void panels_int8(const PanelJob& job, int64_t first, int64_t last, float* scratch) {
+  if (job.tokens == 1) return stream(job, first, last);
+  each_panel(job, first, last, scratch, int8_tiles(job.format), job.format.bits() == 8 ? kMostByteTokens : kMostTokens);
+}
+
+void panels_float(const PanelJob& job, int64_t first, int64_t last, float* scratch) {
+  each_panel(job, first, last, scratch, kFloatTiles, kMostFloatTokens);
+}
+
+void widen_panel(const WeightFormat& format, const uint8_t* panel, int64_t rows, int64_t columns, Tensor out,
+                 float* scratch) {
+  const PanelSlice slice(scratch);
+  const int64_t sub = format.sub();
+  for (int64_t begin = 0; begin < columns; begin += kSliceColumns) {
+    const int64_t count = std::min(kSliceColumns, columns - begin);
+    unpack(format, panel, begin, count, slice);
+    for (int64_t r = 0; r < rows; ++r) {
+      for (int64_t c = 0; c < count; c += 4) {
+        const uint8_t* codes = slice.codes + c * kPanelRows + 4 * r;
+        const float scale = slice.scales[c / sub * kPanelRows + r], offset = slice.offsets[c / sub * kPanelRows + r];
+        float values[4];
+        for (int i = 0; i < 4; ++i) values[i] = scale * static_cast<float>(codes[i]) - offset;
+        const int64_t place = r * out.row_stride + begin + c;
+        if (out.type == DType::kF32) {
+          std::memcpy(static_cast<float*>(out.data) + place, values, sizeof values);
+        } else {
+          for (int i = 0; i < 4; ++i) static_cast<bf16*>(out.data)[place + i] = to_bf16(values[i]);
+        }
+      }
+    }
+  }
+}

@@ -1,0 +1,68 @@
+// One token times quantized weights: how fast the memory is read is all that counts. See linear_tiles-inl.h.
+
+// Panels that are read side by side, a few units of each in turn: one stream alone is slower than the memory.
+constexpr int64_t kStreams = 4;
+// Columns of a panel that are multiplied before it is the next one's turn.
+constexpr int64_t kTurnColumns = 128;
+constexpr int64_t kStreamPrefetched = 1024;  // bytes ahead
+
+// Columns [begin, begin + columns) of the panel whose units begin at `unit`, times the job's only input, added to sums
+// [16]; codes go from memory to products without a stop. Returns where the next unit begins.
+template <WeightCodec kCodec>
+const uint8_t* stream_turn(const PanelJob& job, const uint8_t* unit, int64_t begin, int64_t columns, float* sums) {
+  constexpr WeightCodecInfo kInfo = info_of(kCodec);
+  constexpr int kBits = kInfo.low_bits + kInfo.high_bits, kStep = kInfo.sub == 16 ? 16 : kPanelColumns;
+  constexpr int64_t kBlock = kBits * kPlaneBytes, kHeader = kPanelRows * (2 * kInfo.halves + kInfo.bytes);
+  const int64_t unit_columns = kInfo.unit > 0 ? kInfo.unit : job.format.group;
+  const int64_t sub = kInfo.sub > 0 ? kInfo.sub : unit_columns;
+  alignas(64) float scales[kMostSubs * kPanelRows], offsets[kMostSubs * kPanelRows];
+  Held<1> held;
+  load_held<1>(sums, held);
+  for (int64_t c = begin; c < begin + columns;) {
+    for (int64_t line = 0; line < kHeader; line += 64) __builtin_prefetch(unit + kStreamPrefetched + line);
+    unpack_scales<kCodec>(unit, scales, offsets);
+    unit += kHeader;
+    for (int64_t b = 0; b < unit_columns; b += kPanelColumns, c += kPanelColumns, unit += kBlock) {
+#pragma GCC unroll 8
+      for (int64_t line = 0; line < kBlock; line += 64) __builtin_prefetch(unit + kStreamPrefetched + line);
+      const int64_t at = b / sub * kPanelRows;
+      add_block<kBits, kStep, 1>(BlockInputs(job, 0, c, sub), PackedBlock<kInfo.low_bits, kInfo.high_bits>{unit},
+                                 scales + at, offsets + at, (b + kPanelColumns) % sub == 0, held);
+    }
+  }
+  store_held<1>(held, sums);
+  return unit;
+}
+
+template <WeightCodec kCodec>
+void stream_panels(const PanelJob& job, int64_t first, int64_t last) {
+  const int64_t turn = std::max<int64_t>(kTurnColumns, job.format.unit());
+  for (int64_t p = first; p < last; p += kStreams) {
+    const int64_t count = std::min(kStreams, last - p);
+    const auto rows_of = [&](int64_t s) { return std::min<int64_t>(kPanelRows, job.rows - (p + s) * kPanelRows); };
+    alignas(64) float sums[kStreams * kPanelRows];
+    const uint8_t* units[kStreams];
+    for (int64_t s = 0; s < count; ++s) {
+      begin_sums(job, p + s, true, 0, 1, rows_of(s), sums + s * kPanelRows);
+      units[s] = job.panels + panel_bytes(job.format, job.columns) * static_cast<size_t>(p + s);
+    }
+    for (int64_t c = 0; c < job.columns; c += turn) {
+      for (int64_t s = 0; s < count; ++s) {
+        units[s] = stream_turn<kCodec>(job, units[s], c, std::min(turn, job.columns - c), sums + s * kPanelRows);
+      }
+    }
+    for (int64_t s = 0; s < count; ++s) end_sums(job, p + s, 0, 1, rows_of(s), sums + s * kPanelRows);
+  }
+}
+
+void stream(const PanelJob& job, int64_t first, int64_t last) {
+  switch (job.format.codec) {
+#define KVPARETO_CASE(codec) \
+  case WeightCodec::codec:   \
+    return stream_panels<WeightCodec::codec>(job, first, last);
+    KVPARETO_WEIGHT_CODECS
+#undef KVPARETO_CASE
+    case WeightCodec::kBf16:
+      return;
+  }
+}
