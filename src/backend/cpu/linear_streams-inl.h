@@ -14,7 +14,8 @@ const uint8_t* stream_turn(const PanelJob& job, const uint8_t* unit, int64_t beg
   constexpr int kBits = kInfo.low_bits + kInfo.high_bits, kStep = kInfo.sub == 16 ? 16 : kPanelColumns;
   constexpr int64_t kBlock = kBits * kPlaneBytes, kHeader = kPanelRows * (2 * kInfo.halves + kInfo.bytes);
   const int64_t unit_columns = kInfo.unit > 0 ? kInfo.unit : job.format.group;
-  const int64_t sub = kInfo.sub > 0 ? kInfo.sub : unit_columns;
+  const int sub_bits = bits_of(kInfo.sub > 0 ? kInfo.sub : static_cast<int>(unit_columns));
+  const int64_t inside = (int64_t{1} << sub_bits) - 1;
   alignas(64) float scales[kMostSubs * kPanelRows], offsets[kMostSubs * kPanelRows];
   Held<1> held;
   load_held<1>(sums, held);
@@ -25,9 +26,9 @@ const uint8_t* stream_turn(const PanelJob& job, const uint8_t* unit, int64_t beg
     for (int64_t b = 0; b < unit_columns; b += kPanelColumns, c += kPanelColumns, unit += kBlock) {
 #pragma GCC unroll 8
       for (int64_t line = 0; line < kBlock; line += 64) __builtin_prefetch(unit + kStreamPrefetched + line);
-      const int64_t at = b / sub * kPanelRows;
-      add_block<kBits, kStep, 1>(BlockInputs(job, 0, c, sub), PackedBlock<kInfo.low_bits, kInfo.high_bits>{unit},
-                                 scales + at, offsets + at, (b + kPanelColumns) % sub == 0, held);
+      const int64_t at = (b >> sub_bits) * kPanelRows;
+      add_block<kBits, kStep, 1>(BlockInputs(job, 0, c, sub_bits), PackedBlock<kInfo.low_bits, kInfo.high_bits>{unit},
+                                 scales + at, offsets + at, (b + kPanelColumns & inside) == 0, held);
     }
   }
   store_held<1>(held, sums);
@@ -60,7 +61,7 @@ void stream(const PanelJob& job, int64_t first, int64_t last) {
 #define KVPARETO_CASE(codec) \
   case WeightCodec::codec:   \
     return stream_panels<WeightCodec::codec>(job, first, last);
-    KVPARETO_WEIGHT_CODECS
+    KVPARETO_WEIGHT_CODECS(KVPARETO_CASE)
 #undef KVPARETO_CASE
     case WeightCodec::kBf16:
       return;

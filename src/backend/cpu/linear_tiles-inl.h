@@ -9,19 +9,22 @@
 
 // --- inputs in int8
 
+KVPARETO_INLINE int bits_of(int power) { return std::countr_zero(static_cast<unsigned>(power)); }
+
 // What the products of one block of columns take of a few inputs; strides from input to input.
 struct BlockInputs {
   const int8_t* codes;
   const float *scales, *totals;  // of the block, of its first group of one scale
   int64_t stride, scale_stride, total_stride;
 
-  BlockInputs(const PanelJob& job, int64_t token, int64_t column, int64_t sub)
+  // A division would take as long as the products of a few inputs: groups are of 2^sub_bits columns.
+  BlockInputs(const PanelJob& job, int64_t token, int64_t column, int sub_bits)
       : codes(job.codes + token * job.columns + column),
         scales(job.scales + (token * job.columns + column) / kPanelColumns),
-        totals(job.sums + (token * job.columns + column) / sub),
+        totals(job.sums + (token * job.columns >> sub_bits) + (column >> sub_bits)),
         stride(job.columns),
         scale_stride(job.columns / kPanelColumns),
-        total_stride(job.columns / sub) {}
+        total_stride(job.columns >> sub_bits) {}
 };
 
 template <int kTokens>
@@ -86,14 +89,15 @@ KVPARETO_INLINE void store_held(const Held<kTokens>& held, float* sums) {
 template <int kBits, int kStep, int kTokens>
 void tile_int8(const PanelJob& job, const PanelSlice& slice, int64_t begin, int64_t columns, int64_t token,
                float* sums) {
-  const int64_t sub = kStep == 16 ? 16 : job.format.sub();
+  const int sub_bits = kStep == 16 ? 4 : bits_of(job.format.sub());
+  const int64_t inside = (int64_t{1} << sub_bits) - 1;
   Held<kTokens> held;
   load_held<kTokens>(sums, held);
   for (int64_t c = 0; c < columns; c += kPanelColumns) {
-    const int64_t at = c / sub * kPanelRows;
-    add_block<kBits, kStep, kTokens>(BlockInputs(job, token, begin + c, sub),
+    const int64_t at = (c >> sub_bits) * kPanelRows;
+    add_block<kBits, kStep, kTokens>(BlockInputs(job, token, begin + c, sub_bits),
                                      UnpackedBlock{slice.codes + c * kPanelRows}, slice.scales + at, slice.offsets + at,
-                                     (c + kPanelColumns) % sub == 0, held);
+                                     (c + kPanelColumns & inside) == 0, held);
   }
   store_held<kTokens>(held, sums);
 }

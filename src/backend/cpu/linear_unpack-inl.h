@@ -55,6 +55,7 @@ KVPARETO_INLINE void unpack_scales(const uint8_t* unit, float* scales, float* of
   if constexpr (kInfo.halves == 2) Vectors::widen_halves(unit + 2 * kPanelRows, second);
   const uint8_t* bytes = unit + 2 * kPanelRows * kInfo.halves;
   if constexpr (kCodec == WeightCodec::kQ4K || kCodec == WeightCodec::kQ5K) {
+#pragma GCC unroll 8
     for (int sub = 0; sub < 8; ++sub) {
       for (int r = 0; r < kPanelRows; ++r) {
         int scale, minimum;
@@ -109,20 +110,19 @@ void unpack_slice(const WeightFormat& format, const uint8_t* panel, int64_t begi
   }
 }
 
-// KVPARETO_CASE() of every codec of quantized weights.
-#define KVPARETO_WEIGHT_CODECS                                                                             \
-  KVPARETO_CASE(kInt8)                                                                                     \
-  KVPARETO_CASE(kInt4)                                                                                     \
-  KVPARETO_CASE(kInt3)                                                                                     \
-  KVPARETO_CASE(kQ4_0) KVPARETO_CASE(kQ4_1) KVPARETO_CASE(kQ5_0) KVPARETO_CASE(kQ5_1) KVPARETO_CASE(kQ8_0) \
-      KVPARETO_CASE(kQ4K) KVPARETO_CASE(kQ5K) KVPARETO_CASE(kQ6K)
+// CASE() of every codec of quantized weights.
+// clang-format off
+#define KVPARETO_WEIGHT_CODECS(CASE) \
+  CASE(kInt8) CASE(kInt4) CASE(kInt3) CASE(kQ4_0) CASE(kQ4_1) CASE(kQ5_0) \
+  CASE(kQ5_1) CASE(kQ8_0) CASE(kQ4K) CASE(kQ5K) CASE(kQ6K)
+// clang-format on
 
 void unpack(const WeightFormat& format, const uint8_t* panel, int64_t begin, int64_t columns, const PanelSlice& slice) {
   switch (format.codec) {
 #define KVPARETO_CASE(codec) \
   case WeightCodec::codec:   \
     return unpack_slice<WeightCodec::codec>(format, panel, begin, columns, slice);
-    KVPARETO_WEIGHT_CODECS
+    KVPARETO_WEIGHT_CODECS(KVPARETO_CASE)
 #undef KVPARETO_CASE
     case WeightCodec::kBf16:
       return;
