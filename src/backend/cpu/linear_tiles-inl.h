@@ -97,7 +97,7 @@ void tile_int8(const PanelJob& job, const PanelSlice& slice, int64_t begin, int6
     const int64_t at = (c >> sub_bits) * kPanelRows;
     add_block<kBits, kStep, kTokens>(BlockInputs(job, token, begin + c, sub_bits),
                                      UnpackedBlock{slice.codes + c * kPanelRows}, slice.scales + at, slice.offsets + at,
-                                     (c + kPanelColumns & inside) == 0, held);
+                                     ((c + kPanelColumns) & inside) == 0, held);
   }
   store_held<kTokens>(held, sums);
 }
