@@ -8,8 +8,9 @@
 
 namespace kvpareto {
 
-std::vector<std::vector<int32_t>> sample_batch(const Model& model, const std::vector<std::vector<int32_t>>& prompts, int length,
-                                               const Sampling& sampling, uint64_t seed, const std::vector<int32_t>& banned,
+std::vector<std::vector<int32_t>> sample_batch(const Model& model, const std::vector<std::vector<int32_t>>& prompts,
+                                               int length, const Sampling& sampling, uint64_t seed,
+                                               const std::vector<int32_t>& banned,
                                                const std::function<void(int)>& progress) {
   Backend& backend = *model.backend;
   const auto batch = static_cast<int>(prompts.size());
@@ -23,11 +24,13 @@ std::vector<std::vector<int32_t>> sample_batch(const Model& model, const std::ve
     stretches.push_back({caches.back().get(), 1});
     randoms.emplace_back(seed + static_cast<uint64_t>(i));
   }
-  const Buffer scratch = backend.allocate(workspace_bytes(model.shape, model.weights, backend, batch, context), Purpose::kScratch);
+  const Buffer scratch =
+      backend.allocate(workspace_bytes(model.shape, model.weights, backend, batch, context), Purpose::kScratch);
   const Buffer logits = backend.allocate(static_cast<size_t>(batch * vocabulary) * sizeof(float), Purpose::kLogits);
   const Workspace work = plan_workspace(model, batch, context, scratch.data());
 
   std::vector<std::vector<int32_t>> sequences = prompts;
+  std::vector<std::vector<int32_t>> orders(prompts.size());
   std::vector<int32_t> step(prompts.size());
   for (int position = 0; position + 1 < context; ++position) {
     stop_if_interrupted();
@@ -38,7 +41,8 @@ std::vector<std::vector<int32_t>> sample_batch(const Model& model, const std::ve
     parallel_for(batch, [&](int64_t i) {
       const std::span<float> row(logits.as<float>() + i * vocabulary, static_cast<size_t>(vocabulary));
       for (const int32_t token : banned) row[static_cast<size_t>(token)] = -std::numeric_limits<float>::infinity();
-      sequences[static_cast<size_t>(i)].push_back(choose(row, sampling, randoms[static_cast<size_t>(i)]));
+      sequences[static_cast<size_t>(i)].push_back(
+          choose(row, sampling, randoms[static_cast<size_t>(i)], orders[static_cast<size_t>(i)]));
     });
     if (progress) progress(position + 1);
   }

@@ -8,11 +8,11 @@
 
 namespace kvpareto {
 
-int32_t choose(std::span<const float> logits, const Sampling& sampling, Random& random) {
+int32_t choose(std::span<const float> logits, const Sampling& sampling, Random& random, std::vector<int32_t>& order) {
   if (sampling.temperature <= 0) {
     return static_cast<int32_t>(std::max_element(logits.begin(), logits.end()) - logits.begin());
   }
-  std::vector<int32_t> order(logits.size());
+  order.resize(logits.size());
   std::iota(order.begin(), order.end(), 0);
   const size_t kept = sampling.top_k > 0 ? std::min(order.size(), static_cast<size_t>(sampling.top_k)) : order.size();
   const auto better = [&](int32_t a, int32_t b) {
@@ -56,7 +56,7 @@ int32_t choose(std::span<const float> logits, const Sampling& sampling, Random& 
 
 std::vector<int32_t> generate(Session& session, std::span<const int32_t> prompt, int max_tokens,
                               const Sampling& sampling, Random& random, const std::function<bool(int32_t)>& emit) {
-  std::vector<int32_t> tokens;
+  std::vector<int32_t> tokens, order;
   if (prompt.empty() || max_tokens < 1) return tokens;
   session.prefill(prompt.first(prompt.size() - 1));
   int32_t last = prompt.back();
@@ -64,7 +64,7 @@ std::vector<int32_t> generate(Session& session, std::span<const int32_t> prompt,
   while (static_cast<int>(tokens.size()) < max_tokens &&
          (tokens.empty() || session.tokens() < session.options().context)) {
     stop_if_interrupted();
-    last = choose(session.next({&last, 1}), sampling, random);
+    last = choose(session.next({&last, 1}), sampling, random, order);
     tokens.push_back(last);
     if (!emit(last)) break;
   }

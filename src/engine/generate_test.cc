@@ -16,6 +16,11 @@ namespace {
 
 constexpr float kNever = -std::numeric_limits<float>::infinity();
 
+int32_t choose_once(const std::vector<float>& logits, const Sampling& sampling, Random& random) {
+  std::vector<int32_t> order;
+  return choose(logits, sampling, random, order);
+}
+
 // What choose() should draw from: softmax at the temperature, the top_k largest, of these the fewest with mass top_p.
 std::vector<double> wanted_probabilities(const std::vector<float>& logits, const Sampling& sampling) {
   std::vector<size_t> order(logits.size());
@@ -40,7 +45,7 @@ void expect_drawn_as(const std::vector<float>& logits, const Sampling& sampling)
   constexpr int kDraws = 20000;
   std::vector<int> counts(logits.size());
   Random random(3);
-  for (int i = 0; i < kDraws; ++i) ++counts[static_cast<size_t>(choose(logits, sampling, random))];
+  for (int i = 0; i < kDraws; ++i) ++counts[static_cast<size_t>(choose_once(logits, sampling, random))];
   for (size_t v = 0; v < wanted.size(); ++v) {
     const double expected = kDraws * wanted[v];
     // Five standard deviations, and some more where counts are too few to be normal; what has no probability is never
@@ -67,9 +72,9 @@ TEST(Choose, DrawsWithTheStatedProbabilities) {
 
 TEST(Choose, GreedyTakesTheFirstOfTheLargest) {
   Random random(1);
-  EXPECT_EQ(choose(std::vector<float>{0, 3, 3, 1}, {}, random), 1);
-  EXPECT_EQ(choose(std::vector<float>{kNever, kNever, -5, kNever}, {}, random), 2);
-  EXPECT_EQ(choose(std::vector<float>{kNever, kNever}, {}, random), 0);
+  EXPECT_EQ(choose_once(std::vector<float>{0, 3, 3, 1}, {}, random), 1);
+  EXPECT_EQ(choose_once(std::vector<float>{kNever, kNever, -5, kNever}, {}, random), 2);
+  EXPECT_EQ(choose_once(std::vector<float>{kNever, kNever}, {}, random), 0);
 }
 
 // What narrows the choice to one token leaves no chance.
@@ -77,10 +82,10 @@ TEST(Choose, NarrowestChoicesAreGreedy) {
   const std::vector<float> logits = {1, 4, 4, kNever, 3};
   Random random(1);
   for (int i = 0; i < 100; ++i) {
-    EXPECT_EQ(choose(logits, {.temperature = 1, .top_k = 1}, random), 1);
-    EXPECT_EQ(choose(logits, {.temperature = 1, .top_p = 1e-9}, random), 1);
-    EXPECT_EQ(choose(logits, {.temperature = 1, .top_p = 0}, random), 1);
-    EXPECT_NE(choose(logits, {.temperature = 1e-6}, random), 4);
+    EXPECT_EQ(choose_once(logits, {.temperature = 1, .top_k = 1}, random), 1);
+    EXPECT_EQ(choose_once(logits, {.temperature = 1, .top_p = 1e-9}, random), 1);
+    EXPECT_EQ(choose_once(logits, {.temperature = 1, .top_p = 0}, random), 1);
+    EXPECT_NE(choose_once(logits, {.temperature = 1e-6}, random), 4);
   }
 }
 
@@ -91,7 +96,7 @@ TEST(Choose, ImpossibleLogitsGiveSomeToken) {
     const std::vector<float> logits(5, x);
     for (const Sampling& sampling : {Sampling{}, Sampling{.temperature = 1}, Sampling{.temperature = 1, .top_p = 0.5},
                                      Sampling{.temperature = 1, .top_p = 0.5, .top_k = 2}}) {
-      const int32_t token = choose(logits, sampling, random);
+      const int32_t token = choose_once(logits, sampling, random);
       EXPECT_TRUE(token >= 0 && token < 5) << token;
     }
   }
@@ -100,7 +105,8 @@ TEST(Choose, ImpossibleLogitsGiveSomeToken) {
 TEST(Choose, SameSeedSameTokens) {
   const std::vector<float> logits = {1, 2, 3, 2, 1};
   Random a(9), b(9);
-  for (int i = 0; i < 50; ++i) EXPECT_EQ(choose(logits, {.temperature = 1}, a), choose(logits, {.temperature = 1}, b));
+  for (int i = 0; i < 50; ++i)
+    EXPECT_EQ(choose_once(logits, {.temperature = 1}, a), choose_once(logits, {.temperature = 1}, b));
 }
 
 class Generate : public testing::Test {
