@@ -26,35 +26,47 @@ void split_halves(const uint8_t* block, const WeightCodecInfo& info, WeightUnit&
   std::memcpy(unit.halves.data(), block, static_cast<size_t>(info.halves) * sizeof(f16));
 }
 
+// Bit i of `bits` as bit 4 of byte i.
+uint64_t spread_to_fifth(uint8_t bits) {
+  const uint64_t alone = (bits * 0x0101010101010101u) & 0x8040201008040201u;  // bit i, in byte i alone
+  return ((alone + 0x7f7f7f7f7f7f7f7fu) & 0x8080808080808080u) >> 3;
+}
+
 // 32 codes: 0 to 15 in the low halves of 16 bytes, 16 to 31 in the high halves; a fifth bit in a word before them.
 void split_nibbles(const uint8_t* low, const uint8_t* high, uint8_t* codes) {
-  uint32_t fifth = 0;
-  if (high != nullptr) std::memcpy(&fifth, high, sizeof fifth);
   for (int i = 0; i < 16; ++i) {
-    codes[i] = static_cast<uint8_t>((low[i] & 15) | (fifth >> i & 1) << 4);
-    codes[i + 16] = static_cast<uint8_t>((low[i] >> 4) | (fifth >> (i + 16) & 1) << 4);
+    codes[i] = low[i] & 15;
+    codes[i + 16] = low[i] >> 4;
+  }
+  for (int i = 0; high != nullptr && i < 4; ++i) {
+    uint64_t eight;
+    std::memcpy(&eight, codes + 8 * i, sizeof eight);
+    eight |= spread_to_fifth(high[i]);
+    std::memcpy(codes + 8 * i, &eight, sizeof eight);
   }
 }
 
 void split_k_block(const uint8_t* block, bool fifth, WeightUnit& unit) {
   std::memcpy(unit.bytes.data(), block + 4, 12);
   const uint8_t *high = block + 16, *low = high + (fifth ? 32 : 0);
-  for (int i = 0; i < 256; ++i) {
-    const int group = i / 32, place = i % 32;
-    int code = low[group / 2 * 32 + place] >> (group % 2 * 4) & 15;
-    if (fifth) code |= (high[place] >> group & 1) << 4;
-    unit.codes[static_cast<size_t>(i)] = static_cast<uint8_t>(code);
+  for (int group = 0; group < 8; ++group) {
+    const uint8_t* from = low + group / 2 * 32;
+    uint8_t* codes = unit.codes.data() + 32 * group;
+    for (int i = 0; i < 32; ++i) codes[i] = static_cast<uint8_t>(from[i] >> (group % 2 * 4) & 15);
+    for (int i = 0; fifth && i < 32; ++i) codes[i] = static_cast<uint8_t>(codes[i] | (high[i] >> group & 1) << 4);
   }
 }
 
 void split_q6_k(const uint8_t* block, WeightUnit& unit) {
   std::memcpy(unit.bytes.data(), block + 192, 16);
   std::memcpy(unit.halves.data(), block + 208, sizeof(f16));
-  for (int i = 0; i < 256; ++i) {
-    const int half = i / 128, quarter = i % 128 / 32, place = i % 32;
-    const int low = block[half * 64 + quarter % 2 * 32 + place] >> (quarter / 2 * 4) & 15;
-    const int high = block[128 + half * 32 + place] >> (quarter * 2) & 3;
-    unit.codes[static_cast<size_t>(i)] = static_cast<uint8_t>(low | high << 4);
+  for (int part = 0; part < 8; ++part) {
+    const int half = part / 4, quarter = part % 4;
+    const uint8_t *low = block + half * 64 + quarter % 2 * 32, *high = block + 128 + half * 32;
+    uint8_t* codes = unit.codes.data() + 32 * part;
+    for (int i = 0; i < 32; ++i) {
+      codes[i] = static_cast<uint8_t>((low[i] >> (quarter / 2 * 4) & 15) | (high[i] >> (quarter * 2) & 3) << 4);
+    }
   }
 }
 
