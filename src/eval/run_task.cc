@@ -156,7 +156,7 @@ class Runner {
     stop_if_interrupted();
     std::vector<Lane*> answering;
     std::vector<Session*> sessions;
-    std::vector<int32_t> last;
+    std::vector<int32_t> last, order;
     for (Lane& lane : lanes_) {
       if (!lane.answering) continue;
       answering.push_back(&lane);
@@ -165,7 +165,7 @@ class Runner {
     }
     Random unused(0);  // greedy
     Session::next_of_each(sessions, last, [&](int64_t i, std::span<const float> logits) {
-      answering[static_cast<size_t>(i)]->last = choose(logits, {}, unused);
+      answering[static_cast<size_t>(i)]->last = choose(logits, {}, unused, order);
     });
     for (Lane* lane : answering) take(*lane);
   }
