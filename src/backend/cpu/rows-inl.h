@@ -113,7 +113,8 @@ void bf16_to_floats(const bf16* x, int64_t n, float* out) {
   for (int64_t c = 0; c < n; c += static_cast<int64_t>(hn::Lanes(d))) hn::StoreU(load_bf16(d, x + c), d, out + c);
 }
 
-// One row of the weight at a time; up to kVectors inputs share each pass over it.
+// One row of the weight at a time: a single sequential stream is what reaches the memory's bandwidth. Up to kVectors
+// inputs share each pass over the row.
 template <int kVectors>
 HWY_INLINE void dot_rows(const bf16* row, const float* x, int64_t columns, float* sums) {
   const DF d;
@@ -135,47 +136,10 @@ HWY_INLINE void dot_rows(const bf16* row, const float* x, int64_t columns, float
   for (int m = 0; m < kVectors; ++m) sums[m] = hn::GetLane(hn::SumOfLanes(d, hn::Add(even[m], odd[m])));
 }
 
-// Four rows for one input, with the sums of dot_rows(): as streams side by side, each with its next lines asked for.
-HWY_INLINE void dot_four_rows(const bf16* row, const float* x, int64_t columns, float* sums) {
-  constexpr int64_t kAhead = 512;  // values
-  const DF d;
-  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
-  VF even[4], odd[4];
-  for (int r = 0; r < 4; ++r) even[r] = odd[r] = hn::Zero(d);
-  int64_t c = 0;
-  for (; c + 2 * lanes <= columns; c += 2 * lanes) {
-    const auto x0 = hn::LoadU(d, x + c), x1 = hn::LoadU(d, x + c + lanes);
-    for (int r = 0; r < 4; ++r) {
-      const bf16* from = row + r * columns + c;
-      hwy::Prefetch(&from[kAhead].bits);
-      even[r] = hn::MulAdd(load_bf16(d, from), x0, even[r]);
-      odd[r] = hn::MulAdd(load_bf16(d, from + lanes), x1, odd[r]);
-    }
-  }
-  if (c < columns) {
-    const auto x0 = hn::LoadU(d, x + c);
-    for (int r = 0; r < 4; ++r) even[r] = hn::MulAdd(load_bf16(d, row + r * columns + c), x0, even[r]);
-  }
-  for (int r = 0; r < 4; ++r) sums[r] = hn::GetLane(hn::SumOfLanes(d, hn::Add(even[r], odd[r])));
-}
-
 void gemv(const bf16* weight, const float* bias, int64_t columns, int64_t begin, int64_t end, const float* x,
           int64_t vectors, float* out, int64_t out_stride, bool accumulate) {
   constexpr int kMost = 4;
-  int64_t r = begin;
-  const auto put = [&](int64_t m, int64_t row, float sum) {
-    float& place = out[m * out_stride + row];
-    place = sum + (bias != nullptr ? bias[row] : 0.0f) + (accumulate ? place : 0.0f);
-  };
-  // A processor with vectors of 512 bits (Zen 4) reads one row after another fastest, one of 256 (Zen 3) four at a
-  // time.
-  constexpr bool kFourRows = hn::MaxLanes(DF()) <= 8;
-  for (; kFourRows && vectors == 1 && r + 4 <= end; r += 4) {
-    float sums[4];
-    dot_four_rows(weight + r * columns, x, columns, sums);
-    for (int64_t i = 0; i < 4; ++i) put(0, r + i, sums[i]);
-  }
-  for (; r < end; ++r) {
+  for (int64_t r = begin; r < end; ++r) {
     for (int64_t m = 0; m < vectors; m += kMost) {
       float sums[kMost];
       const int64_t count = vectors - m < kMost ? vectors - m : kMost;
@@ -184,7 +148,10 @@ void gemv(const bf16* weight, const float* bias, int64_t columns, int64_t begin,
       if (count == 2) dot_rows<2>(weight + r * columns, inputs, columns, sums);
       if (count == 3) dot_rows<3>(weight + r * columns, inputs, columns, sums);
       if (count == 4) dot_rows<4>(weight + r * columns, inputs, columns, sums);
-      for (int64_t i = 0; i < count; ++i) put(m + i, r, sums[i]);
+      for (int64_t i = 0; i < count; ++i) {
+        float& place = out[(m + i) * out_stride + r];
+        place = sums[i] + (bias != nullptr ? bias[r] : 0.0f) + (accumulate ? place : 0.0f);
+      }
     }
   }
 }
