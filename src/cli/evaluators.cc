@@ -16,7 +16,7 @@ constexpr uint64_t kOtherSeed = 0x5eed;  // added to the seed of the texts that 
 constexpr int kTries = 4;                // places of a file that are looked at, for each text wanted
 constexpr size_t kPassage = 32;          // tokens in a row that make two texts overlap
 // Of a shortened text. Enough for every packed block to be read; a context is shortened if it is so many times longer.
-constexpr int kShortPrefill = 512, kShortScored = 256, kWorthShortening = 3;
+constexpr int kShortPrefill = 512, kShortScored = 256, kWorthShortening = 2;
 
 std::string data_file(const char* name) {
   const char* data = std::getenv("KVPARETO_DATA");

@@ -36,7 +36,9 @@ constexpr double kDemoSeconds = 270;
 constexpr double kShareOfTasks = 0.25;  // of a bounded time, for the retrieval tasks of the front's points
 
 constexpr double kShareOfVerifying = 0.15;  // of a bounded time
-constexpr int kFinalists = 3;               // verified, if nothing else is said: the recommended one and its neighbours
+// Of a text that is searched on, if nothing else is said: schemes rank alike at more, and finalists are verified there.
+constexpr int kSearchedTokens = 2048;
+constexpr int kFinalists = 3;  // verified, if nothing else is said: the recommended one and its neighbours
 constexpr int kPutToTasks = 3, kEveryMember = 1 << 20;  // points beside the baseline
 
 class Search : public Command {
@@ -101,7 +103,8 @@ class Search : public Command {
         [this](const std::string& text) {
           verify_ = static_cast<int>(parse_integer("--verify", text, {0, 1000}));
         });
-    options.integer("--prefill", prefill_, {1, kMostContext}, "tokens before the scored ones [what the context holds]");
+    options.integer("--prefill", prefill_, {1, kMostContext},
+                    "tokens before the scored ones [what the context holds, 1536 at most; for finalists all it holds]");
     options.integer("--scored", scored_, {1, kMostContext},
                     "tokens scored in each text [512, or a quarter of the context]");
     model_.declare_machine(options);
@@ -146,7 +149,7 @@ class Search : public Command {
     EvalOptions options;
     options.reference_folder = default_reference_folder();
     options.scored = scored_ > 0 ? scored_ : std::min(512, context_ / 4);
-    options.prefill = prefill_ > 0 ? prefill_ : context_ - options.scored;
+    options.prefill = prefill_ > 0 ? prefill_ : std::min(context_, kSearchedTokens) - options.scored;
     options.context = context_;
     options.seed = texts_.seed;
     if (needles_ == 0) return options;
@@ -202,13 +205,16 @@ class Search : public Command {
 
   void verify_finalists(Evaluators& evaluators, const LoadedModel& loaded, Study& study, TimeSpent& spent,
                         const EvalOptions& options) const {
+    EvalOptions whole = options;
+    if (prefill_ == 0) whole.prefill = context_ - options.scored;
+    whole.tasks = {};
     std::vector<Text> texts =
-        held_out_texts(texts_, evaluators.all(), loaded, options.prefill + options.scored + 1, &study);
+        held_out_texts(texts_, evaluators.all(), loaded, whole.prefill + options.scored + 1, &study);
     if (texts.empty()) {
       note("nothing is verified: there is no more text than what the search was made on");
       return;
     }
-    Evaluator held_out(*loaded.models, loaded.tokenizer, std::move(texts), options);
+    Evaluator held_out(*loaded.models, loaded.tokenizer, std::move(texts), whole);
     verify(held_out, evaluators.whole().regime(), study, spent, question(), verify_);
   }
 

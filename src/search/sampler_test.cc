@@ -348,6 +348,32 @@ TEST(Guided, BeginsOnShortenedTexts) {
   EXPECT_LT(whole, shortened);
 }
 
+// Texts that quarrel about the points blur the front; a gain within that blur is worth no trial, unless a budget says
+// so.
+TEST(Guided, EndsWithinTheFrontsErrorUnlessABudgetIsGiven) {
+  const AdditiveWorld world;
+  const auto trials_of = [&](double budget) {
+    SearchSettings own = settings(1);
+    own.budget = budget;
+    std::vector<Measurement> measured;
+    const auto sampler = make_sampler("guided", world.space, own);
+    for (auto next = sampler->propose(measured); !next.empty(); next = sampler->propose(measured)) {
+      for (const Trial& trial : next) {
+        measured.push_back(AdditiveWorld::measure(trial));
+        Random random(hash_text(to_text(trial.point)));
+        for (int text = 0; text < trial.texts; ++text) {
+          measured.back().texts["kld_mean"].push_back(measured.back().value("kld_mean") *
+                                                      std::exp(0.4 * random.normal()));
+        }
+      }
+    }
+    return world.places(measured).size();
+  };
+  const size_t open = trials_of(0), bounded = trials_of(100);
+  EXPECT_GE(open, 4u);
+  EXPECT_LT(open, bounded);
+}
+
 // What another regime told needs no screening to be believed.
 TEST(Guided, LearnsFromOtherRegimes) {
   const AdditiveWorld world;

@@ -9,9 +9,9 @@
 //      (Emmerich, Deutz, Klinkenberg 2011), one after the other as if the ones before had turned out as guessed. What
 //      was never measured is measured cheaply, and promises only what lies beyond the front that is expected of all
 //      measured ones; what was is measured on more texts, and promises what lies beyond the front of the whole ones.
-//   3. It ends when no candidate promises a gain worth the name, the front has stopped to move by more than its error
-//      (settling.h), or the budget is spent; then the axes that are refined last are tried on the knee and its
-//      neighbours, cheaply first as well.
+//   3. It ends when no candidate promises a gain worth the name, or the budget is spent. Without a budget a gain within
+//      the front's own error (settling.h) is none, and it ends too when the front has stopped to move by more than
+//      that. Then the axes that are refined last are tried on the knee and its neighbours, cheaply first as well.
 //
 // It learns from every measurement, also from those of other spaces, limits and regimes. Deterministic: the same
 // measurements and seed give the same proposals.
@@ -35,7 +35,7 @@ constexpr size_t kRound = 6;          // trials of a round
 constexpr double kWorthwhile = 5e-4;  // gain of hypervolume, in whole boxes, below which a trial is not worth it
 // A guess that is no wider than what a change of the regime leaves open needs no screening.
 constexpr double kKnown = 0.85;
-constexpr size_t kStill = 6;  // whole measurements that may pass without moving the front
+constexpr size_t kStill = 4;  // whole measurements that may pass without moving the front
 
 class Guided : public Sampler {
  public:
@@ -144,7 +144,9 @@ class Guided : public Sampler {
       all.push_back({candidate.bytes, std::exp(promises.back().guess.log_loss)});
     }
     const Bounds box = bounds_of(all);
-    if (!refining_ && has_settled(whole, box, kStill)) return {};
+    const bool bounded = settings_.budget > 0 || refining_;
+    if (!bounded && has_settled(whole, box, kStill)) return {};
+    const double worthwhile = bounded ? kWorthwhile : worthwhile_within(front_error(whole, box));
     Staircase of_whole(sure, box), of_known(sure, box);
     for (const Promise& promise : promises) {
       if (promise.known) of_known.add(promise.candidate->bytes, promise.guess.log_loss);
@@ -158,7 +160,7 @@ class Guided : public Sampler {
         if (taken.contains(promise.candidate)) continue;
         const Staircase& stairs = promise.known ? of_whole : of_known;
         const double gain = expected_gain(stairs, promise.candidate->bytes, promise.guess);
-        if (gain < kWorthwhile || gain / promise.cost <= most) continue;
+        if (gain < worthwhile || gain / promise.cost <= most) continue;
         most = gain / promise.cost;
         best = &promise;
       }
@@ -172,6 +174,10 @@ class Guided : public Sampler {
       }
     }
     return trials;
+  }
+
+  static double worthwhile_within(double error) {
+    return std::isfinite(error) ? std::max(kWorthwhile, error) : kWorthwhile;
   }
 
   static bool has_failed(const Candidate& candidate, const Measured& measured) {
