@@ -35,8 +35,10 @@ class TimeToTell {
   explicit TimeToTell(int texts) : texts_(texts) {}
 
   void add(const Measurement& m, const Sampler& sampler, size_t measured) {
-    (m.regime.texts == texts_ ? whole_ : cheap_) = m.provenance.seconds;
-    if (told_ || whole_ == 0 || (texts_ > 1 && cheap_ == 0)) return;
+    const bool is_whole = m.regime.texts == texts_;
+    (is_whole ? whole_ : cheap_) = m.provenance.seconds;
+    wholes_ += is_whole;
+    if (told_ || wholes_ == 0 || (cheap_ == 0 && wholes_ < 2)) return;
     told_ = true;
     const auto left = static_cast<double>(sampler.expected() - std::min(sampler.expected(), measured));
     const double whole = cheap_ == 0 ? left : std::min(left, kUsuallyWhole);
@@ -49,6 +51,7 @@ class TimeToTell {
  private:
   static constexpr double kUsuallyWhole = 8;  // trials
   int texts_;
+  int wholes_ = 0;
   double whole_ = 0, cheap_ = 0;  // seconds of the last trial
   bool told_ = false;
 };
