@@ -28,8 +28,7 @@ std::string result_text(const Measurement& m) {
                      m.value("kld_mean"));
 }
 
-// What the whole search will take: told once, as soon as a whole trial and a cheap one (where there are any) were
-// timed.
+// What the whole search will take: told once, as soon as a whole trial and a cheap one, or two whole ones, were timed.
 class TimeToTell {
  public:
   explicit TimeToTell(int texts) : texts_(texts) {}
