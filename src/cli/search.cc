@@ -58,9 +58,9 @@ class Search : public Command {
 
   void declare(Options& options) override {
     model_.declare(options);
-    options.integer(
-        "-c,--ctx-size", context_, {16, kMostContext},
-        "tokens to search at, the last of them scored [4096, or what the model was trained for if that is less]");
+    options.integer("-c,--ctx-size", context_, {16, kMostContext},
+                    "tokens that memory is counted and finalists are verified at [4096, or what the model was trained "
+                    "for if that is less]");
     options.text("--study", "FILE", study_, "where measurements are kept");
     options.text("--report", "FILE.html", report_, "the page to write; tables go beside it");
     options.parsed("--max-time", "TIME",
