@@ -21,9 +21,9 @@ constexpr int kSums = 12;  // independent sums: latency times throughput of a fu
 using Clock = std::chrono::steady_clock;
 double seconds_since(Clock::time_point begin) { return std::chrono::duration<double>(Clock::now() - begin).count(); }
 
-// Keeps `value` alive without storing it.
+// Keeps `value` alive without storing it. Inlined always: by itself it may not use the wide registers of its callers.
 template <typename T>
-void keep(T& value) {
+[[gnu::always_inline]] inline void keep(T& value) {
   __asm__ volatile("" : "+x"(value));
 }
 

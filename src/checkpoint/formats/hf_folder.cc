@@ -129,7 +129,7 @@ class HfCheckpoint : public Checkpoint {
   void open_shard(const std::string& name) {
     MappedFile file(path_ + "/" + name);
     SafetensorsContents contents = parse_safetensors(file.bytes(), file.path());
-    shards_.push_back(std::make_unique<Shard>(std::move(file), std::move(contents)));
+    shards_.push_back(std::make_unique<Shard>(Shard{std::move(file), std::move(contents)}));
   }
 
   void open_shards() {
