@@ -114,8 +114,8 @@ class Backend {
   size_t allocated_[kPurposes] = {};
 };
 
-// Names the user can force ("reference", "portable", "avx2", "avx512_bf16"), those that this machine can run, best
-// last.
+// Names the user can force ("reference", "portable", "avx2", "avx512", "avx512_bf16", "amx_bf16"), those that this
+// machine can run, best last.
 std::vector<std::string> backend_names();
 // "auto" or empty is the best one. Throws Error (kUsage) with the nearest valid name.
 std::unique_ptr<Backend> make_backend(const std::string& name);

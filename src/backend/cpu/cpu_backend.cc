@@ -20,7 +20,7 @@ class CpuBackend : public Backend {
   explicit CpuBackend(const std::string& set)
       : set_(set),
         kernels_(cpu_kernels(set)),
-        activation_(set == "portable" || set == "avx2" ? DType::kF32 : DType::kBf16),
+        activation_(set.ends_with("bf16") ? DType::kBf16 : DType::kF32),
         linears_(set, activation_) {}
 
   std::string name() const override { return "cpu/" + set_; }

@@ -52,6 +52,7 @@ struct Dense::Parts {
 
 void confine_dense(const std::string& instruction_set) {
   if (instruction_set == "avx2") dnnl::set_max_cpu_isa(dnnl::cpu_isa::avx2);
+  if (instruction_set == "avx512") dnnl::set_max_cpu_isa(dnnl::cpu_isa::avx512_core_vnni);
   if (instruction_set == "avx512_bf16") dnnl::set_max_cpu_isa(dnnl::cpu_isa::avx512_core_bf16);
   if (instruction_set == "portable") dnnl::set_max_cpu_isa(dnnl::cpu_isa::sse41);
 }

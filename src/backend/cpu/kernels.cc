@@ -51,10 +51,11 @@ std::vector<std::string> cpu_instruction_sets() {
   std::vector<std::string> sets = {"portable"};
   const int64_t supported = hwy::SupportedTargets();
   if (supported & HWY_AVX2) sets.emplace_back("avx2");
-  if ((supported & HWY_AVX3) && __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512vnni")) {
-    sets.emplace_back("avx512_bf16");
-    if (amx_allowed()) sets.emplace_back("amx_bf16");
-  }
+  if (!(supported & HWY_AVX3) || !__builtin_cpu_supports("avx512vnni")) return sets;
+  sets.emplace_back("avx512");
+  if (!__builtin_cpu_supports("avx512bf16")) return sets;
+  sets.emplace_back("avx512_bf16");
+  if (amx_allowed()) sets.emplace_back("amx_bf16");
   return sets;
 }
 
@@ -71,7 +72,7 @@ CpuKernels amx_kernels() {
 const CpuKernels& cpu_kernels(const std::string& instruction_set) {
   static const CpuKernels kAmx = amx_kernels();
   if (instruction_set == "amx_bf16") return kAmx;
-  if (instruction_set == "avx512_bf16") return N_AVX3::kKernels;
+  if (instruction_set == "avx512" || instruction_set == "avx512_bf16") return N_AVX3::kKernels;
   if (instruction_set == "avx2") return N_AVX2::kKernels;
   return HWY_STATIC_DISPATCH(kKernels);
 }

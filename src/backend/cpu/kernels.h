@@ -104,7 +104,8 @@ struct CpuKernels {
   void (*join_splits)(const AttendJob& job, int64_t kv_head, int64_t query, float* partials, int64_t splits);
 };
 
-// Instruction sets that this machine runs, best last: "portable", "avx2", "avx512_bf16", "amx_bf16".
+// Instruction sets that this machine runs, best last: "portable", "avx2", "avx512" (with VNNI, dense
+// products in f32), "avx512_bf16", "amx_bf16".
 std::vector<std::string> cpu_instruction_sets();
 const CpuKernels& cpu_kernels(const std::string& instruction_set);
 const LinearKernels& cpu_linear_kernels(const std::string& instruction_set);
