@@ -84,7 +84,8 @@ class Search : public Command {
                    [this](const std::string& text) { sampler_ = parse_choice("--sampler", text, sampler_names()); });
     options.number(
         "--evaluations", evaluations_, 0, 1e6,
-        "stop after so many whole measurements (one on 1 of 4 texts is a quarter); 0: when nothing is gained");
+        "stop after so many whole measurements (one on 1 of 4 texts is a quarter); 0: when nothing is gained [16 of "
+        "quick, 0 of others]");
     weights_.declare(options);
     bits(options, "--k-bits", space_.k_bits, "bits of keys: 16,8,4,3,2 [the preset's]");
     bits(options, "--v-bits", space_.v_bits, "bits of values [the preset's]");
@@ -179,17 +180,18 @@ class Search : public Command {
     TimeSpent spent(study, regime, start, max_seconds_);
     const bool has_tasks = !options.tasks.tasks.empty();
     const double share = 1 - (has_tasks ? kShareOfTasks : 0) - (verify_ > 0 ? kShareOfVerifying : 0);
-    const SearchSettings settings{.texts = evaluators.texts(),
-                                  .seed = texts_.seed,
-                                  .budget = evaluations_,
-                                  .short_cost = evaluators.short_cost(),
-                                  .elsewhere = evaluators.elsewhere(study)};
+    SearchSettings settings{.texts = evaluators.texts(),
+                            .seed = texts_.seed,
+                            .budget = budget(space_.name),
+                            .short_cost = evaluators.short_cost(),
+                            .elsewhere = evaluators.elsewhere(study)};
     const auto sampler = make_sampler(name, space, settings);
     measure_points(evaluators, *sampler, study, spent, share);
     if (space_.name == "paper") {
       // What a larger space adds to the paper's grid.
       SpaceOptions quick = space_;
       quick.name = "quick";
+      settings.budget = budget(quick.name);
       const Space more = make_space(quick, *loaded.checkpoint, *loaded.backend, context_).space;
       measure_points(evaluators, *make_sampler("guided", more, settings), study, spent, share);
     }
@@ -202,6 +204,8 @@ class Search : public Command {
     keep_curves(study, measured, *loaded.checkpoint, *loaded.backend);
     conclude(study, measured, *loaded.checkpoint, *loaded.backend);
   }
+
+  double budget(const std::string& space) const { return evaluations_ < 0 ? usual_evaluations(space) : evaluations_; }
 
   void verify_finalists(Evaluators& evaluators, const LoadedModel& loaded, Study& study, TimeSpent& spent,
                         const EvalOptions& options) const {
@@ -288,7 +292,8 @@ class Search : public Command {
   Limits limits_;
   bool least_ = false;
   int context_ = 0, needles_ = 4, verify_ = -1, prefill_ = 0, scored_ = 0;
-  double max_loss_ = kDefaultMaxLoss, max_seconds_ = 0, evaluations_ = 0;  // 0: no limit
+  double max_loss_ = kDefaultMaxLoss, max_seconds_ = 0;  // seconds 0: no limit
+  double evaluations_ = -1;                              // -1: as usual in that space
   std::string study_ = kDefaultStudy, report_ = "kvpareto-report.html", sampler_;
   std::vector<std::string> tasks_;
 };

@@ -66,7 +66,8 @@ const std::vector<SpacePreset>& space_presets() {
         .values = kBestValues,
         .windows = {"", "recent128.sink4"},
         .weights = kBestWeights,
-        .chunks = {256, 128, 512}}},
+        .chunks = {256, 128, 512}},
+       16},
       {"per-layer",
        "the same families, chosen for every layer by itself",
        {.schemes = {},
@@ -119,6 +120,13 @@ std::vector<std::string> preset_names() {
   Strings names;
   for (const SpacePreset& preset : space_presets()) names.push_back(preset.name);
   return names;
+}
+
+double usual_evaluations(const std::string& name) {
+  for (const SpacePreset& preset : space_presets()) {
+    if (preset.name == name) return preset.evaluations;
+  }
+  return 0;
 }
 
 namespace {

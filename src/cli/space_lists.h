@@ -19,11 +19,14 @@ struct SpaceLists {
 struct SpacePreset {
   std::string name, description;  // one line
   SpaceLists lists;
+  double evaluations = 0;  // whole measurements a search of it takes if not told; 0: till nothing is gained
 };
 
 // To add one: an entry in space_lists.cc.
 const std::vector<SpacePreset>& space_presets();
 std::vector<std::string> preset_names();
+// SpacePreset::evaluations; 0 if there is no preset of that name.
+double usual_evaluations(const std::string& name);
 
 // A preset by its name, or a TOML file (a name that ends in .toml) with the members above as keys:
 //   keys = ["16", "8g32", "4t64.pre"]
