@@ -154,7 +154,8 @@ void Options::seed(uint64_t& value) {
 }
 
 void Options::number(const std::string& names, double& value, double low, double high, const std::string& help) {
-  parsed(names, "X", fmt::format("{} [{}]", help, value), [names, &value, low, high](const std::string& given) {
+  const std::string shown = value < low ? help : fmt::format("{} [{}]", help, value);
+  parsed(names, "X", shown, [names, &value, low, high](const std::string& given) {
     value = parse_number(spoken(names), given, low, high);
   });
 }

@@ -26,6 +26,7 @@ class Options {
   void text(const std::string& names, const std::string& what, std::string& value, const std::string& help);
   void integer(const std::string& names, int& value, Range range, const std::string& help);
   void seed(uint64_t& value);
+  // A `value` below `low` says that none was given: help shows no default.
   void number(const std::string& names, double& value, double low, double high, const std::string& help);
   void integers(const std::string& names, std::vector<int>& values, Range range, const std::string& help);
   void list(const std::string& names, const std::string& what, std::vector<std::string>& values,

@@ -67,7 +67,7 @@ const std::vector<SpacePreset>& space_presets() {
         .windows = {"", "recent128.sink4"},
         .weights = kBestWeights,
         .chunks = {256, 128, 512}},
-       16},
+       12},
       {"per-layer",
        "the same families, chosen for every layer by itself",
        {.schemes = {},
