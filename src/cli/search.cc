@@ -84,8 +84,10 @@ class Search : public Command {
                    [this](const std::string& text) { sampler_ = parse_choice("--sampler", text, sampler_names()); });
     options.number(
         "--evaluations", evaluations_, 0, 1e6,
-        "stop after so many whole measurements (one on 1 of 4 texts is a quarter); 0: when nothing is gained [12 of "
-        "quick, 0 of others]");
+        fmt::format(
+            "stop after so many whole measurements (one on 1 of 4 texts is a quarter); 0: when nothing is gained "
+            "[{} of quick, 0 of others]",
+            usual_evaluations("quick")));
     weights_.declare(options);
     bits(options, "--k-bits", space_.k_bits, "bits of keys: 16,8,4,3,2 [the preset's]");
     bits(options, "--v-bits", space_.v_bits, "bits of values [the preset's]");

@@ -299,25 +299,33 @@ struct AdditiveWorld {
     }
     return list;
   }
+  std::vector<Measurement> everything() const {
+    std::vector<Measurement> all;
+    for (size_t i = 0; i < countable_size(space); ++i) {
+      all.push_back(measure(Trial{space.make(choices_at(space, i)).point, kTexts}));
+    }
+    return all;
+  }
+  std::vector<Measurement> searched(const SearchSettings& settings) const {
+    std::vector<Measurement> measured;
+    const auto sampler = make_sampler("guided", space, settings);
+    for (auto next = sampler->propose(measured); !next.empty(); next = sampler->propose(measured)) {
+      for (const Trial& trial : next) measured.push_back(measure(trial));
+    }
+    return measured;
+  }
 };
 
 TEST(Guided, FindsAKnownFrontAtAFifthOfTheCost) {
   const AdditiveWorld world;
-  std::vector<Measurement> all;
-  for (size_t i = 0; i < countable_size(world.space); ++i) {
-    all.push_back(AdditiveWorld::measure(Trial{world.space.make(choices_at(world.space, i)).point, kTexts}));
-  }
+  const std::vector<Measurement> all = world.everything();
   const std::vector<Place> everywhere = world.places(all);
   const Bounds box = bounds_of(everywhere);
   for (uint64_t seed = 1; seed <= 5; ++seed) {
     SearchSettings fifth = settings(seed);
     fifth.budget = static_cast<double>(all.size()) / 5;
-    std::vector<Measurement> measured;
-    const auto sampler = make_sampler("guided", world.space, fifth);
-    for (auto next = sampler->propose(measured); !next.empty(); next = sampler->propose(measured)) {
-      for (const Trial& trial : next) measured.push_back(AdditiveWorld::measure(trial));
-    }
-    EXPECT_GE(hypervolume(world.places(measured), box), 0.99 * hypervolume(everywhere, box)) << "seed " << seed;
+    EXPECT_GE(hypervolume(world.places(world.searched(fifth)), box), 0.99 * hypervolume(everywhere, box))
+        << "seed " << seed;
   }
 }
 
@@ -377,22 +385,14 @@ TEST(Guided, EndsWithinTheFrontsErrorUnlessABudgetIsGiven) {
 // What another regime told needs no screening to be believed.
 TEST(Guided, LearnsFromOtherRegimes) {
   const AdditiveWorld world;
-  std::vector<Measurement> all;
-  for (size_t i = 0; i < countable_size(world.space); ++i) {
-    all.push_back(AdditiveWorld::measure(Trial{world.space.make(choices_at(world.space, i)).point, kTexts}));
-  }
+  const std::vector<Measurement> all = world.everything();
   const std::vector<Place> everywhere = world.places(all);
   const Bounds box = bounds_of(everywhere);
   const auto reached = [&](const std::vector<Measurement>& elsewhere) {
     SearchSettings few = settings(1);
     few.budget = 14;
     few.elsewhere = elsewhere;
-    std::vector<Measurement> measured;
-    const auto sampler = make_sampler("guided", world.space, few);
-    for (auto next = sampler->propose(measured); !next.empty(); next = sampler->propose(measured)) {
-      for (const Trial& trial : next) measured.push_back(AdditiveWorld::measure(trial));
-    }
-    return hypervolume(world.places(measured), box);
+    return hypervolume(world.places(world.searched(few)), box);
   };
   std::vector<Measurement> elsewhere = all;
   for (Measurement& m : elsewhere) {
