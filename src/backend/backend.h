@@ -65,6 +65,8 @@ class Backend {
   virtual size_t linear_bytes(const LinearSpec& spec) const = 0;
   // Scratch that linear() needs for up to `tokens` rows of x.
   virtual size_t linear_scratch_bytes(int64_t tokens, const LinearSpec& spec) const = 0;
+  // Whether linear() rounds so many rows of x to int8 where the spec lets it (round_inputs() of host_linear.h).
+  virtual bool rounds_inputs(int64_t tokens, const LinearSpec& spec) const = 0;
   // The same of bf16.
   std::unique_ptr<Linear> make_linear(int64_t rows, int64_t columns, const RowReader& weight,
                                       std::span<const float> bias) {
@@ -77,8 +79,8 @@ class Backend {
   virtual void embed(const Linear& table, std::span<const int32_t> tokens, Tensor out) = 0;
   // out [tokens, n] (f32 or activation) = x / sqrt(mean(x^2) + epsilon) * weight (arXiv 1910.07467); out may be x.
   virtual void rms_norm(Tensor x, const float* weight, float epsilon, Tensor out) = 0;
-  // out f32 [tokens, rows] = x [tokens, columns] W^T + bias; `accumulate` adds to what out holds. Where the spec says
-  // so x is rounded to int8 first (round_inputs() of host_linear.h).
+  // out f32 [tokens, rows] = x [tokens, columns] W^T + bias; `accumulate` adds to what out holds. x is rounded to
+  // int8 first where rounds_inputs() says so.
   virtual void linear(const Linear& weight, Tensor x, Tensor out, bool accumulate, Tensor scratch) = 0;
   // out f32 [m, n] = a f32 [m, k] b f32 [n, k]^T, sums of at least f32; `accumulate` adds to what out holds. For
   // preparing weights: takes scratch of its own.

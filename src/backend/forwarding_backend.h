@@ -23,6 +23,9 @@ class ForwardingBackend : public Backend {
     return inner_->make_linear(spec, sources, bias);
   }
   size_t linear_bytes(const LinearSpec& spec) const override { return inner_->linear_bytes(spec); }
+  bool rounds_inputs(int64_t tokens, const LinearSpec& spec) const override {
+    return inner_->rounds_inputs(tokens, spec);
+  }
   size_t linear_scratch_bytes(int64_t tokens, const LinearSpec& spec) const override {
     return inner_->linear_scratch_bytes(tokens, spec);
   }

@@ -40,7 +40,9 @@ std::unique_ptr<Checkpoint> ModelOptions::open() const {
 
 std::unique_ptr<Backend> ModelOptions::make() const {
   if (threads > 0) set_thread_count(threads);
-  return make_backend(backend);
+  auto made = make_backend(backend);
+  confine_libraries(backend);
+  return made;
 }
 
 LoadedModel load(const ModelOptions& options) { return load(options, options.make()); }

@@ -12,6 +12,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "backend/cpu/amx_tiles.h"
+
 #pragma GCC push_options
 #pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,amx-tile,amx-bf16")
 
@@ -98,12 +100,6 @@ void multiply(const Product& p) {
     }
   }
 }
-
-struct alignas(64) TileConfiguration {
-  uint8_t palette = 1, start_row = 0, reserved[14] = {};
-  uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
-  uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
-};
 
 // --- tiles of keys and values
 
@@ -317,9 +313,7 @@ bool amx_allowed() {
 
 void attend_block_amx(const AttendJob& job, DecodeRows decode, int64_t kv_head, int64_t begin, int64_t count,
                       float* scratch) {
-  // Static: g++ 12 believes that the instruction reads 8 bytes, and may leave out stores to the rest.
-  static constexpr TileConfiguration kConfiguration;
-  _tile_loadconfig(&kConfiguration);
+  TileConfiguration().load();
   const int64_t head_dim = job.head_dim, block = job.queries_per_block, rows = block * job.group();
   const BlockSpace space(scratch, head_dim, rows);
   load_queries(job, kv_head, begin, count, rows, space.query_high, space.query_low);

@@ -7,9 +7,6 @@ namespace kvpareto {
 
 using DecodeRows = void (*)(const PackedSide& side, int64_t head, int64_t token, int64_t count, float* out);
 
-// Whether the processor has AMX bf16 and the system lets this process use it (asks for it).
-bool amx_allowed();
-
 // As CpuKernels::attend_block; `decode` is the table's.
 void attend_block_amx(const AttendJob& job, DecodeRows decode, int64_t kv_head, int64_t begin, int64_t count,
                       float* scratch);

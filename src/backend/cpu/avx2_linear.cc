@@ -215,7 +215,7 @@ void round_row(const float* x, int64_t columns, int64_t sub, int8_t* codes, floa
   }
 }
 
-const LinearKernels kTable = {round_row, panels_int8, panels_float, widen_panel};
+const LinearKernels kTable = {round_row, panels_int8, panels_float, widen_panel, nullptr};
 
 }  // namespace
 

@@ -35,6 +35,9 @@ class CpuBackend : public Backend {
     return make_host_linear(*this, spec, sources, bias);
   }
   size_t linear_bytes(const LinearSpec& spec) const override { return host_linear_bytes(spec); }
+  bool rounds_inputs(int64_t tokens, const LinearSpec& spec) const override {
+    return linears_.rounds_inputs(tokens, spec);
+  }
   size_t linear_scratch_bytes(int64_t tokens, const LinearSpec& spec) const override {
     return linears_.scratch_bytes(tokens, spec);
   }

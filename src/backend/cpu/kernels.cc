@@ -5,6 +5,7 @@
 #include <type_traits>
 
 #include "backend/cpu/amx_attention.h"
+#include "backend/cpu/amx_tiles.h"
 
 // "portable" is Highway's scalar target, for any x86-64: its emulated vectors
 // are broken by g++ 12.2.

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 
+#include "backend/cpu/amx_linear.h"
 #include "base/parallel.h"
 
 namespace kvpareto {
@@ -26,6 +27,14 @@ size_t rounded_bytes(int64_t tokens, int64_t columns) {
 
 }  // namespace
 
+bool CpuLinears::uses_tiles(int64_t tokens, int64_t columns) const {
+  return tiles_ && tokens >= kDenseRows && tiles_fit(columns);
+}
+
+bool CpuLinears::rounds_inputs(int64_t tokens, const LinearSpec& spec) const {
+  return spec.activations == Activations::kInt8 && !uses_tiles(tokens, spec.columns);
+}
+
 bool CpuLinears::rounds(const LinearSpec& spec, const LinearSpec::Part& part) const {
   return spec.activations == Activations::kInt8 && part.format.codec != WeightCodec::kBf16;
 }
@@ -41,7 +50,8 @@ size_t CpuLinears::dense_scratch_bytes(int64_t tokens, int64_t rows, int64_t col
 }
 
 size_t CpuLinears::scratch_bytes(int64_t tokens, const LinearSpec& spec) const {
-  size_t most = 0;
+  size_t most = uses_tiles(tokens, spec.columns) ? tiles_scratch_bytes() : 0;
+  if (most > 0) tokens = kDenseRows - 1;  // what others do
   for (const LinearSpec::Part& part : spec.parts) {
     const bool packed = part.format.codec != WeightCodec::kBf16;
     const size_t slices = packed ? slices_bytes() : 0;
@@ -71,7 +81,9 @@ void CpuLinears::multiply(const HostLinear& matrix, Tensor x, Tensor out, bool a
     const float* bias = matrix.bias() != nullptr ? matrix.bias() + segment.first_row : nullptr;
     const Tensor columns = out.columns_as(segment.first_row, 1, segment.rows);
     const Product product{segment, bias, accumulate, x, columns, scratch.data};
-    if (rounds(matrix.spec(), matrix.spec().parts[i++])) {
+    if (uses_tiles(x.rows(), segment.columns)) {
+      multiply_tiles({segment, linear_kernels_, bias, accumulate, x, columns}, scratch.data);
+    } else if (rounds(matrix.spec(), matrix.spec().parts[i++])) {
       int8_rows(product);
     } else {
       dense(product);

@@ -14,9 +14,12 @@ class CpuLinears {
       : kernels_(cpu_kernels(instruction_set)),
         linear_kernels_(cpu_linear_kernels(instruction_set)),
         activation_(activation),
+        tiles_(instruction_set == "amx_bf16"),
         dense_(activation) {}
 
   size_t scratch_bytes(int64_t tokens, const LinearSpec& spec) const;
+  // Backend::rounds_inputs().
+  bool rounds_inputs(int64_t tokens, const LinearSpec& spec) const;
   void embed(const HostLinear& table, std::span<const int32_t> tokens, Tensor out) const;
   // Backend::linear().
   void multiply(const HostLinear& matrix, Tensor x, Tensor out, bool accumulate, Tensor scratch);
@@ -31,6 +34,7 @@ class CpuLinears {
     void* scratch;
   };
 
+  bool uses_tiles(int64_t tokens, int64_t columns) const;
   bool rounds(const LinearSpec& spec, const LinearSpec::Part& part) const;
   size_t dense_scratch_bytes(int64_t tokens, int64_t rows, int64_t columns, bool widened) const;
   void dense(const Product& product);
@@ -44,6 +48,7 @@ class CpuLinears {
   const CpuKernels& kernels_;
   const LinearKernels& linear_kernels_;
   DType activation_;
+  bool tiles_;
   Dense dense_;
 };
 

@@ -8,7 +8,7 @@
 #include <string_view>
 #include <vector>
 
-#include "backend/cpu/amx_attention.h"
+#include "backend/cpu/amx_tiles.h"
 #include "backend/host_memory.h"
 #include "base/parallel.h"
 
@@ -107,13 +107,7 @@ void multiply_scalar() {
 }
 
 [[gnu::target("amx-tile,amx-bf16")]] void multiply_amx() {
-  // Static: g++ 12 believes that the instruction reads 8 bytes, and would leave out stores to the rest.
-  static constexpr struct alignas(64) {
-    uint8_t palette = 1, start_row = 0, reserved[14] = {};
-    uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
-    uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
-  } kConfiguration;
-  _tile_loadconfig(&kConfiguration);
+  TileConfiguration().load();
   _tile_zero(0);
   _tile_zero(1);
   _tile_zero(2);

@@ -132,7 +132,7 @@ void widen_panel(const WeightFormat& format, const uint8_t* panel, int64_t rows,
   }
 }
 
-const LinearKernels kTable = {round_row, panels_int8, panels_float, widen_panel};
+const LinearKernels kTable = {round_row, panels_int8, panels_float, widen_panel, nullptr};
 
 }  // namespace
 
