@@ -38,21 +38,24 @@ const uint8_t* stream_turn(const PanelJob& job, const uint8_t* unit, int64_t beg
 template <WeightCodec kCodec>
 void stream_panels(const PanelJob& job, int64_t first, int64_t last) {
   const int64_t turn = std::max<int64_t>(kTurnColumns, job.format.unit());
-  for (int64_t p = first; p < last; p += kStreams) {
-    const int64_t count = std::min(kStreams, last - p);
-    const auto rows_of = [&](int64_t s) { return std::min<int64_t>(kPanelRows, job.rows - (p + s) * kPanelRows); };
+  // Each stream goes through neighbouring panels, so that what is prefetched behind the end of one is the next.
+  const int64_t each = (last - first + kStreams - 1) / kStreams;
+  for (int64_t p = first; p < first + each; ++p) {
+    const int64_t count = (last - p + each - 1) / each;  // of streams that have such a panel still
+    const auto panel_of = [&](int64_t s) { return p + s * each; };
+    const auto rows_of = [&](int64_t s) { return std::min<int64_t>(kPanelRows, job.rows - panel_of(s) * kPanelRows); };
     alignas(64) float sums[kStreams * kPanelRows];
     const uint8_t* units[kStreams];
     for (int64_t s = 0; s < count; ++s) {
-      begin_sums(job, p + s, true, 0, 1, rows_of(s), sums + s * kPanelRows);
-      units[s] = job.panels + panel_bytes(job.format, job.columns) * static_cast<size_t>(p + s);
+      begin_sums(job, panel_of(s), true, 0, 1, rows_of(s), sums + s * kPanelRows);
+      units[s] = job.panels + panel_bytes(job.format, job.columns) * static_cast<size_t>(panel_of(s));
     }
     for (int64_t c = 0; c < job.columns; c += turn) {
       for (int64_t s = 0; s < count; ++s) {
         units[s] = stream_turn<kCodec>(job, units[s], c, std::min(turn, job.columns - c), sums + s * kPanelRows);
       }
     }
-    for (int64_t s = 0; s < count; ++s) end_sums(job, p + s, 0, 1, rows_of(s), sums + s * kPanelRows);
+    for (int64_t s = 0; s < count; ++s) end_sums(job, panel_of(s), 0, 1, rows_of(s), sums + s * kPanelRows);
   }
 }
 
