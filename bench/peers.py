@@ -31,7 +31,12 @@ def run(command):
     if done.returncode != 0:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
         sys.exit(f"peers: {' '.join(command)} ended with exit code {done.returncode}: {last}")
-    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    # llama-sweep-bench writes its figures where its messages go.
+    lines = done.stdout.splitlines() + done.stderr.splitlines()
+    rows = [json.loads(line) for line in lines if line.startswith("{") and line.rstrip().endswith("}")]
+    if not rows:
+        sys.exit(f"peers: {' '.join(command)} printed no figures")
+    return rows
 
 
 def time_kvpareto(options, kv, weights):
@@ -55,7 +60,7 @@ def time_sweep_bench(options, kv):
     depths = [int(depth) for depth in options.depths.split(",")]
     context = max(depths) + 2 * options.chunk
     rows = run([options.sweep_bench, "-m", options.model, "-c", str(context), "-ub", str(options.chunk), "-t",
-                str(options.threads), "-ctk", name, "-ctv", name, "-fa", "-rtr", "--output-format", "jsonl"])
+                str(options.threads), "-ctk", name, "-ctv", name, "-fa", "on", "-rtr", "--output-format", "jsonl"])
     rates = {}
     for row in rows:
         if row.get("n_kv") in depths:
@@ -85,6 +90,14 @@ def table(options, rounds, peers):
                           for peer in peers for mine in ours]
                 lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def page(options, rounds, peers, probes):
+    text = (f"# {pathlib.Path(options.model).name} beside its peers\n\nMade by `bench/peers.py`: {options.threads} threads, "
+            f"chunk {options.chunk}, {len(rounds)} interleaved rounds; tokens/s and ratios as median (least-greatest).\n")
+    if probes:
+        text += f"Read bandwidth in GB/s, measured beside kvpareto's runs: {spread(probes, 1)}.\n"
+    return text + "\n" + table(options, rounds, peers) + "\n"
 
 
 def main():
@@ -118,12 +131,8 @@ def main():
                 one["ik_llama.cpp", kv] = time_sweep_bench(options, kv)
             print(f"peers: round {number + 1}/{options.rounds}, KV {kv} bits", file=sys.stderr)
         rounds.append(one)
-    text = (f"# {pathlib.Path(options.model).name} beside its peers\n\nMade by `bench/peers.py`: {options.threads} threads, "
-            f"chunk {options.chunk}, {options.rounds} interleaved rounds; tokens/s and ratios as median (least-greatest).\n")
-    if probes:
-        text += f"Read bandwidth in GB/s, measured beside kvpareto's runs: {spread(probes, 1)}.\n"
-    text += "\n" + table(options, rounds, peers) + "\n"
-    pathlib.Path(options.output).write_text(text)
+        text = page(options, rounds, peers, probes)
+        pathlib.Path(options.output).write_text(text)
     print(text)
 
 

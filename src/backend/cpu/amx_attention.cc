@@ -191,6 +191,14 @@ void transpose_values(const bf16* values, int64_t head_dim, bf16* out) {
 
 // --- softmax
 
+// The bits of x, its upper half rounded to the nearest bf16, ties away from zero. Half the work of vcvtneps2bf16, which
+// is two instructions and leaves what must be widened again.
+inline __m512i rounded_up(__m512 x) { return _mm512_add_epi32(_mm512_castps_si512(x), _mm512_set1_epi32(0x8000)); }
+// The upper halves of two vectors, in turn.
+inline __m512i upper_halves(__m512i even, __m512i odd) {
+  return _mm512_mask_blend_epi16(0xaaaaaaaa, _mm512_srli_epi32(even, 16), odd);
+}
+
 // Scores of `keys` keys, in units of log 2, become weights; see soften() of attention-inl.h. Weights of a tile's
 // missing keys are 0.
 void soften(const float* scores, int64_t keys, int64_t rows, float* maxima, float* masses, float* sums,
@@ -205,9 +213,12 @@ void soften(const float* scores, int64_t keys, int64_t rows, float* maxima, floa
       if (k < keys) even = power_of_two(_mm512_sub_ps(_mm512_loadu_ps(scores + k * rows + r), highest));
       if (k + 1 < keys) odd = power_of_two(_mm512_sub_ps(_mm512_loadu_ps(scores + (k + 1) * rows + r), highest));
       mass = _mm512_add_ps(mass, _mm512_add_ps(even, odd));
-      const SplitLanes a = split(even), b = split(odd);
-      _mm512_storeu_si512(high + k * rows + 2 * r, _mm512_or_si512(a.high, _mm512_slli_epi32(b.high, 16)));
-      _mm512_storeu_si512(low + k * rows + 2 * r, _mm512_or_si512(a.low, _mm512_slli_epi32(b.low, 16)));
+      const __m512i even_high = rounded_up(even), odd_high = rounded_up(odd);
+      const auto rest = [](__m512 x, __m512i bits) {
+        return rounded_up(_mm512_sub_ps(x, _mm512_castsi512_ps(_mm512_and_si512(bits, _mm512_set1_epi32(-65536)))));
+      };
+      _mm512_storeu_si512(high + k * rows + 2 * r, upper_halves(even_high, odd_high));
+      _mm512_storeu_si512(low + k * rows + 2 * r, upper_halves(rest(even, even_high), rest(odd, odd_high)));
     }
     const __m512 shrink = power_of_two(_mm512_sub_ps(before, highest));
     _mm512_storeu_ps(maxima + r, highest);

@@ -118,7 +118,8 @@ class CpuBackend : public Backend {
     const int64_t partials =
         std::min(tokens, kBlockQueries) * kv_heads * most_splits(context) * partial_size(group, head_dim);
     const int64_t split = thread_count() * split_scratch(group, head_dim) + partials;
-    const int64_t block = tokens < kBlockQueries ? 0 : thread_count() * block_scratch(group, head_dim);
+    const int64_t block =
+        tokens < kBlockQueries ? 0 : thread_count() * block_scratch(group, head_dim, kernels_.block_rows);
     return padded(static_cast<size_t>(std::max(split, block)) * sizeof(float));
   }
 
@@ -126,7 +127,9 @@ class CpuBackend : public Backend {
               Tensor scratch) override {
     const auto heads = static_cast<int>(queries.shape[1]), head_dim = static_cast<int>(queries.shape[2]);
     const int group = heads / kv_heads;
-    const AttendJob job{queries, out, first, keys, values, heads, kv_heads, head_dim, query_block(group)};
+    const AttendJob job{queries,  out,      first,
+                        keys,     values,   heads,
+                        kv_heads, head_dim, queries_per_block(queries.rows(), group, kv_heads)};
     auto* space = static_cast<float*>(scratch.data);
     if (queries.rows() >= kBlockQueries) return attend_blocks(job, space);
 
@@ -152,6 +155,7 @@ class CpuBackend : public Backend {
 
  private:
   static constexpr int64_t kRowsAThread = 4;
+  static constexpr int kFewestRows = 96;  // of a block of queries that is made smaller
 
   // The rows one after another: as they are, or copied to `space`.
   static const float* contiguous(Tensor x, std::vector<float>& space) {
@@ -211,6 +215,14 @@ class CpuBackend : public Backend {
     return std::min(kMostSplits, (context + kSmallestSplit - 1) / kSmallestSplit);
   }
 
+  // As many as the kernels like, or fewer, so that every thread has some blocks: what comes out is the same.
+  int queries_per_block(int64_t tokens, int group, int kv_heads) const {
+    int rows = kernels_.block_rows;
+    const auto blocks = [&] { return (tokens + query_block(group, rows) - 1) / query_block(group, rows) * kv_heads; };
+    while (rows > kFewestRows && blocks() < 4 * thread_count()) rows /= 2;
+    return query_block(group, rows);
+  }
+
   void attend_blocks(const AttendJob& job, float* space) {
     const int64_t blocks = (job.queries.rows() + job.queries_per_block - 1) / job.queries_per_block;
     // The last block has the most keys: first, so that no thread is left alone with it.
@@ -218,7 +230,7 @@ class CpuBackend : public Backend {
       const int64_t head = item % job.kv_heads, begin = (blocks - 1 - item / job.kv_heads) * job.queries_per_block;
       const int64_t count = std::min<int64_t>(job.queries_per_block, job.queries.rows() - begin);
       kernels_.attend_block(job, head, begin, count,
-                            space + thread_number() * block_scratch(job.group(), job.head_dim));
+                            space + thread_number() * block_scratch(job.group(), job.head_dim, kernels_.block_rows));
     });
   }
 

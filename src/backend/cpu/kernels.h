@@ -37,17 +37,17 @@ inline int64_t split_size(int64_t keys) {
   return even < kSmallestSplit ? kSmallestSplit : (even + kTile - 1) / kTile * kTile;
 }
 
-// Query tokens handled together: about 96 rows (token x head of the group), a multiple of kRowMultiple.
-inline int query_block(int group) {
-  const int tokens = (96 / group + kRowMultiple / 2) / kRowMultiple * kRowMultiple;
+// Query tokens handled together: about `block_rows` rows (token x head of the group), a multiple of kRowMultiple.
+inline int query_block(int group, int block_rows) {
+  const int tokens = (block_rows / group + kRowMultiple / 2) / kRowMultiple * kRowMultiple;
   return tokens < kRowMultiple ? kRowMultiple : tokens;
 }
 // Parts of a head with a scale of their own, at most.
 inline int64_t most_pieces(int64_t head_dim) { return head_dim / kChunk; }
 // f32 elements of scratch of one thread in attend_block: queries and sums, a tile, its scores, queries and weights as
-// int16, scales, statistics of every row; with AMX two tiles and no int16. The same for every instruction set.
-inline int64_t block_scratch(int group, int head_dim) {
-  const int64_t rows = int64_t{group} * query_block(group), d = head_dim;
+// int16, scales, statistics of every row; with AMX two tiles and no int16. The same formula for every instruction set.
+inline int64_t block_scratch(int group, int head_dim, int block_rows) {
+  const int64_t rows = int64_t{group} * query_block(group, block_rows), d = head_dim;
   return rows * (2 * d + 2 * kTile + d / 2 + 3 * most_pieces(d) + 13) + 2 * kTile * d + 10 * d + 2 * kTile;
 }
 // f32 elements of one partial result of attend_split: for each head of the group maximum, mass, weighted values.
@@ -102,6 +102,9 @@ struct CpuKernels {
                        float* scratch);
   // Joins `splits` partial results of one query token and kv head and writes job.out.
   void (*join_splits)(const AttendJob& job, int64_t kv_head, int64_t query, float* partials, int64_t splits);
+  // Rows of one attend_block. All of them share each tile of keys and values, which is decoded for every block anew;
+  // few rows stay in a first-level cache.
+  int block_rows;
 };
 
 // Instruction sets that this machine runs, best last: "portable", "avx2", "avx512" (with VNNI, dense
