@@ -311,7 +311,7 @@ HWY_NOINLINE void add_codes(const int16_t* x, int64_t step_i, int64_t step_p, co
     VI sums[kCount][kVectors];
     multiply_pairs(x, step_i, step_p, pairs, codes.at(l), sums);
     // Not unrolled, g++ 12 keeps all sums in memory for the loop above too.
-#pragma GCC unroll 4
+#pragma GCC unroll 8
     for (int i = 0; i < kCount; ++i) {
       const Rounded& r = rounded[i];
       const auto step = hn::Set(d, r.step), middle = hn::Set(d, affine.middle * r.rest), sum = hn::Set(d, r.sum);
@@ -396,11 +396,18 @@ HWY_INLINE void add_values(const PackedSide& side, const uint8_t* block, int64_t
   }
 }
 
-// Calls body(count, first) with a compile-time count until the whole group is done: up to four share each load, and
-// none is left alone with its own sums if that can be helped.
+// Calls body(count, first) with a compile-time count until the whole group is done: up to four share each load (eight
+// where 32 registers hold their sums), and none is left alone with its own sums if that can be helped.
 template <typename Body>
-HWY_INLINE void by_four(int64_t group, Body body) {
+HWY_INLINE void by_few(int64_t group, Body body) {
   for (int64_t g = 0; g < group;) {
+#if HWY_TARGET <= HWY_AVX3
+    const int64_t all = group - g;
+    if (all == 5) return body(std::integral_constant<int, 5>(), g);
+    if (all == 6) return body(std::integral_constant<int, 6>(), g);
+    if (all == 7) return body(std::integral_constant<int, 7>(), g);
+    if (all == 8) return body(std::integral_constant<int, 8>(), g);
+#endif
     const int64_t left = group - g;
     if (left == 1) {
       body(std::integral_constant<int, 1>(), g);

@@ -146,7 +146,7 @@ class KeyScorer {
   HWY_INLINE void multiply(const uint8_t* block, int64_t place, int64_t first, int64_t count, const float* scales,
                            const float* minimums, int64_t stride) {
     with_codec(side_.codec, [&](auto codec) HWY_ATTR {
-      by_four(group_, [&](auto queries, int64_t q) HWY_ATTR {
+      by_few(group_, [&](auto queries, int64_t q) HWY_ATTR {
         each_piece(side_, [&](int64_t piece, int64_t c, int64_t n) HWY_ATTR {
           const Affine affine{scales + piece * stride, minimums + piece * stride, middle_of(side_)};
           add_codes<queries>(space_.rounded + q * d_ + c, d_, 2, space_.of_queries + piece * group_ + q,
@@ -176,7 +176,7 @@ class KeyScorer {
           round_by(space_.steps[q], space_.turned + q * d_, d_, space_.units, kOnes.ones, space_.rounded + q * d_);
       space_.of_queries[q] = {rounded.step, 0, 0};
     }
-    by_four(group_, [&](auto queries, int64_t q) HWY_ATTR {
+    by_few(group_, [&](auto queries, int64_t q) HWY_ATTR {
       add_codes<queries>(space_.rounded + q * d_, d_, 2, space_.of_queries + q, PairRows{space_.codes, 2 * kTile},
                          d_ / 2, {kOnes.ones, kOnes.ones, 0}, count, false, space_.scores + q * kTile, kTile);
     });
@@ -233,7 +233,7 @@ HWY_INLINE void add_packed(const PackedSide& side, int64_t head, int64_t group, 
   const auto add = [&](int64_t first, int64_t tokens, int64_t c, int64_t n, const float* scales, const float* minimums)
                        HWY_ATTR {
                          with_codec(side.codec, [&](auto codec) HWY_ATTR {
-                           by_four(group, [&](auto queries, int64_t q) HWY_ATTR {
+                           by_few(group, [&](auto queries, int64_t q) HWY_ATTR {
                              add_codes<queries>(space.weights + q * kTile, kTile, 2, space.of_weights + q,
                                                 CodeRows<codec>(side, block, place + first, c), (tokens + 1) / 2,
                                                 {scales, minimums, middle_of(side)}, n, true, sums + q * d + c, d);
