@@ -27,6 +27,19 @@ Buffer Backend::allocate(size_t bytes, Purpose purpose) {
   return {data, whole, kDeleters[kind], this};
 }
 
+size_t Backend::gated_scratch_bytes(int64_t tokens, const LinearSpec& spec) const {
+  return padded(static_cast<size_t>(tokens * spec.rows()) * sizeof(float)) + linear_scratch_bytes(tokens, spec);
+}
+
+void Backend::gated(const Linear& gate_up, Tensor x, Tensor out, Tensor scratch) {
+  const size_t bytes = padded(static_cast<size_t>(x.rows() * gate_up.rows()) * sizeof(float));
+  const auto taken = static_cast<int64_t>(bytes / sizeof(float));
+  const Tensor both = tensor(scratch.data, DType::kF32, x.rows(), gate_up.rows());
+  linear(gate_up, x, both, false,
+         tensor(scratch.as<float>() + taken, DType::kF32, scratch.rows() * scratch.columns() - taken));
+  swiglu(both, out);
+}
+
 void Backend::free_counted(void* data, size_t bytes, size_t kind) {
   allocated_[kind] -= bytes;
   give_up(data, bytes);

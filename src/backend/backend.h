@@ -65,6 +65,8 @@ class Backend {
   virtual size_t linear_bytes(const LinearSpec& spec) const = 0;
   // Scratch that linear() needs for up to `tokens` rows of x.
   virtual size_t linear_scratch_bytes(int64_t tokens, const LinearSpec& spec) const = 0;
+  // Scratch that gated() needs for up to `tokens` rows of x.
+  virtual size_t gated_scratch_bytes(int64_t tokens, const LinearSpec& spec) const;
   // Whether linear() rounds so many rows of x to int8 where the spec lets it (round_inputs() of host_linear.h).
   virtual bool rounds_inputs(int64_t tokens, const LinearSpec& spec) const = 0;
   // The same of bf16.
@@ -90,6 +92,9 @@ class Backend {
   virtual void rope(Tensor x, const float* turns) = 0;
   // out (activation) [tokens, n] = silu(gate) * up with gate_up f32 [tokens, 2n], gate first (arXiv 2002.05202).
   virtual void swiglu(Tensor gate_up, Tensor out) = 0;
+  // linear() and swiglu() in one: out (activation) [tokens, n] of a weight [2n, columns], gate first. A backend may
+  // keep gate and up from ever being in memory.
+  virtual void gated(const Linear& gate_up, Tensor x, Tensor out, Tensor scratch);
   // x f32 [tokens, heads, head_dim] in place: each head rotated (Hadamard) if asked, then less `offset` f32 [heads,
   // head_dim] if that is not null.
   virtual void transform(Tensor x, bool rotate, const float* offset) = 0;

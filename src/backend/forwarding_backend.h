@@ -29,6 +29,9 @@ class ForwardingBackend : public Backend {
   size_t linear_scratch_bytes(int64_t tokens, const LinearSpec& spec) const override {
     return inner_->linear_scratch_bytes(tokens, spec);
   }
+  size_t gated_scratch_bytes(int64_t tokens, const LinearSpec& spec) const override {
+    return inner_->gated_scratch_bytes(tokens, spec);
+  }
   size_t attend_scratch_bytes(int64_t tokens, int64_t context, int heads, int kv_heads, int head_dim) const override {
     return inner_->attend_scratch_bytes(tokens, context, heads, kv_heads, head_dim);
   }
@@ -45,6 +48,9 @@ class ForwardingBackend : public Backend {
   void product(Tensor a, Tensor b, Tensor out, bool accumulate) override { inner_->product(a, b, out, accumulate); }
   void rope(Tensor x, const float* turns) override { inner_->rope(x, turns); }
   void swiglu(Tensor gate_up, Tensor out) override { inner_->swiglu(gate_up, out); }
+  void gated(const Linear& gate_up, Tensor x, Tensor out, Tensor scratch) override {
+    inner_->gated(gate_up, x, out, scratch);
+  }
   void transform(Tensor x, bool rotate, const float* offset) override { inner_->transform(x, rotate, offset); }
   void pack(Tensor x, int64_t first, const PackedSide& side) override { inner_->pack(x, first, side); }
   void freeze(const PackedSide& side, bool find_mean) override { inner_->freeze(side, find_mean); }

@@ -267,6 +267,69 @@ TEST(QuantizedLinearContract, BlocksOfAFileAreTheNumbersTheyAre) {
   }
 }
 
+// gated() of every backend against linear() of reference and the gate in double.
+void check_gated(const Weight& weight, int64_t tokens, Random& random) {
+  const LinearCase c{weight.spec.rows(), weight.spec.columns, tokens, weight.spec.bias, false};
+  const int64_t n = c.rows / 2;
+  const std::vector<float> x = rounded_to_bf16(normals(random, tokens * c.columns)),
+                           zeros(static_cast<size_t>(tokens * c.rows));
+  const std::vector<float> both = product(reference(), weight, c, x, zeros);
+  const std::vector<float> largest = magnitudes(decoded(reference(), weight));
+  const Weight sizes{bf16_spec(c.rows, c.columns, c.bias), {rows_of(largest, c.columns)}, magnitudes(weight.bias)};
+  const std::vector<float> summed = product(reference(), sizes, c, magnitudes(x), zeros);
+  const bool packed = weight.spec.parts.front().format.codec != WeightCodec::kBf16;
+  for (const auto& backend : tested()) {
+    SCOPED_TRACE(fmt::format("{} {}x{}, {} tokens, {} parts", backend->name(), c.rows, c.columns, tokens,
+                             weight.spec.parts.size()));
+    const DType type = backend->activation();
+    const auto linear = backend->make_linear(weight.spec, weight.sources, weight.bias);
+    Matrix in(type, tokens, c.columns, 0, x), out(type, tokens, n, 0);
+    GuardedScratch scratch(backend->gated_scratch_bytes(tokens, weight.spec));
+    backend->gated(*linear, in.view(), out.view(), scratch.view());
+    EXPECT_TRUE(scratch.guard_is_untouched()) << "more scratch used than stated";
+    // Of a sum: rounding in f32, and of weights that are widened to bf16.
+    const double unit =
+        sum_error(static_cast<double>(c.columns)) + 4 * kF32Unit + (packed && type == DType::kBf16 ? kBf16Unit / 2 : 0);
+    const auto place = [&](size_t i) {
+      return i / static_cast<size_t>(n) * 2 * static_cast<size_t>(n) + i % static_cast<size_t>(n);
+    };
+    std::vector<float> wanted;
+    for (size_t i = 0; i < static_cast<size_t>(tokens * n); ++i) {
+      const double gate = both[place(i)], up = both[place(i) + static_cast<size_t>(n)];
+      wanted.push_back(static_cast<float>(gate / (1 + std::exp(-gate)) * up));
+    }
+    expect_close(out.values(), wanted, [&](size_t i) {
+      const double gate = both[place(i)], up = both[place(i) + static_cast<size_t>(n)];
+      const double gate_error = summed[place(i)] * unit, up_error = summed[place(i) + static_cast<size_t>(n)] * unit;
+      // silu is nowhere steeper than 1.1.
+      return 1.1 * gate_error * (std::abs(up) + up_error) + std::abs(gate) * up_error +
+             8 * kF32Unit * std::abs(wanted[i]) + storing_error(type, wanted[i]);
+    });
+  }
+}
+
+// Gate and up in one part or in formats of their own, in sizes that the fused kernel takes and others.
+TEST(GatedContract, IsTheProductAndTheGate) {
+  Random random(11);
+  const WeightFormat int4{WeightCodec::kInt4, 64};
+  for (const int64_t n : {32, 96, 80}) {
+    for (const int64_t columns : {256, 1280}) {
+      const std::vector<float> values = rounded_to_bf16(normals(random, 2 * n * columns, 0.0625));
+      const std::vector<WeightUnit> units = random_units(random, int4, n * columns / 64);
+      const std::vector<float> bias = normals(random, 2 * n);
+      const Weight one{bf16_spec(2 * n, columns, false), {rows_of(values, columns)}, {}};
+      const Weight two{
+          {.parts = {{int4, n}, {{}, n}}, .columns = columns, .bias = true, .activations = Activations::kFloat},
+          {units_of(units, columns / 64), rows_of(values, columns)},
+          bias};
+      for (const int64_t tokens : {1, 15, 16, 47, 600}) {
+        check_gated(one, tokens, random);
+        check_gated(two, tokens, random);
+      }
+    }
+  }
+}
+
 // Parts of different formats one below the other, as the q, k and v of a file may be.
 TEST(QuantizedLinearContract, PartsOfDifferentFormats) {
   Random random(7);

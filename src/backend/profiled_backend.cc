@@ -66,6 +66,13 @@ void ProfiledBackend::swiglu(Tensor gate_up, Tensor out) {
   timed("swiglu", 0, bytes_in(gate_up) + bytes_in(out), [&] { inner().swiglu(gate_up, out); });
 }
 
+void ProfiledBackend::gated(const Linear& gate_up, Tensor x, Tensor out, Tensor scratch) {
+  const double products = static_cast<double>(x.rows()) * static_cast<double>(gate_up.rows() * gate_up.columns());
+  const double bytes = static_cast<double>(gate_up.bytes()) + bytes_in(x) + bytes_in(out);
+  timed(fmt::format("gated {}x{}", gate_up.rows(), gate_up.columns()), 2 * products, bytes,
+        [&] { inner().gated(gate_up, x, out, scratch); });
+}
+
 void ProfiledBackend::transform(Tensor x, bool rotate, const float* offset) {
   timed("transform", 0, 2 * bytes_in(x), [&] { inner().transform(x, rotate, offset); });
 }

@@ -31,6 +31,7 @@ class ProfiledBackend : public ForwardingBackend {
   void product(Tensor a, Tensor b, Tensor out, bool accumulate) override;
   void rope(Tensor x, const float* turns) override;
   void swiglu(Tensor gate_up, Tensor out) override;
+  void gated(const Linear& gate_up, Tensor x, Tensor out, Tensor scratch) override;
   void transform(Tensor x, bool rotate, const float* offset) override;
   void pack(Tensor x, int64_t first, const PackedSide& side) override;
   void freeze(const PackedSide& side, bool find_mean) override;

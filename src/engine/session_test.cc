@@ -411,16 +411,18 @@ TEST(Profile, ChangesNothingAndCountsEveryOperation) {
 
   const int64_t steps = 3, layers = model.shape.layers;
   const std::vector<ProfilePart> parts = profiled.take_parts();
-  int64_t linears = 0;
+  int64_t linears = 0, gates = 0;
   for (const ProfilePart& part : parts) {
     EXPECT_GE(part.seconds, 0) << part.name;
     if (part.name.starts_with("linear ")) linears += part.calls;
+    if (part.name.starts_with("gated ")) gates += part.calls;
     if (part.name != "attend") continue;
     EXPECT_EQ(part.calls, steps * layers);
     // A query of position p sees p + 1 keys, each multiplied with it and added to its sum.
     EXPECT_EQ(part.operations, 4.0 * (40 * 41 / 2) * model.shape.heads * model.shape.head_dim * layers);
   }
-  EXPECT_EQ(linears, steps * (4 * layers) + 40);  // and the head, row by row
+  EXPECT_EQ(linears, steps * (3 * layers) + 40);  // and the head, row by row
+  EXPECT_EQ(gates, steps * layers);
   EXPECT_TRUE(
       std::is_sorted(parts.begin(), parts.end(), [](const auto& a, const auto& b) { return a.seconds > b.seconds; }));
   EXPECT_TRUE(profiled.take_parts().empty());

@@ -48,7 +48,7 @@ void attention(const Model& model, int layer, std::span<const Stretch> stretches
 Workspace first_rows(const Workspace& work, int64_t rows) {
   Workspace part = work;
   for (Tensor Workspace::*member : {&Workspace::residual, &Workspace::normed, &Workspace::qkv, &Workspace::attended,
-                                    &Workspace::gate_up, &Workspace::gated, &Workspace::turns}) {
+                                    &Workspace::gated, &Workspace::turns}) {
     part.*member = (work.*member).slice(0, rows);
   }
   return part;
@@ -58,7 +58,7 @@ struct Region {
   size_t offset, bytes;
 };
 struct Plan {
-  Region residual, normed, wide, narrow, turns, scratch;
+  Region residual, normed, narrow, turns, qkv, scratch, beside;
   size_t bytes;
 };
 
@@ -68,6 +68,10 @@ Plan plan(const ModelShape& shape, const WeightPlan& weights, const Backend& bac
   size_t scratch = backend.attend_scratch_bytes(tokens, context, shape.heads, shape.kv_heads, shape.head_dim);
   for (const LinearSpec& spec : weights.distinct()) {
     scratch = std::max(scratch, backend.linear_scratch_bytes(tokens, spec));
+  }
+  size_t gated = 0;
+  for (const PlannedLayer& layer : weights.layers) {
+    gated = std::max(gated, backend.gated_scratch_bytes(tokens, layer.gate_up.spec));
   }
 
   size_t end = 0;
@@ -79,11 +83,12 @@ Plan plan(const ModelShape& shape, const WeightPlan& weights, const Backend& bac
   Plan result{};
   result.residual = place(shape.hidden, sizeof(float));
   result.normed = place(shape.hidden, activation);
-  result.wide = place(std::max<int64_t>(shape.qkv_rows(), 2 * int64_t{shape.feed_forward}), sizeof(float));
   result.narrow = place(std::max<int64_t>(attended, shape.feed_forward), activation);
   result.turns = place(shape.head_dim, sizeof(float));
+  result.qkv = place(shape.qkv_rows(), sizeof(float));
   result.scratch = {end, Backend::padded(scratch)};
-  result.bytes = end + result.scratch.bytes;
+  result.bytes = std::max(end + result.scratch.bytes, result.qkv.offset + Backend::padded(gated));
+  result.beside = {result.qkv.offset, result.bytes - result.qkv.offset};
   return result;
 }
 
@@ -105,13 +110,16 @@ Workspace plan_workspace(const Model& model, int tokens, int context, void* byte
   Workspace work;
   work.residual = view(places.residual, DType::kF32, shape.hidden);
   work.normed = view(places.normed, activation, shape.hidden);
-  work.qkv = view(places.wide, DType::kF32, shape.qkv_rows());
-  work.gate_up = view(places.wide, DType::kF32, 2 * int64_t{shape.feed_forward});
+  work.qkv = view(places.qkv, DType::kF32, shape.qkv_rows());
   work.attended = view(places.narrow, activation, int64_t{shape.heads} * shape.head_dim);
   work.gated = view(places.narrow, activation, shape.feed_forward);
   work.turns = view(places.turns, DType::kF32, shape.head_dim);
-  work.scratch = tensor(static_cast<char*>(bytes) + places.scratch.offset, DType::kF32,
-                        static_cast<int64_t>(places.scratch.bytes / sizeof(float)));
+  const auto floats = [&](const Region& region) {
+    return tensor(static_cast<char*>(bytes) + region.offset, DType::kF32,
+                  static_cast<int64_t>(region.bytes / sizeof(float)));
+  };
+  work.scratch = floats(places.scratch);
+  work.beside = floats(places.beside);
   return work;
 }
 
@@ -138,8 +146,8 @@ void decode_layer(const Model& model, int layer, std::span<const Stretch> stretc
   attention(model, layer, stretches, work);
   product(LinearKind::kOutput, *weights.output, work.attended, work.residual, true);
   backend.rms_norm(work.residual, weights.feed_forward_norm.as<float>(), epsilon, work.normed);
-  product(LinearKind::kGateUp, *weights.gate_up, work.normed, work.gate_up, false);
-  backend.swiglu(work.gate_up, work.gated);
+  if (watch) watch(LinearKind::kGateUp, work.normed);
+  backend.gated(*weights.gate_up, work.normed, work.gated, work.beside);
   product(LinearKind::kDown, *weights.down, work.gated, work.residual, true);
 }
 

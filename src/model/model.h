@@ -64,12 +64,12 @@ struct Workspace {
   Tensor normed;    // activation [tokens, hidden]
   Tensor qkv;       // f32 [tokens, qkv_rows]
   Tensor attended;  // activation [tokens, heads * head_dim]
-  Tensor gate_up;   // f32 [tokens, 2 * feed_forward]; shares its bytes with qkv, which is done by then
   Tensor gated;     // activation [tokens, feed_forward]; shares its bytes with attended
   Tensor turns;     // f32 [tokens, 2, head_dim / 2]: cosines, sines
   Tensor scratch;   // bytes of linear() and attend()
+  Tensor beside;    // bytes of gated(): scratch and those of qkv, which is done by then
 };
-// For steps of up to `tokens` against up to `context`; linear() and attend() need no more than scratch.
+// For steps of up to `tokens` against up to `context`; the operations need no more than scratch.
 size_t workspace_bytes(const ModelShape& shape, const WeightPlan& weights, const Backend& backend, int tokens,
                        int context);
 Workspace plan_workspace(const Model& model, int tokens, int context, void* bytes);

@@ -22,6 +22,8 @@
 namespace kvpareto {
 namespace {
 
+#include "backend/cpu/power_of_two-inl.h"
+
 constexpr int64_t kStepColumns = 2 * kTileSide;  // of one tile product
 constexpr int64_t kBlockSide = 2 * kTileSide;    // tokens and rows of a block of sums
 // Inputs that a layout of the weight is used for: with kSliceColumns they fill half of a second-level cache of 2 MiB.
@@ -155,21 +157,21 @@ using Multiply = void (*)(const Block& block, bool begins);
 constexpr Multiply kMultiply[2][2] = {{multiply_block<false, false>, multiply_block<false, true>},
                                       {multiply_block<true, false>, multiply_block<true, true>}};
 
-// What the sums begin with where there is a bias.
-void put_bias(const TileProduct& product, const Slice& slice, int64_t token, int64_t tokens) {
-  for (int64_t t = token; t < token + tokens; ++t) {
-    float* out = product.out.row<float>(t) + slice.first;
+// What the sums of a slice begin with where there is a bias.
+void put_bias(const TileProduct& product, const Slice& slice, int64_t tokens, float* out, int64_t out_stride) {
+  for (int64_t t = 0; t < tokens; ++t, out += out_stride) {
     for (int64_t r = 0; r < slice.rows; ++r) {
       out[r] = product.bias[slice.first + r] + (product.accumulate ? out[r] : 0.0f);
     }
   }
 }
 
-// Inputs [token, token + tokens) by one slice of rows.
-void multiply_slice(const TileProduct& product, const Slice& slice, int64_t token, int64_t tokens, const Space& space) {
+// Inputs [token, token + tokens) by one slice of rows, to out f32 [tokens][rows of the slice].
+void multiply_slice(const TileProduct& product, const Slice& slice, int64_t token, int64_t tokens, const Space& space,
+                    float* out, int64_t out_stride) {
   lay_out(product, slice, space);
   const bool first = slice.begin == 0;
-  if (first && product.bias != nullptr) put_bias(product, slice, token, tokens);
+  if (first && product.bias != nullptr) put_bias(product, slice, tokens, out, out_stride);
   const bool begins = first && product.bias == nullptr && !product.accumulate;
   int64_t configured = 0;
   for (int64_t c = 0; c < slice.columns; c += kBlockColumns) {
@@ -181,10 +183,54 @@ void multiply_slice(const TileProduct& product, const Slice& slice, int64_t toke
       }
       kMultiply[count > kTileSide][slice.rows > kTileSide](
           {product.x.row<bf16>(token + t) + slice.begin + c, product.x.row_stride, space.pairs + c * kPanelRows,
-           std::min(kBlockColumns, slice.columns - c), product.out.row<float>(token + t) + slice.first,
-           product.out.row_stride},
+           std::min(kBlockColumns, slice.columns - c), out + t * out_stride, out_stride},
           begins && c == 0);
     }
+  }
+}
+
+// --- gate and up
+
+// Scratch of one thread: that of a product, and sums f32 [tokens of a piece][32] of gate and of up.
+struct GateSpace {
+  Space space;
+  float *gate, *up;
+  static constexpr int64_t kSums = kPieceTokens * kBlockSide;
+  static constexpr int64_t kFloats = Space::kFloats + 2 * kSums;
+  explicit GateSpace(float* floats) : space(floats), gate(floats + Space::kFloats), up(gate + kSums) {}
+};
+
+// Every slice of the columns of a piece is used again for each block of rows: it must stay in the cache.
+int64_t gate_piece(int64_t columns) {
+  const int64_t fits = kPieceTokens * kSliceColumns / columns / kBlockSide * kBlockSide;
+  return std::clamp<int64_t>(fits, kPieceTokens / 2, kPieceTokens);
+}
+
+// Rows [row, row + 32) of the whole weight.
+void multiply_gate_rows(const GatedTileProduct& product, int64_t row, int64_t token, int64_t tokens, const Space& space,
+                        float* sums) {
+  for (const WeightSegment& segment : product.gate_up.segments()) {
+    const int64_t first = row - segment.first_row;
+    if (first < 0 || first >= segment.rows) continue;
+    const float* bias = product.gate_up.bias() != nullptr ? product.gate_up.bias() + segment.first_row : nullptr;
+    const TileProduct part{segment, product.kernels, bias, false, product.x, {}};
+    for (int64_t begin = 0; begin < segment.columns; begin += kSliceColumns) {
+      multiply_slice(part, {begin, std::min(kSliceColumns, segment.columns - begin), first, kBlockSide}, token, tokens,
+                     space, sums, kBlockSide);
+    }
+  }
+}
+
+inline __m512 silu(__m512 x) {
+  const __m512 one = _mm512_set1_ps(1.0f);
+  return _mm512_div_ps(x, _mm512_add_ps(one, power_of_two(_mm512_mul_ps(x, _mm512_set1_ps(-kLog2E)))));
+}
+
+void join_gate(const float* gate, const float* up, int64_t tokens, bf16* out, int64_t out_stride) {
+  for (int64_t t = 0; t < tokens; ++t, gate += kBlockSide, up += kBlockSide, out += out_stride) {
+    const __m512 low = _mm512_mul_ps(silu(_mm512_loadu_ps(gate)), _mm512_loadu_ps(up));
+    const __m512 high = _mm512_mul_ps(silu(_mm512_loadu_ps(gate + kTileSide)), _mm512_loadu_ps(up + kTileSide));
+    _mm512_storeu_si512(out, reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(high, low)));
   }
 }
 
@@ -202,8 +248,32 @@ void multiply_tiles(const TileProduct& product, void* scratch) {
         for (int64_t row = first; row < last; row += kBlockSide) {
           multiply_slice(product,
                          {begin, std::min(kSliceColumns, columns - begin), row, std::min(kBlockSide, last - row)},
-                         token, tokens, space);
+                         token, tokens, space, product.out.row<float>(token) + row, product.out.row_stride);
         }
+      }
+    }
+    _tile_release();
+  });
+}
+
+bool gate_fits(const LinearSpec& spec) {
+  bool fits = spec.rows() % (2 * kBlockSide) == 0;
+  for (const LinearSpec::Part& part : spec.parts) fits = fits && part.rows % kBlockSide == 0;
+  return fits;
+}
+
+size_t gated_tiles_scratch_bytes() { return static_cast<size_t>(thread_count() * GateSpace::kFloats) * sizeof(float); }
+
+void multiply_gated_tiles(const GatedTileProduct& product, void* scratch) {
+  const int64_t n = product.gate_up.rows() / 2, piece = gate_piece(product.gate_up.columns());
+  parallel_ranges(n, kBlockSide, [&](int64_t first, int64_t last) {
+    const GateSpace space(static_cast<float*>(scratch) + thread_number() * GateSpace::kFloats);
+    for (int64_t token = 0; token < product.x.rows(); token += piece) {
+      const int64_t tokens = std::min(piece, product.x.rows() - token);
+      for (int64_t row = first; row < last; row += kBlockSide) {
+        multiply_gate_rows(product, row, token, tokens, space.space, space.gate);
+        multiply_gate_rows(product, n + row, token, tokens, space.space, space.up);
+        join_gate(space.gate, space.up, tokens, product.out.row<bf16>(token) + row, product.out.row_stride);
       }
     }
     _tile_release();

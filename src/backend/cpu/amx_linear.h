@@ -23,4 +23,16 @@ struct TileProduct {
 void multiply_tiles(const TileProduct& product, void* scratch);
 size_t tiles_scratch_bytes();  // of multiply_tiles(), whatever the shapes
 
+// Whether multiply_gated_tiles() can: blocks of 32 rows that lie in one part, for gate and up alike.
+bool gate_fits(const LinearSpec& spec);
+
+// out bf16 [tokens, n] = silu(gate) * up of a weight [2n, columns], gate first; neither is ever in memory.
+struct GatedTileProduct {
+  const HostLinear& gate_up;
+  const LinearKernels& kernels;
+  Tensor x, out;
+};
+void multiply_gated_tiles(const GatedTileProduct& product, void* scratch);
+size_t gated_tiles_scratch_bytes();
+
 }  // namespace kvpareto

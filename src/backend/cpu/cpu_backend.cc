@@ -38,6 +38,10 @@ class CpuBackend : public Backend {
   bool rounds_inputs(int64_t tokens, const LinearSpec& spec) const override {
     return linears_.rounds_inputs(tokens, spec);
   }
+  size_t gated_scratch_bytes(int64_t tokens, const LinearSpec& spec) const override {
+    if (!linears_.fuses_gate(tokens, spec)) return Backend::gated_scratch_bytes(tokens, spec);
+    return std::max(linears_.fused_scratch_bytes(), Backend::gated_scratch_bytes(CpuLinears::kFewTokens, spec));
+  }
   size_t linear_scratch_bytes(int64_t tokens, const LinearSpec& spec) const override {
     return linears_.scratch_bytes(tokens, spec);
   }
@@ -76,6 +80,10 @@ class CpuBackend : public Backend {
     });
   }
 
+  void gated(const Linear& gate_up, Tensor x, Tensor out, Tensor scratch) override {
+    if (!linears_.fuses_gate(x.rows(), gate_up.spec())) return Backend::gated(gate_up, x, out, scratch);
+    linears_.multiply_gated(static_cast<const HostLinear&>(gate_up), x, out, scratch);
+  }
   void swiglu(Tensor gate_up, Tensor out) override {
     const int64_t n = out.columns();
     parallel_ranges(out.rows(), kRowsAThread, [&](int64_t begin, int64_t end) {

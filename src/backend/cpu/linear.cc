@@ -10,7 +10,7 @@ namespace kvpareto {
 namespace {
 
 // Products with fewer rows of x than this read the weight once in our own kernel.
-constexpr int64_t kDenseRows = 16;
+constexpr int64_t kDenseRows = CpuLinears::kFewTokens + 1;
 // What oneDNN cannot multiply by is widened, this many rows at a time.
 constexpr int64_t kWidenedRows = 256;
 // Rows of x that are rounded to int8 at once: with their weights they stay in a second-level cache.
@@ -29,6 +29,16 @@ size_t rounded_bytes(int64_t tokens, int64_t columns) {
 
 bool CpuLinears::uses_tiles(int64_t tokens, int64_t columns) const {
   return tiles_ && tokens >= kDenseRows && tiles_fit(columns);
+}
+
+bool CpuLinears::fuses_gate(int64_t tokens, const LinearSpec& spec) const {
+  return uses_tiles(tokens, spec.columns) && gate_fits(spec);
+}
+
+size_t CpuLinears::fused_scratch_bytes() { return gated_tiles_scratch_bytes(); }
+
+void CpuLinears::multiply_gated(const HostLinear& gate_up, Tensor x, Tensor out, Tensor scratch) const {
+  multiply_gated_tiles({gate_up, linear_kernels_, x, out}, scratch.data);
 }
 
 bool CpuLinears::rounds_inputs(int64_t tokens, const LinearSpec& spec) const {

@@ -21,6 +21,12 @@ class CpuLinears {
   // Backend::rounds_inputs().
   bool rounds_inputs(int64_t tokens, const LinearSpec& spec) const;
   void embed(const HostLinear& table, std::span<const int32_t> tokens, Tensor out) const;
+  // Whether gate, up and SwiGLU are one kernel, and what that takes and does: Backend::gated().
+  bool fuses_gate(int64_t tokens, const LinearSpec& spec) const;
+  static size_t fused_scratch_bytes();
+  void multiply_gated(const HostLinear& gate_up, Tensor x, Tensor out, Tensor scratch) const;
+  // Most tokens that read weights row by row.
+  static constexpr int64_t kFewTokens = 15;
   // Backend::linear().
   void multiply(const HostLinear& matrix, Tensor x, Tensor out, bool accumulate, Tensor scratch);
 
