@@ -186,7 +186,8 @@ class Search : public Command {
                             .seed = texts_.seed,
                             .budget = budget(space_.name),
                             .short_cost = evaluators.short_cost(),
-                            .elsewhere = evaluators.elsewhere(study)};
+                            .elsewhere = evaluators.elsewhere(study),
+                            .most_bytes = limits_.most_bytes};
     const auto sampler = make_sampler(name, space, settings);
     measure_points(evaluators, *sampler, study, spent, share);
     if (space_.name == "paper") {

@@ -33,6 +33,7 @@ struct SearchSettings {
   double budget = 0;      // whole measurements (a trial on one of four texts is a quarter); 0: till nothing is gained
   double short_cost = 0;  // whole measurements that one on shortened texts takes; 0: there are none
   std::vector<Measurement> elsewhere = {};  // of the same model in other regimes
+  double most_bytes = 0;  // the best within so many is asked for, not the whole front alike; 0: it is not
 };
 
 // What a trial on so many texts takes, in whole measurements. One on more texts later pays for the further ones alone.

@@ -11,8 +11,6 @@ namespace {
 
 bool finite(const Place& place) { return std::isfinite(place.cost) && std::isfinite(place.loss); }
 
-double log_loss(double loss) { return std::log(std::max(loss, kLossFloor)); }
-
 std::vector<size_t> by_cost(std::span<const Place> places) {
   std::vector<size_t> order;
   for (size_t i = 0; i < places.size(); ++i) {
@@ -25,6 +23,8 @@ std::vector<size_t> by_cost(std::span<const Place> places) {
 }
 
 }  // namespace
+
+double log_loss(double loss) { return std::log(std::max(loss, kLossFloor)); }
 
 Place place_of(const Measurement* m) {
   if (m == nullptr || m->state != State::kDone) return {};

@@ -31,6 +31,9 @@ struct Bounds {
 };
 Bounds bounds_of(std::span<const Place> places);
 
+// Logarithm of a loss; what is smaller than can be told from 0 counts alike.
+double log_loss(double loss);
+
 // Fraction of the box that the places dominate, as Front::hypervolume.
 double hypervolume(std::span<const Place> places, const Bounds& box);
 

@@ -9,6 +9,8 @@
 //      (Emmerich, Deutz, Klinkenberg 2011), one after the other as if the ones before had turned out as guessed. What
 //      was never measured is measured cheaply, and promises only what lies beyond the front that is expected of all
 //      measured ones; what was is measured on more texts, and promises what lies beyond the front of the whole ones.
+//      Asked for the best within some bytes, it takes less loss there for a gain too: close to where memory ends there
+//      is no hypervolume left to gain.
 //   3. It ends when no candidate promises a gain worth the name, or the budget is spent. Without a budget a gain within
 //      the front's own error (settling.h) is none, and it ends too when the front has stopped to move by more than
 //      that. Then the axes that are refined last are tried on the knee and its neighbours, cheaply first as well.
@@ -18,6 +20,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <map>
 #include <set>
 
@@ -31,7 +34,10 @@
 namespace kvpareto {
 namespace {
 
-constexpr size_t kRound = 6;          // trials of a round
+constexpr size_t kRound = 6;  // trials of a round
+// Where the best within so many bytes is asked for: what a fraction of the box less loss there is worth, as
+// hypervolume. A twentieth of the loss less, in a box of seven powers of e, is worth a trial.
+constexpr double kWorthOfBest = 0.1;
 constexpr double kWorthwhile = 5e-4;  // gain of hypervolume, in whole boxes, below which a trial is not worth it
 // A guess that is no wider than what a change of the regime leaves open needs no screening.
 constexpr double kKnown = 0.85;
@@ -144,13 +150,14 @@ class Guided : public Sampler {
       all.push_back({candidate.bytes, std::exp(promises.back().guess.log_loss)});
     }
     const Bounds box = bounds_of(all);
-    const bool bounded = settings_.budget > 0 || refining_;
+    const bool bounded = settings_.budget > 0 || settings_.most_bytes > 0 || refining_;
     if (!bounded && has_settled(whole, box, kStill)) return {};
     const double worthwhile = bounded ? kWorthwhile : worthwhile_within(front_error(whole, box));
     Staircase of_whole(sure, box), of_known(sure, box);
     for (const Promise& promise : promises) {
       if (promise.known) of_known.add(promise.candidate->bytes, promise.guess.log_loss);
     }
+    double least_loss = least_within(sure);
     std::vector<Trial> trials;
     std::set<const Candidate*> taken;
     while (trials.size() < kRound) {
@@ -159,7 +166,9 @@ class Guided : public Sampler {
       for (const Promise& promise : promises) {
         if (taken.contains(promise.candidate)) continue;
         const Staircase& stairs = promise.known ? of_whole : of_known;
-        const double gain = expected_gain(stairs, promise.candidate->bytes, promise.guess);
+        const double gain =
+            std::max(expected_gain(stairs, promise.candidate->bytes, promise.guess),
+                     kWorthOfBest * expected_fall(promise, least_loss) / (box.high_loss - box.low_loss + 1e-9));
         if (gain < worthwhile || gain / promise.cost <= most) continue;
         most = gain / promise.cost;
         best = &promise;
@@ -167,6 +176,7 @@ class Guided : public Sampler {
       if (best == nullptr) break;
       taken.insert(best->candidate);
       of_known.add(best->candidate->bytes, best->guess.log_loss);
+      if (is_within(best->candidate->bytes)) least_loss = std::min(least_loss, best->guess.log_loss);
       if (best->known) of_whole.add(best->candidate->bytes, best->guess.log_loss);
       trials.push_back({best->candidate->point, best->texts});
       if (!best->candidate->choices.empty()) {
@@ -186,10 +196,31 @@ class Guided : public Sampler {
   }
 
   // Over the guess's normal distribution, by its quantiles.
+  static constexpr double kQuantiles[] = {-1.534, -0.887, -0.489, -0.157, 0.157, 0.489, 0.887, 1.534};
   static double expected_gain(const Staircase& stairs, double bytes, const Guess& guess) {
-    static constexpr double kQuantiles[] = {-1.534, -0.887, -0.489, -0.157, 0.157, 0.489, 0.887, 1.534};
     double sum = 0;
     for (const double q : kQuantiles) sum += stairs.gain(bytes, guess.log_loss + q * guess.deviation);
+    return sum / std::size(kQuantiles);
+  }
+
+  bool is_within(double bytes) const { return bytes <= settings_.most_bytes; }
+
+  // The least logarithm of a loss that was measured whole within the bytes asked for; infinite if there is none.
+  double least_within(std::span<const Place> places) const {
+    double least = std::numeric_limits<double>::infinity();
+    for (const Place& place : places) {
+      if (is_within(place.cost)) least = std::min(least, log_loss(place.loss));
+    }
+    return least;
+  }
+
+  // By how much it is expected to come down through a candidate.
+  double expected_fall(const Promise& promise, double least) const {
+    if (!is_within(promise.candidate->bytes) || !std::isfinite(least)) return 0;
+    double sum = 0;
+    for (const double q : kQuantiles) {
+      sum += std::max(0.0, least - (promise.guess.log_loss + q * promise.guess.deviation));
+    }
     return sum / std::size(kQuantiles);
   }
 
