@@ -3,7 +3,7 @@
 //
 //   w4g128e8                          int4 linears in groups of 128, int8 embedding and output head
 //   w4g128,down:w8g128,0-1:w8g64      more bits for one kind of linear, and for two layers
-//   w4g128.a16                        activations are not rounded to int8 for the products
+//   w4g128.a16                        activations are never rounded to int8 for the products
 //   stored                            every tensor as the GGUF file holds it
 //
 //   scheme  := linears [ "e" table ] { "." option } { "," where ":" linears }

@@ -382,6 +382,28 @@ TEST(Guided, EndsWithinTheFrontsErrorUnlessABudgetIsGiven) {
   EXPECT_LT(open, bounded);
 }
 
+// Just below a limit of memory there is little hypervolume left to gain: with everything else measured, some point is
+// worth a trial only to who asks for the best within its bytes.
+TEST(Guided, AskedForTheBestWithinSomeBytesItTriesMore) {
+  const AdditiveWorld world;
+  const std::vector<Measurement> all = world.everything();
+  int only_asked = 0;
+  for (size_t left_out = 0; left_out < all.size(); ++left_out) {
+    std::vector<Measurement> others = all;
+    others.erase(others.begin() + static_cast<std::ptrdiff_t>(left_out));
+    const auto tries = [&](double most_bytes) {
+      SearchSettings own = settings(1);
+      own.most_bytes = most_bytes;
+      const std::vector<Trial> next = make_sampler("guided", world.space, own)->propose(others);
+      return std::any_of(next.begin(), next.end(), [&](const Trial& t) { return t.point == all[left_out].point; });
+    };
+    const bool asked = tries(AdditiveWorld::bytes(all[left_out].point)), unasked = tries(0);
+    EXPECT_TRUE(asked || !unasked) << to_text(all[left_out].point);
+    only_asked += asked && !unasked;
+  }
+  EXPECT_GT(only_asked, 0);
+}
+
 // What another regime told needs no screening to be believed.
 TEST(Guided, LearnsFromOtherRegimes) {
   const AdditiveWorld world;

@@ -9,8 +9,6 @@
 #include "backend/cpu/amx_attention.h"
 
 #include <immintrin.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include "backend/cpu/amx_tiles.h"
 
@@ -20,7 +18,7 @@
 namespace kvpareto {
 namespace {
 
-#include "backend/cpu/power_of_two-inl.h"
+#include "backend/cpu/avx512_helpers-inl.h"
 
 constexpr float kMasked = -1e30f;
 
@@ -125,29 +123,6 @@ Split split_rows(const PackedSide& side, DecodeRows decode, int64_t head, int64_
     _mm512_storeu_si512(low + i, _mm512_setzero_si512());
   }
   return {high, exact ? nullptr : low};
-}
-
-// 16 x 16 elements of 32 bits.
-inline void transpose(__m512i (&rows)[16]) {
-  __m512i t[16];
-  for (int i = 0; i < 16; i += 4) {
-    const __m512i a = _mm512_unpacklo_epi32(rows[i], rows[i + 1]), b = _mm512_unpackhi_epi32(rows[i], rows[i + 1]);
-    const __m512i c = _mm512_unpacklo_epi32(rows[i + 2], rows[i + 3]),
-                  d = _mm512_unpackhi_epi32(rows[i + 2], rows[i + 3]);
-    t[i] = _mm512_unpacklo_epi64(a, c);
-    t[i + 1] = _mm512_unpackhi_epi64(a, c);
-    t[i + 2] = _mm512_unpacklo_epi64(b, d);
-    t[i + 3] = _mm512_unpackhi_epi64(b, d);
-  }
-  for (int i = 0; i < 4; ++i) {
-    const __m512i a = _mm512_shuffle_i32x4(t[i], t[i + 4], 0x88), b = _mm512_shuffle_i32x4(t[i], t[i + 4], 0xdd);
-    const __m512i c = _mm512_shuffle_i32x4(t[i + 8], t[i + 12], 0x88),
-                  d = _mm512_shuffle_i32x4(t[i + 8], t[i + 12], 0xdd);
-    rows[i] = _mm512_shuffle_i32x4(a, c, 0x88);
-    rows[i + 8] = _mm512_shuffle_i32x4(a, c, 0xdd);
-    rows[i + 4] = _mm512_shuffle_i32x4(b, d, 0x88);
-    rows[i + 12] = _mm512_shuffle_i32x4(b, d, 0xdd);
-  }
 }
 
 // Values [kTile][head_dim] to [head_dim][kTile].
@@ -301,16 +276,6 @@ void store_sums(const AttendJob& job, int64_t kv_head, int64_t begin, int64_t co
 }
 
 }  // namespace
-
-bool amx_allowed() {
-  // Linux hands out the tile registers on request (arch_prctl ARCH_REQ_XCOMP_PERM, feature 18).
-  constexpr long kRequest = 0x1023, kTileData = 18;
-  unsigned a = 7, b = 0, c = 0, d = 0;
-  __asm__("cpuid" : "+a"(a), "=b"(b), "+c"(c), "=d"(d));
-  constexpr unsigned kAmxBf16 = 1u << 22, kAmxTile = 1u << 24;
-  if ((d & kAmxBf16) == 0 || (d & kAmxTile) == 0) return false;
-  return ::syscall(SYS_arch_prctl, kRequest, kTileData) == 0;
-}
 
 void attend_block_amx(const AttendJob& job, DecodeRows decode, int64_t kv_head, int64_t begin, int64_t count,
                       float* scratch) {

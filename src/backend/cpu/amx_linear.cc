@@ -4,8 +4,8 @@
 //   left   x, bf16 [token][column], as it is
 //   right  "pairs", bf16 [column / 2][16 rows][2]
 //   sums   f32 [token][row], in the result itself
-// oneDNN 2.6 lays the whole weight out anew in each call and is slower by a third. Prefetching the next rows and sums
-// gained 2 %, sums in a buffer of their own lost 25 %.
+// oneDNN 2.6 lays the whole weight out anew in each call. What else was tried:
+// bench/results/2026-11-26-xeon-amx-2core.md.
 
 #include "backend/cpu/amx_linear.h"
 
@@ -22,7 +22,7 @@
 namespace kvpareto {
 namespace {
 
-#include "backend/cpu/power_of_two-inl.h"
+#include "backend/cpu/avx512_helpers-inl.h"
 
 constexpr int64_t kStepColumns = 2 * kTileSide;  // of one tile product
 constexpr int64_t kBlockSide = 2 * kTileSide;    // tokens and rows of a block of sums
@@ -47,36 +47,6 @@ struct Slice {
 
 // --- from rows to pairs
 
-// 16 x 16 words of 32 bits, turned: word j of row i becomes word i of row j.
-inline void turn(__m512i (&rows)[16]) {
-  __m512i half[16];
-#pragma GCC unroll 8
-  for (int i = 0; i < 16; i += 2) {
-    half[i] = _mm512_unpacklo_epi32(rows[i], rows[i + 1]);
-    half[i + 1] = _mm512_unpackhi_epi32(rows[i], rows[i + 1]);
-  }
-#pragma GCC unroll 4
-  for (int i = 0; i < 16; i += 4) {
-    rows[i] = _mm512_unpacklo_epi64(half[i], half[i + 2]);
-    rows[i + 1] = _mm512_unpackhi_epi64(half[i], half[i + 2]);
-    rows[i + 2] = _mm512_unpacklo_epi64(half[i + 1], half[i + 3]);
-    rows[i + 3] = _mm512_unpackhi_epi64(half[i + 1], half[i + 3]);
-  }
-  // Now rows[4 i + j] holds in its lane of 128 bits l the words 4 l + j of rows 4 i to 4 i + 3.
-#pragma GCC unroll 4
-  for (int j = 0; j < 4; ++j) {
-    const __m512i a = _mm512_shuffle_i32x4(rows[j], rows[4 + j], 0x44);
-    const __m512i b = _mm512_shuffle_i32x4(rows[j], rows[4 + j], 0xee);
-    const __m512i c = _mm512_shuffle_i32x4(rows[8 + j], rows[12 + j], 0x44);
-    const __m512i d = _mm512_shuffle_i32x4(rows[8 + j], rows[12 + j], 0xee);
-    half[j] = _mm512_shuffle_i32x4(a, c, 0x88);
-    half[4 + j] = _mm512_shuffle_i32x4(a, c, 0xdd);
-    half[8 + j] = _mm512_shuffle_i32x4(b, d, 0x88);
-    half[12 + j] = _mm512_shuffle_i32x4(b, d, 0xdd);
-  }
-  for (int i = 0; i < 16; ++i) rows[i] = half[i];
-}
-
 // Rows past the last of the weight are left as they were: no sum of theirs is kept.
 void pair_rows(const WeightSegment& weight, int64_t begin, int64_t columns, int64_t first, int64_t rows, bf16* pairs) {
   for (int64_t c = 0; c < columns; c += kStepColumns) {
@@ -85,7 +55,7 @@ void pair_rows(const WeightSegment& weight, int64_t begin, int64_t columns, int6
     for (int r = 0; r < 16; ++r) {
       words[r] = _mm512_loadu_si512(weight.row(first + std::min<int64_t>(r, rows - 1)) + begin + c);
     }
-    turn(words);
+    transpose(words);
 #pragma GCC unroll 16
     for (int r = 0; r < 16; ++r) _mm512_storeu_si512(pairs + c * kPanelRows + r * kStepColumns, words[r]);
   }
