@@ -88,6 +88,7 @@ TEXTS = [
     "<|begin_of_text|><|start_header_id|>user<|end_header_id|>\n\nhi<|eot_id|>",
     "cafe\u0301<|im_end|>\u0301<tool_call>\u0301",
     "<end><endless><ende <<end>> <end",
+    " \t<|im_start|> a \n<end>\u3000 b <|im_end|> \u2003c<tool_call> \u180e d  <endless> \x1c e <end> <tool_call> <end> ",
     "supercalifragilisticexpialidocious pneumonoultramicroscopicsilicovolcanoconiosis",
     "a" * 200 + " " * 70 + "b" * 33 + "\n" * 20 + "=" * 100 + "ab" * 50,
     "THE QUICK brown Fox_Jumps over_the lazyDog camelCaseWords snake_case_words kebab-case-words",
@@ -144,7 +145,7 @@ def words_of(pre):
     raise SystemExit(f"unknown pre-tokenizer {pre}")
 
 
-def build(pre, tokens, merges, types):
+def build(pre, tokens, merges, types, strip_left=(), strip_right=()):
     normalizer, words, whole = words_of(pre)
     # Control and user-defined tokens keep their ids because the vocabulary has them already.
     model = BPE({t: i for i, t in enumerate(tokens)}, [tuple(m.split(" ")) for m in merges], ignore_merges=whole)
@@ -153,8 +154,9 @@ def build(pre, tokens, merges, types):
         tokenizer.normalizer = normalizer
     tokenizer.pre_tokenizer = words
     tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.add_special_tokens([AddedToken(t, normalized=False, special=True) for t, k in zip(tokens, types) if k in (2, 3)])
-    tokenizer.add_tokens([AddedToken(t, normalized=False, special=False) for t, k in zip(tokens, types) if k == 4])
+    added = lambda i, special: AddedToken(tokens[i], normalized=False, special=special, lstrip=i in strip_left, rstrip=i in strip_right)
+    tokenizer.add_special_tokens([added(i, True) for i, k in enumerate(types) if k in (2, 3)])
+    tokenizer.add_tokens([added(i, False) for i, k in enumerate(types) if k == 4])
     assert tokenizer.get_vocab_size() == len(tokens)
     return tokenizer
 
@@ -203,7 +205,7 @@ def write(path, value):
     print(f"{path}: {path.stat().st_size} bytes")
 
 
-def make_tiny(pre, out):
+def make_tiny(pre, out, strips=False):
     normalizer, words, _ = words_of(pre)
     trainee = Tokenizer(BPE())
     if normalizer:
@@ -218,8 +220,12 @@ def make_tiny(pre, out):
     tokens += UNREACHED
     merges = [" ".join(m) for m in model["merges"]]
     types = [1] * len(model["vocab"]) + [kind for _, kind in added] + [1] * len(UNREACHED)
-    write(out / f"tiny_{pre}.json",
-          {"pre_tokenizer": pre, "tokens": tokens, "merges": merges, "token_types": types, "cases": cases(build(pre, tokens, merges, types))})
+    # Each kind of token with each side that may take in white space.
+    left = [tokens.index(t) for t in ("<|im_start|>", "<end>", "<endless>")] if strips else []
+    right = [tokens.index(t) for t in ("<|im_end|>", "<tool_call>", "<endless>")] if strips else []
+    write(out / f"tiny_{pre}{'_strips' if strips else ''}.json",
+          {"pre_tokenizer": pre, "tokens": tokens, "merges": merges, "token_types": types, **({"strip_left": left, "strip_right": right} if strips else {}),
+           "cases": cases(build(pre, tokens, merges, types, left, right))})
 
 
 def make_model(name, path, out):
@@ -243,6 +249,7 @@ def main():
     options.out.mkdir(parents=True, exist_ok=True)
     for pre in ("smollm", "qwen2", "llama-bpe"):
         make_tiny(pre, options.out)
+    make_tiny("qwen2", options.out, strips=True)
     for name, file in MODELS.items():
         if (options.models / file).exists():
             make_model(name, options.models / file, options.out)

@@ -160,6 +160,20 @@ TEST(Unicode, ShowsAnythingOnOneLine) {
   EXPECT_EQ(shown(std::string(100, 'x')), std::string(60, 'x') + "...");
 }
 
+TEST(Unicode, MeasuresWhiteSpaceAtBothEnds) {
+  for (const std::string_view space :
+       {"", " ", "\t\n\v\f\r ", "\u0085\u00a0", "\u1680\u2003\u2028\u2029\u202f\u205f\u3000"}) {
+    EXPECT_EQ(white_space_at_start(std::string(space) + "x "), space.size());
+    EXPECT_EQ(white_space_at_end(" x" + std::string(space)), space.size());
+    EXPECT_EQ(white_space_at_start(space), space.size());
+    EXPECT_EQ(white_space_at_end(space), space.size());
+  }
+  for (const std::string_view other : {"\u180e", "\u200b", "\x1c", "\xa0", "\xe3\x80", "\x80\x80\x80\x80"}) {
+    EXPECT_EQ(white_space_at_start(other), 0u);
+    EXPECT_EQ(white_space_at_end(other), 0u);
+  }
+}
+
 TEST(Unicode, TrimsLikePython) {
   EXPECT_EQ(trim(" \t\n\r\u00a0\u3000\u2028\x1c a b \x85 \u0085\n"), "a b \x85");
   EXPECT_EQ(trim("\u200b"), "\u200b");

@@ -196,9 +196,14 @@ std::vector<int32_t> Tokenizer::encode(std::string_view text, bool parse_special
       parts_->encode_plain(text.substr(done), done == 0, out);
       break;
     }
-    parts_->encode_plain(text.substr(done, found.begin - done), done == 0, out);
+    const std::string_view before = text.substr(done, found.begin - done),
+                           behind = text.substr(found.begin + found.size);
+    const Vocabulary& vocabulary = parts_->vocabulary;
+    const size_t left = vocabulary.strip_left.contains(found.token) ? white_space_at_end(before) : 0;
+    const size_t right = vocabulary.strip_right.contains(found.token) ? white_space_at_start(behind) : 0;
+    parts_->encode_plain(before.substr(0, before.size() - left), done == 0, out);
     out.push_back(found.token);
-    done = found.begin + found.size;
+    done = found.begin + found.size + right;
   }
   return out;
 }

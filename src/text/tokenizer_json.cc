@@ -113,10 +113,11 @@ class Reader {
       if (const auto same = known.find(token); same != known.end() && *same != id) {
         fail("{}: token {} has the ids {} and {}", path_, quoted_name(token), same->get<int32_t>(), id);
       }
-      for (const char* strict : {"single_word", "lstrip", "rstrip"}) {
-        if (flag(entry, strict, false))
-          fail("{}: added token {} with {} is not supported", path_, quoted_name(token), strict);
+      if (flag(entry, "single_word", false)) {
+        fail("{}: added token {} with single_word is not supported", path_, quoted_name(token));
       }
+      if (flag(entry, "lstrip", false)) vocabulary_.strip_left.insert(id);
+      if (flag(entry, "rstrip", false)) vocabulary_.strip_right.insert(id);
       normalized_ |= flag(entry, "normalized", false);
       place(id, token, flag(entry, "special", false) ? kControl : kUserDefined);
     }

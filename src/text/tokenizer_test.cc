@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "text/byte_alphabet.h"
 #include "text/random_text.h"
+#include "text/tokenizer_json.h"
 #include "text/unicode.h"
 
 namespace kvpareto {
@@ -47,6 +48,8 @@ Vocabulary golden_vocabulary(const json& golden) {
   vocabulary.tokens = golden["tokens"].get<std::vector<std::string>>();
   vocabulary.merges = golden["merges"].get<std::vector<std::string>>();
   vocabulary.token_types = golden["token_types"].get<Ids>();
+  vocabulary.strip_left = golden.value("strip_left", std::set<int32_t>());
+  vocabulary.strip_right = golden.value("strip_right", std::set<int32_t>());
   return vocabulary;
 }
 
@@ -70,13 +73,20 @@ class TinyVocabulary : public testing::TestWithParam<const char*> {
   Tokenizer tokenizer;
 };
 
-TEST_P(TinyVocabulary, GivesTheIdsOfTheTokenizersPackage) {
+void expect_golden_ids(const Tokenizer& tokenizer, const json& golden) {
   ASSERT_GT(golden["cases"].size(), 80u);
   for (const json& row : golden["cases"]) {
     const std::string text = row["text"];
     EXPECT_EQ(tokenizer.encode(text, false, false), row["plain"].get<Ids>()) << row["text"];
     EXPECT_EQ(tokenizer.encode(text, true, false), row.value("special", row["plain"]).get<Ids>()) << row["text"];
   }
+}
+
+TEST_P(TinyVocabulary, GivesTheIdsOfTheTokenizersPackage) { expect_golden_ids(tokenizer, golden); }
+
+TEST(Tokenizer, TakesInWhiteSpaceBesideTokensThatSaySo) {
+  const json golden = read_golden("tiny_qwen2_strips.json");
+  expect_golden_ids(Tokenizer(golden_vocabulary(golden)), golden);
 }
 
 TEST_P(TinyVocabulary, DecodesWhatItEncodes) {
@@ -116,6 +126,16 @@ INSTANTIATE_TEST_SUITE_P(Text, TinyVocabulary,
                            std::erase_if(word, [](char c) { return !std::isalnum(static_cast<unsigned char>(c)); });
                            return word;
                          });
+
+TEST(TokenizerJson, SaysWhichTokensTakeInWhiteSpace) {
+  const std::string_view file = R"({
+    "model": {"type": "BPE", "vocab": {"a": 0, "Ġ": 1}, "merges": []},
+    "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": false, "use_regex": true},
+    "added_tokens": [{"id": 2, "content": "<l>", "lstrip": true, "special": true}, {"id": 3, "content": "<r>", "rstrip": true}]})";
+  const Tokenizer tokenizer(parse_tokenizer_json(file, "tokenizer.json"));
+  EXPECT_EQ(tokenizer.encode("a <l> a <r> a", true, false), (Ids{0, 2, 1, 0, 1, 3, 0}));
+  EXPECT_EQ(tokenizer.encode(" <l><r> ", true, false), (Ids{2, 3}));
+}
 
 TEST(Tokenizer, ComposesCharacters) {
   const Tokenizer tokenizer(golden_vocabulary(read_golden("tiny_qwen2.json")));

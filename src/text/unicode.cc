@@ -86,6 +86,11 @@ bool is_space(int32_t code_point) {
          property->bidi_class == UTF8PROC_BIDI_CLASS_B || property->bidi_class == UTF8PROC_BIDI_CLASS_S;
 }
 
+bool is_white_space(std::string_view character) {
+  const int32_t code_point = code_point_at(character);
+  return is_space(code_point) && (code_point < 0x1c || code_point > 0x1f);
+}
+
 // Letters, marks, numbers, punctuation, symbols and spaces; not line separators, controls, format or unassigned
 // characters.
 bool is_visible(int32_t code_point) {
@@ -130,6 +135,27 @@ std::string_view trim(std::string_view text) {
     end = position + size;
   }
   return begin < end ? text.substr(begin, end - begin) : std::string_view();
+}
+
+size_t white_space_at_start(std::string_view text) {
+  size_t end = 0;
+  while (const size_t size = character_size(text.substr(end))) {
+    if (!is_white_space(text.substr(end, size))) break;
+    end += size;
+  }
+  return end;
+}
+
+size_t white_space_at_end(std::string_view text) {
+  size_t begin = text.size();
+  while (begin > 0) {
+    size_t size = 1;
+    while (size < 4 && size < begin && (text[begin - size] & 0xc0) == 0x80) ++size;
+    const std::string_view last = text.substr(begin - size, size);
+    if (character_size(last) != size || !is_white_space(last)) break;
+    begin -= size;
+  }
+  return text.size() - begin;
 }
 
 int32_t code_point(std::string_view character) { return code_point_at(character); }

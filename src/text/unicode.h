@@ -21,6 +21,10 @@ std::string compose(std::string_view text);
 // Without the white space around it, by Python's str.strip(), which is what `trim` of a chat template does.
 std::string_view trim(std::string_view text);
 
+// Bytes of the white space (Unicode's property White_Space) that `text` begins / ends with.
+size_t white_space_at_start(std::string_view text);
+size_t white_space_at_end(std::string_view text);
+
 // The code point of a valid character.
 int32_t code_point(std::string_view character);
 // Empty if there is no such character.
