@@ -10,7 +10,7 @@ namespace kvpareto {
 
 inline constexpr int kTileSide = 16;  // rows of a tile, and numbers of f32 in one
 
-// Whether the processor has AMX bf16 and the system lets this process use it (asks for it).
+// Whether the processor has AMX bf16 and int8 and the system lets this process use it (asks for it).
 bool amx_allowed();
 
 // Shapes of the eight tiles, as ldtilecfg reads them.

@@ -7,17 +7,18 @@
 HWY_BEFORE_NAMESPACE();
 namespace kvpareto::HWY_NAMESPACE {
 
-constexpr float kMasked = -1e30f;  // far below any score, and its exp is 0 without a NaN
+constexpr float kMasked = -1e30f;  // far below any score, and its power is 0 without a NaN
 
-// c[i][r] (+)= sum over j < n of a[i * step_i + j * step_j] * b[j * rows + r], for kOut values of i and kVectors of r.
+// c[i * stride + r] (+)= sum over j < n of a[i * step_i + j * step_j] * b[j * rows + r], for kOut values of i and
+// kVectors of r.
 template <int kOut, int kVectors>
-HWY_INLINE void multiply_part(const float* a, int64_t step_i, int64_t step_j, int64_t n, const float* b, float* c,
-                              int64_t rows, bool accumulate) {
+HWY_INLINE void multiply_part(const float* a, int64_t step_i, int64_t step_j, int64_t n, const float* b, int64_t rows,
+                              float* c, int64_t stride, bool accumulate) {
   const DF d;
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));
   VF sums[kOut][kVectors];
   for (int i = 0; i < kOut; ++i) {
-    for (int v = 0; v < kVectors; ++v) sums[i][v] = accumulate ? hn::LoadU(d, c + i * rows + v * lanes) : hn::Zero(d);
+    for (int v = 0; v < kVectors; ++v) sums[i][v] = accumulate ? hn::LoadU(d, c + i * stride + v * lanes) : hn::Zero(d);
   }
   for (int64_t j = 0; j < n; ++j) {
     VF in[kVectors];
@@ -28,7 +29,7 @@ HWY_INLINE void multiply_part(const float* a, int64_t step_i, int64_t step_j, in
     }
   }
   for (int i = 0; i < kOut; ++i) {
-    for (int v = 0; v < kVectors; ++v) hn::StoreU(sums[i][v], d, c + i * rows + v * lanes);
+    for (int v = 0; v < kVectors; ++v) hn::StoreU(sums[i][v], d, c + i * stride + v * lanes);
   }
 }
 
@@ -43,13 +44,14 @@ HWY_INLINE void multiply(const float* a, int64_t step_i, int64_t step_j, int64_t
     float* to = c + i * rows;
     int64_t r = 0;
     for (; r + 3 * lanes <= rows; r += 3 * lanes) {
-      multiply_part<kOut, 3>(from, step_i, step_j, n, b + r, to + r, rows, accumulate);
+      multiply_part<kOut, 3>(from, step_i, step_j, n, b + r, rows, to + r, rows, accumulate);
     }
-    for (; r < rows; r += lanes) multiply_part<kOut, 1>(from, step_i, step_j, n, b + r, to + r, rows, accumulate);
+    for (; r < rows; r += lanes) multiply_part<kOut, 1>(from, step_i, step_j, n, b + r, rows, to + r, rows, accumulate);
   }
 }
 
-// Scores of one tile [keys][rows] become weights exp(score - maximum); the running maximum, mass and sums are rescaled.
+// Scores of one tile [keys][rows], in units of log 2, become weights 2^(score - maximum); the running maximum, mass and
+// sums are rescaled.
 HWY_INLINE void soften(float* scores, int64_t keys, int64_t rows, float* maxima, float* masses, float* sums,
                        int64_t head_dim) {
   const DF d;
@@ -59,11 +61,11 @@ HWY_INLINE void soften(float* scores, int64_t keys, int64_t rows, float* maxima,
     for (int64_t k = 0; k < keys; ++k) highest = hn::Max(highest, hn::LoadU(d, scores + k * rows + r));
     auto mass = hn::Zero(d);
     for (int64_t k = 0; k < keys; ++k) {
-      const auto p = exp_of_negative(d, hn::Sub(hn::LoadU(d, scores + k * rows + r), highest));
+      const auto p = power_of_two(d, hn::Sub(hn::LoadU(d, scores + k * rows + r), highest));
       mass = hn::Add(mass, p);
       hn::StoreU(p, d, scores + k * rows + r);
     }
-    const auto shrink = exp_of_negative(d, hn::Sub(before, highest));
+    const auto shrink = power_of_two(d, hn::Sub(before, highest));
     hn::StoreU(highest, d, maxima + r);
     hn::StoreU(hn::MulAdd(hn::LoadU(d, masses + r), shrink, mass), d, masses + r);
     if (hn::AllTrue(d, hn::Eq(before, highest))) continue;
@@ -92,7 +94,7 @@ HWY_INLINE void mask_future(float* scores, int64_t keys, int64_t block, int64_t 
 // The scratch of one attend_block; block_scratch() is its size.
 struct BlockSpace {
   float* next;
-  float* queries;     // [head_dim][rows], divided by sqrt(head_dim)
+  float* queries;     // [head_dim][rows], times log2(e) / sqrt(head_dim)
   float* sums;        // [head_dim][rows]
   float* scores;      // [kTile + 8][rows], then weights
   float* tile;        // [kTile + 8][head_dim] f32, or its codes as unpack_tile()
@@ -233,7 +235,7 @@ class BlockProducts {
 void attend_block(const AttendJob& job, int64_t kv_head, int64_t begin, int64_t count, float* scratch) {
   const int64_t head_dim = job.head_dim, group = job.group(), block = job.queries_per_block, rows = block * group;
   const BlockSpace space(scratch, rows, head_dim);
-  const float scale = 1.0f / __builtin_sqrtf(static_cast<float>(head_dim));
+  const float scale = kLog2E / __builtin_sqrtf(static_cast<float>(head_dim));
   for (int64_t g = 0; g < group; ++g) {
     for (int64_t t = 0; t < block; ++t) {
       const float* query = job.queries.row<float>(begin + (t < count ? t : 0)) + (kv_head * group + g) * head_dim;

@@ -1,4 +1,5 @@
-// What the files of AMX share in AVX-512. Included by files that compute with it, inside their namespace and their target.
+// What the files of AMX share in AVX-512. Included by files that compute with it, inside their namespace and their
+// target.
 
 constexpr float kLog2E = 1.44269504088896f;
 

@@ -49,7 +49,7 @@ HWY_INLINE void score_rows(const float* queries, int64_t n, const bf16* const* r
     }
 #pragma GCC unroll 4
     for (int q = 0; q < kCount; ++q) {
-      float* place = scores + q * kTile + k;
+      float* place = scores + q * kRun + k;
       float four[4];
       sum_four(sums[q][0], sums[q][1], sums[q][2], sums[q][3], k + 4 <= count ? place : four);
       for (int i = 0; i < 4 && k + 4 > count && k + i < count; ++i) place[i] = four[i];
@@ -73,7 +73,7 @@ HWY_INLINE void add_rows(const float* weights, const bf16* const* rows, int64_t 
       VF low[pairs], high[pairs];
       for (int v = 0; v < pairs; ++v) widen_pairs(rows[k] + c + 2 * v * lanes, low[v], high[v]);
       for (int q = 0; q < kCount; ++q) {
-        const auto weight = hn::Set(d, weights[q * kTile + k]);
+        const auto weight = hn::Set(d, weights[q * kRun + k]);
         for (int v = 0; v < pairs; ++v) {
           even[q][v] = hn::MulAdd(weight, low[v], even[q][v]);
           odd[q][v] = hn::MulAdd(weight, high[v], odd[q][v]);

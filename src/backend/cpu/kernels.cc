@@ -5,6 +5,7 @@
 #include <type_traits>
 
 #include "backend/cpu/amx_attention.h"
+#include "backend/cpu/amx_products.h"
 #include "backend/cpu/amx_tiles.h"
 
 // "portable" is Highway's scalar target, for any x86-64: its emulated vectors
@@ -35,6 +36,8 @@
 #include "backend/cpu/turning-inl.h"
 //
 #include "backend/cpu/attention-inl.h"
+//
+#include "backend/cpu/split_products-inl.h"
 //
 #include "backend/cpu/split_attention-inl.h"
 
@@ -67,6 +70,7 @@ CpuKernels amx_kernels() {
     attend_block_amx(job, N_AVX3::decode, kv_head, begin, count, scratch);
   };
   table.block_rows = 384;
+  table.attend_split = N_AVX3::attend_split_by_amx;
   return table;
 }
 }  // namespace

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "backend/cpu/linear_kernels.h"
+#include "backend/cpu/tile_products.h"
 #include "backend/packed_side.h"
 #include "tensor/tensor.h"
 
@@ -28,6 +29,8 @@ struct AttendJob {
 inline constexpr int kRowMultiple = 16;
 // Keys decoded at once; a tile is one block of the cache.
 inline constexpr int kTile = kBlockTokens;
+// Keys of one decode query whose scores become weights together: whole tiles, or one that is not.
+inline constexpr int kRun = 4 * kTile;
 // Pieces that the keys of one decode query are split into, at most: by context alone, so that results do not depend on
 // the number of threads.
 inline constexpr int64_t kMostSplits = 16;
@@ -52,12 +55,13 @@ inline int64_t block_scratch(int group, int head_dim, int block_rows) {
 }
 // f32 elements of one partial result of attend_split: for each head of the group maximum, mass, weighted values.
 inline int64_t partial_size(int group, int head_dim) { return int64_t{group} * (head_dim + 2); }
-// f32 elements of scratch of one thread in attend_split: queries, a tile, its scores, and both as int16 with the scales
-// that they are multiplied with; the same for every instruction set.
+// f32 elements of scratch of one thread in attend_split: queries, scores of a run, a tile, and all as int16 with the
+// scales that they are multiplied with; the same for every instruction set.
 inline int64_t split_scratch(int group, int head_dim) {
   const int64_t pieces = most_pieces(head_dim), d = head_dim;
-  return group * (3 * d + d / 2 + kTile + kTile / 2 + 3 * pieces + 4) + kTile * (d + d / 2 + 2 * pieces + 1) + d +
-         kRowMultiple;
+  const int64_t in_tiles = (group + kTileQueries - 1) / kTileQueries * kTileQueries;
+  return group * (3 * d + d / 2 + kRun + kRun / 2 + 3 * pieces + 4) + in_tiles * d + kTile * (d + d / 2 + 1) +
+         kRun * 2 * pieces + d + kRowMultiple;
 }
 
 // restore_values() of a row of weighted sums, then out[token, head] = row; row f32 [head_dim] is overwritten.

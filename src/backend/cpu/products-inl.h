@@ -117,18 +117,14 @@ HWY_INLINE void each_piece(const PackedSide& side, Body body) {
 
 // --- numbers as int16
 
-// x is about step * q; `rest` is what that leaves of the sum of x, `sum` that of x times the minimums of its codes.
-struct Rounded {
-  float step, sum, rest;
-};
-// The same of every lane of vectors of numbers: f32 [lanes] each.
+// Rounded of every lane of vectors of numbers: f32 [lanes] each.
 struct RoundedRows {
   float* steps;
   float* sums;
   float* rests;
 };
 
-constexpr float kMostInt16 = 32767;
+constexpr float kMostInt16 = 32639;  // both bytes of a number can be signed then (amx_products.cc)
 
 // Largest and sum of |x times factors|.
 struct Extent {
@@ -225,20 +221,26 @@ struct PairRows {
   }
 };
 
+// From a place of the block, a multiple of kLanes, and a channel on.
+HWY_INLINE CodeChunks code_chunks(const PackedSide& side, const uint8_t* block, int64_t place, int64_t channel) {
+  const auto bytes = static_cast<int64_t>(chunk_bytes(side.codec)), next = static_cast<int64_t>(side.block_bytes);
+  const uint8_t* first = block + side.code_place(place, static_cast<int>(channel)).chunk * bytes;
+  if (side.lanes == Lanes::kTokens)
+    return {side.codec, first, bytes, bytes * side.head_dim / 2, bytes * CodeChunks::kPairs, next};
+  const int64_t pair = bytes * side.head_dim / kLanes;
+  return {side.codec, first, pair, bytes, next, bytes * kBlockTokens / kLanes};
+}
+
 // Rows of pairs that are chunks of codes of one block, unpacked when they are multiplied: few queries share them, so
 // storing them first would take longer.
 template <Codec kCodec>
 struct CodeRows {
-  static constexpr size_t kBytes = chunk_bytes(kCodec);
   const uint8_t* first;
-  int64_t pair, across;  // bytes from a row to the next, from kLanes lanes to the next
+  int64_t pair, across;  // see CodeChunks
   int64_t lane = 0;      // in its chunk
 
-  // From a place of the block, a multiple of kLanes, and a channel on.
-  HWY_INLINE CodeRows(const PackedSide& side, const uint8_t* block, int64_t place, int64_t channel)
-      : first(block + static_cast<size_t>(side.code_place(place, static_cast<int>(channel)).chunk) * kBytes),
-        pair(static_cast<int64_t>(kBytes) * (side.lanes == Lanes::kTokens ? 1 : side.head_dim / kLanes)),
-        across(static_cast<int64_t>(kBytes) * (side.lanes == Lanes::kTokens ? side.head_dim / 2 : 1)) {}
+  explicit HWY_INLINE CodeRows(const CodeChunks& chunks)
+      : first(chunks.first), pair(chunks.pair), across(chunks.across) {}
   HWY_INLINE CodeRows at(int64_t lanes) const {
     CodeRows rows = *this;
     rows.first += lanes / kLanes * across;
@@ -290,13 +292,6 @@ HWY_INLINE void multiply_pairs(const int16_t* a, int64_t step_i, int64_t step_p,
     for (int v = 0; v < kVectors; ++v) sums[i][v] = totals[i][v];
   }
 }
-
-// What the lanes of a piece of codes share: arrays along the lanes.
-struct Affine {
-  const float* scales;
-  const float* minimums;
-  float middle;  // of the codes: rounding x costs least about it
-};
 
 // Codes in the lanes: out[i][l] (+)= scale[l] sum(x[i] code[l]) + minimum[l] sum[i], for `width` lanes, rounded up to
 // the vectors.
@@ -425,6 +420,26 @@ HWY_INLINE void by_few(int64_t group, Body body) {
       g += 3;
     }
   }
+}
+
+// Calls body(first, count) for the queries of a group that share tiles.
+template <typename Body>
+HWY_INLINE void each_tile_of_queries(int64_t group, Body body) {
+  for (int64_t q = 0; q < group; q += kTileQueries) body(q, group - q < kTileQueries ? group - q : kTileQueries);
+}
+
+// All queries of a group, of codes of one block, or of several where there are tiles.
+HWY_INLINE void add_products(const TileProducts* tiles, const CodeProducts& all) {
+  if (tiles != nullptr && all.pairs % 2 == 0) {
+    return each_tile_of_queries(all.count, [&](int64_t q, int64_t n) HWY_ATTR { tiles->add_codes(all.of(q, n)); });
+  }
+  with_codec(all.codes.codec, [&](auto codec) HWY_ATTR {
+    by_few(all.count, [&](auto queries, int64_t q) HWY_ATTR {
+      const CodeProducts few = all.of(q, queries);
+      add_codes<queries>(few.x, few.step, 2, few.rounded, CodeRows<codec>(few.codes), few.pairs, few.affine, few.width,
+                         few.accumulate, few.out, few.out_stride);
+    });
+  });
 }
 
 }  // namespace kvpareto::HWY_NAMESPACE

@@ -1,0 +1,80 @@
+#pragma once
+// What one decode query's group multiplies with tiles of the cache, and who may do it: instruction sets with products
+// of whole tiles put a TileProducts in, the others multiply vector by vector (products-inl.h, exact_rows-inl.h).
+
+#include <cstdint>
+
+#include "backend/packed_side.h"
+
+namespace kvpareto {
+
+// x is about step * q, q int16; `rest` is what that leaves of the sum of x, `sum` that of x times the minimums of its
+// codes.
+struct Rounded {
+  float step, sum, rest;
+};
+
+// What the lanes of a piece of codes share: arrays along the lanes.
+struct Affine {
+  const float* scales;
+  const float* minimums;
+  float middle;  // of the codes: rounding x costs least about it
+};
+
+// Pairs of codes in the lanes, as chunks of neighbouring blocks: row p of pairs, kLanes lanes from l on, lies at
+//   first + p % kPairs * pair + p / kPairs * pairs + l % kBlockTokens / kLanes * across + l / kBlockTokens * block
+// kPairs are the pairs of tokens of a block; more of them, or more lanes than channels, are met in the next one.
+struct CodeChunks {
+  static constexpr int64_t kPairs = kBlockTokens / 2;
+  Codec codec;
+  const uint8_t* first;
+  int64_t pair, across;  // bytes
+  int64_t pairs, block;
+};
+
+// out[i][l] (+)= scale[l] sum over p of (x[i] pair p times codes [p][l]) + minimum[l] sum[i], for i < count and l <
+// width, rounded up to kLanes. x int16 [count][2 * pairs], rows `step` apart, at most kMostInt16 (products-inl.h).
+struct CodeProducts {
+  const int16_t* x;
+  int64_t step, count;
+  const Rounded* rounded;  // [count]
+  CodeChunks codes;
+  int64_t pairs;
+  Affine affine;
+  int64_t width;
+  bool accumulate;
+  float* out;
+  int64_t out_stride;
+
+  // Of queries [first, first + n).
+  KVPARETO_INLINE CodeProducts of(int64_t first_query, int64_t n) const {
+    CodeProducts part = *this;
+    part.x += first_query * step;
+    part.count = n;
+    part.rounded += first_query;
+    part.out += first_query * out_stride;
+    return part;
+  }
+};
+
+// Queries at most that share a tile.
+inline constexpr int kTileQueries = 8;
+
+struct TileProducts {
+  void (*begin)();  // before the others are called on a thread
+  void (*end)();
+  // At most kTileQueries, an even number of pairs.
+  void (*add_codes)(const CodeProducts& products);
+  // Queries f32 [count][head_dim] as score_rows() wants them: bf16 [head_dim / 2][2 kTileQueries][2].
+  void (*split_queries)(const float* queries, int64_t count, int64_t head_dim, bf16* out);
+  // scores[i][k] = dot(queries[i], keys[k]); keys bf16 [tokens][head_dim], a multiple of kBlockTokens, scores f32
+  // [count] [score_stride]; head_dim a multiple of 32.
+  void (*score_rows)(const bf16* queries, int64_t count, const bf16* keys, int64_t tokens, int64_t head_dim,
+                     float* scores, int64_t score_stride);
+  // sums[i] += sum over k of weights[i][k] * values[k]; weights f32 [count][weight_stride], values bf16 [tokens]
+  // [head_dim], sums f32 [count][head_dim].
+  void (*add_rows)(const float* weights, int64_t weight_stride, int64_t count, const bf16* values, int64_t tokens,
+                   int64_t head_dim, float* sums);
+};
+
+}  // namespace kvpareto
