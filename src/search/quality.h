@@ -3,7 +3,8 @@
 //
 // Model: loss = s * sum over effects of t, one effect for every layer and side (and the weights) that is not at 16
 // bits;
-//   log t = part + family of the part + slope of the part * (bits - 4) + choice + layer under the family
+//   log t = part + family of the part + slope of the part * (bits - 4) + choice
+//           + layer under the family + slope of the layer * (bits - 4)
 //   log s = the sum of the scales' logarithms (windows, chunk, on how much it was measured) + what is the point's own
 // Additive over layers and sides as measured (docs/METHODS.md); every term is a number with a normal prior, so that
 // what was never measured is guessed from its like, with a wide error, and what was measured on little from that.

@@ -70,6 +70,24 @@ TEST(Quality, LearnsLayersAndChoicesFromCheapProbes) {
   }
 }
 
+TEST(Quality, LayersThatStandOutAtFewBitsDoLessAtMore) {
+  std::vector<Measurement> measured = {measure(all('2', '0')), measure(all('4', '0'))};
+  for (size_t layer = 0; layer < kLayers; ++layer) {
+    std::string kv = all('0', '0');
+    kv[layer] = '2';
+    measured.push_back(measure(kv));
+  }
+  Quality quality(describe, kTexts);
+  quality.fit(measured);
+  const auto loss = [&](int layer, double bits) {
+    return quality.effect_loss({"keys", layer, std::string(1, static_cast<char>('0' + bits)), "all", bits, kLayers});
+  };
+  const double at_two = std::log(loss(2, 2) / loss(3, 2)), at_four = std::log(loss(2, 4) / loss(3, 4));
+  EXPECT_NEAR(at_two, std::log(10 / 1.6), 0.1);
+  EXPECT_GT(at_four, 0.5 * at_two);
+  EXPECT_LT(at_four, 0.85 * at_two);
+}
+
 TEST(Quality, KnowsWhatItDoesNotKnow) {
   Quality quality(describe, kTexts);
   const Point point{"w16", all('4', '4'), 256};
