@@ -11,6 +11,7 @@
 #include <immintrin.h>
 
 #include "backend/cpu/amx_tiles.h"
+#include "backend/cpu/power_of_two.h"
 
 #pragma GCC push_options
 #pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,amx-tile,amx-bf16")
@@ -127,22 +128,15 @@ Split split_rows(const PackedSide& side, DecodeRows decode, int64_t head, int64_
 
 // Values [kTile][head_dim] to [head_dim][kTile].
 void transpose_values(const bf16* values, int64_t head_dim, bf16* out) {
-  alignas(64) uint16_t low[32], high[32];
-  for (int i = 0; i < 16; ++i) {
-    low[2 * i] = static_cast<uint16_t>(i);
-    low[2 * i + 1] = static_cast<uint16_t>(32 + i);
-    high[2 * i] = static_cast<uint16_t>(16 + i);
-    high[2 * i + 1] = static_cast<uint16_t>(48 + i);
-  }
-  const __m512i take_low = _mm512_load_si512(low), take_high = _mm512_load_si512(high);
+  const Pairing pairing;
   for (int64_t t = 0; t < kTile; t += 32) {
     for (int64_t c = 0; c < head_dim; c += 32) {
       __m512i first[16], second[16];  // token pairs of channels [c, c + 16) and [c + 16, c + 32)
       for (int64_t pair = 0; pair < 16; ++pair) {
         const __m512i a = _mm512_loadu_si512(values + (t + 2 * pair) * head_dim + c);
         const __m512i b = _mm512_loadu_si512(values + (t + 2 * pair + 1) * head_dim + c);
-        first[pair] = _mm512_permutex2var_epi16(a, take_low, b);
-        second[pair] = _mm512_permutex2var_epi16(a, take_high, b);
+        first[pair] = pairing.low(a, b);
+        second[pair] = pairing.high(a, b);
       }
       transpose(first);
       transpose(second);

@@ -14,6 +14,7 @@
 #include <algorithm>
 
 #include "backend/cpu/amx_tiles.h"
+#include "backend/cpu/power_of_two.h"
 #include "base/parallel.h"
 
 #pragma GCC push_options

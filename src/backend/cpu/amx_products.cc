@@ -8,6 +8,7 @@
 
 #include "backend/cpu/amx_tiles.h"
 #include "backend/cpu/kernels.h"
+#include "backend/cpu/power_of_two.h"
 
 // g++ 12's own intrinsics begin with a variable that is its own value.
 #pragma GCC diagnostic ignored "-Wuninitialized"
@@ -25,19 +26,24 @@ static_assert(kPairs == CodeChunks::kPairs);
 constexpr int kMostSteps = kLargestHead / kTileBytes;
 constexpr int kTiles = 4;  // of sums at once
 
+// Of tiles 0 to 3.
+inline void clear_sums() {
+  _tile_zero(0);
+  _tile_zero(1);
+  _tile_zero(2);
+  _tile_zero(3);
+}
+template <typename Sum>
+inline void store_sums(Sum (&sums)[kTiles][kTileSide][kTileSide]) {
+  _tile_stored(0, sums[0], kTileBytes);
+  _tile_stored(1, sums[1], kTileBytes);
+  _tile_stored(2, sums[2], kTileBytes);
+  _tile_stored(3, sums[3], kTileBytes);
+}
+
 inline int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
 // --- codes
-
-// Numbers of 16 bits of a vector, by their places.
-struct alignas(64) Words {
-  uint16_t words[32] = {};
-  template <typename Word>
-  explicit constexpr Words(Word word) {
-    for (int i = 0; i < 32; ++i) words[i] = static_cast<uint16_t>(word(i));
-  }
-  __m512i load() const { return _mm512_load_si512(words); }
-};
 
 // Two neighbouring rows of pairs become one of fours, a byte a code: lane t holds the pair of both rows. The words of a
 // chunk hold kWords lanes, further lanes in higher bits of the same words.
@@ -124,10 +130,7 @@ void add_unpacked(const CodeProducts& all, const int8_t (*left)[2 * kTileQueries
   if (all.pairs % kPairs != 0) __builtin_memset(right, 0, sizeof right);  // rows that meet zeros
   for (int64_t l = 0; l < all.width; l += kTiles * kLanes) {
     const int64_t tiles = least((all.width - l + kLanes - 1) / kLanes, kTiles);
-    _tile_zero(0);
-    _tile_zero(1);
-    _tile_zero(2);
-    _tile_zero(3);
+    clear_sums();
     for (int64_t p = 0, step = 0; p < all.pairs; p += kPairs, ++step) {
       const int64_t rows = least(all.pairs - p, kPairs) / 2;
       const uint8_t* first = codes.first + step * codes.pairs + l / kBlockTokens * codes.block;
@@ -158,10 +161,7 @@ void add_unpacked(const CodeProducts& all, const int8_t (*left)[2 * kTileQueries
         _tile_dpbsud(3, 4, 5);
       }
     }
-    _tile_stored(0, sums[0], kTileBytes);
-    _tile_stored(1, sums[1], kTileBytes);
-    _tile_stored(2, sums[2], kTileBytes);
-    _tile_stored(3, sums[3], kTileBytes);
+    store_sums(sums);
     for (int64_t t = 0; t < tiles; ++t) {
       const int64_t at = l + t * kLanes;
       const Lanes16 lanes{_mm512_loadu_ps(all.affine.scales + at), _mm512_loadu_ps(all.affine.minimums + at),
@@ -232,10 +232,7 @@ void score_rows(const bf16* queries, int64_t count, const bf16* keys, int64_t to
   const int64_t stride = head_dim * 2;
   for (int64_t k = 0; k < tokens; k += kBlockTokens, keys += kBlockTokens * head_dim) {
     prefetch_block(keys, head_dim);
-    _tile_zero(0);
-    _tile_zero(1);
-    _tile_zero(2);
-    _tile_zero(3);
+    clear_sums();
     for (int64_t c = 0; c < head_dim; c += 32) {
       _tile_loadd(4, queries + c * 2 * kTileQueries, kTileBytes);
       _tile_loadd(5, keys + c, stride);
@@ -247,10 +244,7 @@ void score_rows(const bf16* queries, int64_t count, const bf16* keys, int64_t to
       _tile_loadd(5, keys + 48 * head_dim + c, stride);
       _tile_dpbf16ps(3, 5, 4);
     }
-    _tile_stored(0, sums[0], kTileBytes);
-    _tile_stored(1, sums[1], kTileBytes);
-    _tile_stored(2, sums[2], kTileBytes);
-    _tile_stored(3, sums[3], kTileBytes);
+    store_sums(sums);
     for (int64_t t = 0; t < kTiles; ++t) {
       __m512i rows[kTileSide];
       for (int i = 0; i < kTileSide; ++i) rows[i] = _mm512_load_si512(sums[t][i]);
@@ -263,28 +257,21 @@ void score_rows(const bf16* queries, int64_t count, const bf16* keys, int64_t to
   }
 }
 
-// Pairs of rows of values, as the tiles of 32 channels want them.
-struct PairedRows {
-  static constexpr Words kLow{[](int i) { return i / 2 + i % 2 * 32; }};
-  static constexpr Words kHigh{[](int i) { return 16 + i / 2 + i % 2 * 32; }};
-  __m512i take_low, take_high;
-  PairedRows() : take_low(kLow.load()), take_high(kHigh.load()) {}
-
-  void pair(const bf16* values, int64_t head_dim, bf16 (*right)[kTileSide][32]) const {
-    for (int64_t pair = 0; pair < kTileSide; ++pair, values += 2 * head_dim) {
-      const __m512i a = _mm512_loadu_si512(values), b = _mm512_loadu_si512(values + head_dim);
-      _mm512_store_si512(right[0][pair], _mm512_permutex2var_epi16(a, take_low, b));
-      _mm512_store_si512(right[1][pair], _mm512_permutex2var_epi16(a, take_high, b));
-    }
+// 16 pairs of rows of values as two tiles of 16 channels.
+inline void pair_rows(const Pairing& pairing, const bf16* values, int64_t head_dim, bf16 (*right)[kTileSide][32]) {
+  for (int64_t pair = 0; pair < kTileSide; ++pair, values += 2 * head_dim) {
+    const __m512i a = _mm512_loadu_si512(values), b = _mm512_loadu_si512(values + head_dim);
+    _mm512_store_si512(right[0][pair], pairing.low(a, b));
+    _mm512_store_si512(right[1][pair], pairing.high(a, b));
   }
-};
+}
 
 void add_rows(const float* weights, int64_t weight_stride, int64_t count, const bf16* values, int64_t tokens,
               int64_t head_dim, float* sums) {
   constexpr int kSteps = kRun / 32;
   alignas(64) bf16 left[kSteps][2 * kTileQueries][32], right[2][2][kTileSide][32];
   alignas(64) float products[2][kTileSide][kTileSide];
-  const PairedRows rows;
+  const Pairing pairing;
   const int64_t steps = tokens / 32;
   for (int64_t s = 0; s < steps; ++s) {
     for (int64_t i = 0; i < count; ++i) {
@@ -298,10 +285,10 @@ void add_rows(const float* weights, int64_t weight_stride, int64_t count, const 
   for (int64_t c = 0; c < head_dim; c += 32) {
     _tile_zero(0);
     _tile_zero(1);
-    rows.pair(values + c, head_dim, right[0]);
+    pair_rows(pairing, values + c, head_dim, right[0]);
     for (int64_t s = 0; s < steps; ++s) {
       // One step ahead of the tiles: what was just stored cannot be read at once.
-      if (s + 1 < steps) rows.pair(values + (s + 1) * 32 * head_dim + c, head_dim, right[(s + 1) % 2]);
+      if (s + 1 < steps) pair_rows(pairing, values + (s + 1) * 32 * head_dim + c, head_dim, right[(s + 1) % 2]);
       _tile_loadd(4, left[s], kTileBytes);
       _tile_loadd(5, right[s % 2][0], kTileBytes);
       _tile_dpbf16ps(0, 4, 5);

@@ -1,18 +1,34 @@
 // What the files of AMX share in AVX-512. Included by files that compute with it, inside their namespace and their
 // target.
 
-constexpr float kLog2E = 1.44269504088896f;
-
 // 2^x to 2e-7 relative; beyond the range of f32 it is 0 or infinite.
 inline __m512 power_of_two(__m512 x) {
   const __m512 whole = _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
   const __m512 part = _mm512_sub_ps(x, whole);
-  __m512 sum = _mm512_set1_ps(1.33336e-3f);
-  for (const float coefficient : {9.61813e-3f, 5.55041e-2f, 2.402265e-1f, 6.931472e-1f, 1.0f}) {
-    sum = _mm512_fmadd_ps(sum, part, _mm512_set1_ps(coefficient));
-  }
+  __m512 sum = _mm512_setzero_ps();
+  for (const float coefficient : kPowerOfTwo) sum = _mm512_fmadd_ps(sum, part, _mm512_set1_ps(coefficient));
   return _mm512_scalef_ps(sum, whole);
 }
+
+// Numbers of 16 bits of a vector, by their places.
+struct alignas(64) Words {
+  uint16_t words[32] = {};
+  template <typename Word>
+  explicit constexpr Words(Word word) {
+    for (int i = 0; i < 32; ++i) words[i] = static_cast<uint16_t>(word(i));
+  }
+  __m512i load() const { return _mm512_load_si512(words); }
+};
+
+// Two rows of 32 numbers of 16 bits as 32 pairs, 16 in each vector.
+struct Pairing {
+  static constexpr Words kLow{[](int i) { return i / 2 + i % 2 * 32; }};
+  static constexpr Words kHigh{[](int i) { return 16 + i / 2 + i % 2 * 32; }};
+  __m512i take_low, take_high;
+  Pairing() : take_low(kLow.load()), take_high(kHigh.load()) {}
+  __m512i low(__m512i a, __m512i b) const { return _mm512_permutex2var_epi16(a, take_low, b); }
+  __m512i high(__m512i a, __m512i b) const { return _mm512_permutex2var_epi16(a, take_high, b); }
+};
 
 // 16 x 16 elements of 32 bits: element j of row i becomes element i of row j.
 inline void transpose(__m512i (&rows)[16]) {

@@ -7,6 +7,7 @@
 #include "backend/cpu/amx_attention.h"
 #include "backend/cpu/amx_products.h"
 #include "backend/cpu/amx_tiles.h"
+#include "backend/cpu/power_of_two.h"
 
 // "portable" is Highway's scalar target, for any x86-64: its emulated vectors
 // are broken by g++ 12.2.

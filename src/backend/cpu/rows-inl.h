@@ -39,20 +39,15 @@ struct RowWriter {
   }
 };
 
-constexpr float kLog2E = 1.44269504088896f;
-
-// 2^x of x <= 0 to 2e-7 of it; 0 where it is below 2^-125. A third of the work of the library's exp: x = n + r, and a
-// polynomial of least error on |r| <= 1/2.
+// 2^x of x <= 0 to 2e-7 of it; 0 where it is below 2^-125. A third of the work of the library's exp: x = n + r.
 HWY_INLINE VF power_of_two([[maybe_unused]] DF d, VF x) {
   const hn::RebindToSigned<DF> di;
   const auto least = hn::Set(d, -125.0f);
   const auto seen = hn::Max(x, least);
   const auto n = hn::NearestInt(seen);
   const auto r = hn::Sub(seen, hn::ConvertTo(d, n));
-  auto sum = hn::Set(d, 1.33336e-3f);
-  for (const float c : {9.61813e-3f, 5.55041e-2f, 2.402265e-1f, 6.931472e-1f, 1.0f}) {
-    sum = hn::MulAdd(sum, r, hn::Set(d, c));
-  }
+  auto sum = hn::Zero(d);
+  for (const float c : kPowerOfTwo) sum = hn::MulAdd(sum, r, hn::Set(d, c));
   const auto scaled = hn::BitCast(d, hn::Add(hn::BitCast(di, sum), hn::ShiftLeft<23>(n)));
   return hn::IfThenElseZero(hn::Gt(x, least), scaled);
 }
