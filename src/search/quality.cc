@@ -25,8 +25,9 @@ constexpr double kModelDeviation = 0.08;
 constexpr double kRounding = 0.01;
 // How much one text favours some points over others; on shortened texts; in another regime.
 constexpr double kOneText = 0.12, kShortText = 0.15, kOtherRegime = 0.2;
-// Divergence that is rounding noise of the arithmetic [nats/token].
-constexpr double kNoise = 1e-4;
+// Divergence that the rounding of all layers' activations leaves after any change [nats/token]; far less where they
+// are f32. What is left of it between points.
+constexpr double kCarried = 1e-4, kCarriedDeviation = 2.5, kNoise = 2e-5;
 
 // In place: the lower triangle L of a = L L^T, a positive definite [n, n]. Row by row, so that memory is read in order.
 void cholesky(std::vector<double>& a, size_t n) {
@@ -59,9 +60,9 @@ int Quality::term(const std::string& name, double prior, double deviation) {
   return place->second;
 }
 
-std::vector<std::pair<int, double>> Quality::terms_of(const Effect& effect) {
+Quality::Terms Quality::terms_of(const Effect& effect) {
   const std::string& part = effect.part;
-  std::vector<std::pair<int, double>> terms = {
+  Terms terms = {
       {term(part, std::log(kUsualLoss), kPartDeviation), 1},
       {term(part + " slope", kSlope, kSlopeDeviation), effect.bits - 4},
       {term(part + " family " + effect.family, 0, kFamilyDeviation), 1},
@@ -98,12 +99,16 @@ void Quality::note_layers(std::span<const Measurement> measurements) {
 
 Quality::Row Quality::row_of(const Description& description) {
   Row row;
-  for (const Effect& effect : description.effects) add(row, effect);
+  for (const Effect& effect : description.effects) {
+    add(row, effect);
+    row.carried = std::max(row.carried, 1 - static_cast<double>(effect.layer) / effect.layers);
+  }
+  if (row.carried > 0) row.effects.push_back({{term("carried", std::log(kCarried), kCarriedDeviation), 1}});
   for (const std::string& scale : description.scales) row.scales.push_back(term("scale " + scale, 0, kScaleDeviation));
   return row;
 }
 
-double Quality::log_of(const std::vector<std::pair<int, double>>& effect) const {
+double Quality::log_of(const Terms& effect) const {
   double sum = 0;
   for (const auto& [index, factor] : effect) sum += factor * terms_[static_cast<size_t>(index)].value;
   return sum;
@@ -111,7 +116,8 @@ double Quality::log_of(const std::vector<std::pair<int, double>>& effect) const 
 
 double Quality::evaluate(const Row& row, std::map<int, double>& slope) const {
   std::vector<double> logs;
-  for (const auto& effect : row.effects) logs.push_back(log_of(effect));
+  for (const Terms& effect : row.effects) logs.push_back(log_of(effect));
+  if (row.carried > 0) logs.back() += std::log(row.carried);
   const double most = *std::max_element(logs.begin(), logs.end());
   double sum = 0;
   for (const double log : logs) sum += std::exp(log - most);

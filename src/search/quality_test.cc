@@ -88,6 +88,37 @@ TEST(Quality, LayersThatStandOutAtFewBitsDoLessAtMore) {
   EXPECT_LT(at_four, 0.85 * at_two);
 }
 
+// Layer 0 loses as much as layer 7 and is carried through all the others: measured alone it looks worse.
+TEST(Quality, WhatRoundingCarriesIsNoLossOfTheLayer) {
+  const auto carried = [](const std::string& kv) {
+    Measurement m = measure(kv);
+    double sum = 0, share = 0;
+    for (const Effect& effect : describe(m.point).effects) {
+      sum += 2e-4 * std::pow(4.0, 4 - effect.bits);
+      share = std::max(share, 1 - effect.layer / double{kLayers});
+    }
+    m.values["kld_mean"].value = sum + 3e-4 * share;
+    return m;
+  };
+  std::vector<Measurement> measured = {carried(all('4', '0')), carried(all('8', '0'))};
+  for (size_t layer = 0; layer < kLayers; ++layer) {
+    for (const char bits : {'4', '8'}) {
+      std::string kv = all('0', '0');
+      kv[layer] = bits;
+      measured.push_back(carried(kv));
+    }
+  }
+  ASSERT_GT(measured[2].values["kld_mean"].value, 2 * measured[16].values["kld_mean"].value);
+  Quality quality(describe, kTexts);
+  quality.fit(measured);
+  const auto loss = [&](int layer) { return quality.effect_loss({"keys", layer, "4", "all", 4, kLayers}); };
+  EXPECT_NEAR(std::log(loss(0) / loss(7)), 0, 0.15);
+  EXPECT_NEAR(std::log(loss(7) / 2e-4), 0, 0.15);
+  for (const Measurement& m : measured) {
+    EXPECT_NEAR(quality.guess(m.point).log_loss, std::log(m.values.at("kld_mean").value), 0.1) << m.point.kv;
+  }
+}
+
 TEST(Quality, KnowsWhatItDoesNotKnow) {
   Quality quality(describe, kTexts);
   const Point point{"w16", all('4', '4'), 256};

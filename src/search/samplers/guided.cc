@@ -9,6 +9,8 @@
 //      (Emmerich, Deutz, Klinkenberg 2011), one after the other as if the ones before had turned out as guessed. What
 //      was never measured is measured cheaply, and promises only what lies beyond the front that is expected of all
 //      measured ones; what was is measured on more texts, and promises what lies beyond the front of the whole ones.
+//      One trial of a round at least is such a one, if any promises anything: where a first text costs little, there
+//      is always something new that promises more for it.
 //      Asked for the best within some bytes, it takes less loss there for a gain too: close to where memory ends there
 //      is no hypervolume left to gain.
 //   3. It ends when no candidate promises a gain worth the name, or the budget is spent. Without a budget a gain within
@@ -41,6 +43,8 @@ constexpr double kWorthOfBest = 0.1;
 constexpr double kWorthwhile = 5e-4;  // gain of hypervolume, in whole boxes, below which a trial is not worth it
 // A guess that is no wider than what a change of the regime leaves open needs no screening.
 constexpr double kKnown = 0.85;
+// In place of a cost: what is known goes first.
+constexpr double kFree = 1e-9;
 constexpr size_t kStill = 4;  // whole measurements that may pass without moving the front
 
 class Guided : public Sampler {
@@ -160,21 +164,26 @@ class Guided : public Sampler {
     double least_loss = least_within(sure);
     std::vector<Trial> trials;
     std::set<const Candidate*> taken;
+    bool confirmed = false;  // that something known is measured further in this round
     while (trials.size() < kRound) {
       const Promise* best = nullptr;
       double most = 0;
+      const bool due = !confirmed && trials.size() + 1 == kRound;
       for (const Promise& promise : promises) {
         if (taken.contains(promise.candidate)) continue;
         const Staircase& stairs = promise.known ? of_whole : of_known;
         const double gain =
             std::max(expected_gain(stairs, promise.candidate->bytes, promise.guess),
                      kWorthOfBest * expected_fall(promise, least_loss) / (box.high_loss - box.low_loss + 1e-9));
-        if (gain < worthwhile || gain / promise.cost <= most) continue;
-        most = gain / promise.cost;
+        if (gain < worthwhile) continue;
+        const double rate = gain / (due && promise.known ? kFree : promise.cost);
+        if (rate <= most) continue;
+        most = rate;
         best = &promise;
       }
       if (best == nullptr) break;
       taken.insert(best->candidate);
+      confirmed |= best->known;
       of_known.add(best->candidate->bytes, best->guess.log_loss);
       if (is_within(best->candidate->bytes)) least_loss = std::min(least_loss, best->guess.log_loss);
       if (best->known) of_whole.add(best->candidate->bytes, best->guess.log_loss);
