@@ -356,6 +356,27 @@ TEST(Guided, BeginsOnShortenedTexts) {
   EXPECT_LT(whole, shortened);
 }
 
+// However little a first text costs, what it shows to be good is measured whole before many others are begun.
+TEST(Guided, ConfirmsSomethingInEveryRound) {
+  const AdditiveWorld world;
+  SearchSettings cheap = settings(1);
+  cheap.short_cost = 0.001;
+  std::vector<Measurement> measured;
+  const auto sampler = make_sampler("guided", world.space, cheap);
+  size_t begun = 0, longest = 0;  // trials on shortened texts since the last whole one, screening left out
+  bool screening = true;
+  for (auto next = sampler->propose(measured); !next.empty(); next = sampler->propose(measured)) {
+    for (const Trial& trial : next) {
+      begun = trial.texts == kShortened && !screening ? begun + 1 : 0;
+      longest = std::max(longest, begun);
+      measured.push_back(AdditiveWorld::measure(trial));
+    }
+    screening = false;
+  }
+  EXPECT_GT(longest, 0u);
+  EXPECT_LE(longest, 12u);
+}
+
 // Texts that quarrel about the points blur the front; a gain within that blur is worth no trial, unless a budget says
 // so.
 TEST(Guided, EndsWithinTheFrontsErrorUnlessABudgetIsGiven) {
