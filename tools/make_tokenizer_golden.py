@@ -145,7 +145,7 @@ def words_of(pre):
     raise SystemExit(f"unknown pre-tokenizer {pre}")
 
 
-def build(pre, tokens, merges, types, strip_left=(), strip_right=()):
+def build(pre, tokens, merges, types, strip_left=(), strip_right=(), single_word=()):
     normalizer, words, whole = words_of(pre)
     # Control and user-defined tokens keep their ids because the vocabulary has them already.
     model = BPE({t: i for i, t in enumerate(tokens)}, [tuple(m.split(" ")) for m in merges], ignore_merges=whole)
@@ -154,7 +154,8 @@ def build(pre, tokens, merges, types, strip_left=(), strip_right=()):
         tokenizer.normalizer = normalizer
     tokenizer.pre_tokenizer = words
     tokenizer.decoder = decoders.ByteLevel()
-    added = lambda i, special: AddedToken(tokens[i], normalized=False, special=special, lstrip=i in strip_left, rstrip=i in strip_right)
+    added = lambda i, special: AddedToken(tokens[i], normalized=False, special=special, lstrip=i in strip_left, rstrip=i in strip_right,
+                                       single_word=i in single_word)
     tokenizer.add_special_tokens([added(i, True) for i, k in enumerate(types) if k in (2, 3)])
     tokenizer.add_tokens([added(i, False) for i, k in enumerate(types) if k == 4])
     assert tokenizer.get_vocab_size() == len(tokens)
@@ -205,7 +206,7 @@ def write(path, value):
     print(f"{path}: {path.stat().st_size} bytes")
 
 
-def make_tiny(pre, out, strips=False):
+def make_tiny(pre, out, variant=""):
     normalizer, words, _ = words_of(pre)
     trainee = Tokenizer(BPE())
     if normalizer:
@@ -220,12 +221,16 @@ def make_tiny(pre, out, strips=False):
     tokens += UNREACHED
     merges = [" ".join(m) for m in model["merges"]]
     types = [1] * len(model["vocab"]) + [kind for _, kind in added] + [1] * len(UNREACHED)
-    # Each kind of token with each side that may take in white space.
-    left = [tokens.index(t) for t in ("<|im_start|>", "<end>", "<endless>")] if strips else []
-    right = [tokens.index(t) for t in ("<|im_end|>", "<tool_call>", "<endless>")] if strips else []
-    write(out / f"tiny_{pre}{'_strips' if strips else ''}.json",
-          {"pre_tokenizer": pre, "tokens": tokens, "merges": merges, "token_types": types, **({"strip_left": left, "strip_right": right} if strips else {}),
-           "cases": cases(build(pre, tokens, merges, types, left, right))})
+    # Each kind of token with each flag.
+    flags = {
+        "": {},
+        "_strips": {"strip_left": ["<|im_start|>", "<end>", "<endless>"], "strip_right": ["<|im_end|>", "<tool_call>", "<endless>"]},
+        "_words": {"single_word": ["<|im_start|>", "<tool_call>", "<endless>", " of"], "strip_left": ["<tool_call>"]},
+    }[variant]
+    flags = {flag: [tokens.index(t) for t in texts] for flag, texts in flags.items()}
+    write(out / f"tiny_{pre}{variant}.json",
+          {"pre_tokenizer": pre, "tokens": tokens, "merges": merges, "token_types": types, **flags,
+           "cases": cases(build(pre, tokens, merges, types, **flags))})
 
 
 def make_model(name, path, out):
@@ -249,7 +254,8 @@ def main():
     options.out.mkdir(parents=True, exist_ok=True)
     for pre in ("smollm", "qwen2", "llama-bpe"):
         make_tiny(pre, options.out)
-    make_tiny("qwen2", options.out, strips=True)
+    make_tiny("qwen2", options.out, "_strips")
+    make_tiny("qwen2", options.out, "_words")
     for name, file in MODELS.items():
         if (options.models / file).exists():
             make_model(name, options.models / file, options.out)

@@ -125,6 +125,7 @@ struct Tokenizer::Parts {
   std::vector<int32_t> characters_of_word(std::string_view word) const;
   void encode_word(std::string_view word, std::vector<int32_t>& out) const;
   void encode_plain(std::string_view text, bool first, std::vector<int32_t>& out) const;
+  SpecialTokens::Found find_alone(const SpecialTokens& special, std::string_view text, size_t from) const;
 };
 
 // In the vocabulary's alphabet.
@@ -179,6 +180,19 @@ void Tokenizer::Parts::encode_plain(std::string_view text, bool first, std::vect
   for (std::string_view word : splitter.split(as_it_is ? text : changed)) encode_word(word, out);
 }
 
+// The next special token that is not part of a word where it may not be; what is passed over hides what overlaps it,
+// as in the tokenizers package.
+SpecialTokens::Found Tokenizer::Parts::find_alone(const SpecialTokens& special, std::string_view text,
+                                                  size_t from) const {
+  for (;;) {
+    const SpecialTokens::Found found = special.find(text, from);
+    if (found.size == 0 || !vocabulary.single_word.contains(found.token)) return found;
+    const size_t end = found.begin + found.size;
+    if (!ends_with_word(text.substr(0, found.begin)) && !starts_with_word(text.substr(end))) return found;
+    from = end;
+  }
+}
+
 Tokenizer::Tokenizer(Vocabulary vocabulary) : parts_(std::make_unique<Parts>(std::move(vocabulary))) {}
 Tokenizer::~Tokenizer() = default;
 Tokenizer::Tokenizer(Tokenizer&&) noexcept = default;
@@ -191,7 +205,7 @@ std::vector<int32_t> Tokenizer::encode(std::string_view text, bool parse_special
   if (add_beginning && parts_->vocabulary.add_beginning) out.push_back(*parts_->vocabulary.beginning);
   const SpecialTokens& special = parse_special ? parts_->all_special : parts_->user_defined;
   for (size_t done = 0; done < text.size();) {
-    const SpecialTokens::Found found = special.find(text, done);
+    const SpecialTokens::Found found = parts_->find_alone(special, text, done);
     if (found.size == 0) {
       parts_->encode_plain(text.substr(done), done == 0, out);
       break;

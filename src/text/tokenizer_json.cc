@@ -113,9 +113,7 @@ class Reader {
       if (const auto same = known.find(token); same != known.end() && *same != id) {
         fail("{}: token {} has the ids {} and {}", path_, quoted_name(token), same->get<int32_t>(), id);
       }
-      if (flag(entry, "single_word", false)) {
-        fail("{}: added token {} with single_word is not supported", path_, quoted_name(token));
-      }
+      if (flag(entry, "single_word", false)) vocabulary_.single_word.insert(id);
       if (flag(entry, "lstrip", false)) vocabulary_.strip_left.insert(id);
       if (flag(entry, "rstrip", false)) vocabulary_.strip_right.insert(id);
       normalized_ |= flag(entry, "normalized", false);

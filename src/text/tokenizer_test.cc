@@ -50,6 +50,7 @@ Vocabulary golden_vocabulary(const json& golden) {
   vocabulary.token_types = golden["token_types"].get<Ids>();
   vocabulary.strip_left = golden.value("strip_left", std::set<int32_t>());
   vocabulary.strip_right = golden.value("strip_right", std::set<int32_t>());
+  vocabulary.single_word = golden.value("single_word", std::set<int32_t>());
   return vocabulary;
 }
 
@@ -86,6 +87,11 @@ TEST_P(TinyVocabulary, GivesTheIdsOfTheTokenizersPackage) { expect_golden_ids(to
 
 TEST(Tokenizer, TakesInWhiteSpaceBesideTokensThatSaySo) {
   const json golden = read_golden("tiny_qwen2_strips.json");
+  expect_golden_ids(Tokenizer(golden_vocabulary(golden)), golden);
+}
+
+TEST(Tokenizer, LeavesOutTokensInsideOfWordsThatSaySo) {
+  const json golden = read_golden("tiny_qwen2_words.json");
   expect_golden_ids(Tokenizer(golden_vocabulary(golden)), golden);
 }
 
@@ -126,6 +132,18 @@ INSTANTIATE_TEST_SUITE_P(Text, TinyVocabulary,
                            std::erase_if(word, [](char c) { return !std::isalnum(static_cast<unsigned char>(c)); });
                            return word;
                          });
+
+TEST(TokenizerJson, SaysWhichTokensAreNoPartOfAWord) {
+  const std::string_view file = R"({
+    "model": {"type": "BPE", "vocab": {"a": 0, "Ġ": 1, "b": 2}, "merges": []},
+    "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": false, "use_regex": true},
+    "added_tokens": [{"id": 3, "content": "aa", "single_word": true}, {"id": 4, "content": "ab"}]})";
+  const Tokenizer tokenizer(parse_tokenizer_json(file, "tokenizer.json"));
+  EXPECT_EQ(tokenizer.encode("aa aa", false, false), (Ids{3, 1, 3}));
+  EXPECT_EQ(tokenizer.encode("baa", false, false), (Ids{2, 0, 0}));
+  EXPECT_EQ(tokenizer.encode("aab", false, false), (Ids{0, 0, 2}));  // "ab" is hidden by "aa"
+  EXPECT_EQ(tokenizer.encode("aaab", false, false), (Ids{0, 0, 4}));
+}
 
 TEST(TokenizerJson, SaysWhichTokensTakeInWhiteSpace) {
   const std::string_view file = R"({

@@ -91,6 +91,25 @@ bool is_white_space(std::string_view character) {
   return is_space(code_point) && (code_point < 0x1c || code_point > 0x1f);
 }
 
+bool is_in_word(int32_t code_point) {
+  const auto category = utf8proc_category(code_point);
+  const bool is_joiner = code_point == 0x200c || code_point == 0x200d;
+  // The symbols that are alphabetic: letters in circles and squares.
+  const bool is_enclosed =
+      (code_point >= 0x24b6 && code_point <= 0x24e9) || (code_point >= 0x1f130 && code_point <= 0x1f149) ||
+      (code_point >= 0x1f150 && code_point <= 0x1f169) || (code_point >= 0x1f170 && code_point <= 0x1f189);
+  return (category >= UTF8PROC_CATEGORY_LU && category <= UTF8PROC_CATEGORY_NL) || category == UTF8PROC_CATEGORY_PC ||
+         is_joiner || is_enclosed;
+}
+
+// Empty if the text ends with bytes of no valid character.
+std::string_view last_character(std::string_view text) {
+  size_t size = 1;
+  while (size < 4 && size < text.size() && (text[text.size() - size] & 0xc0) == 0x80) ++size;
+  const std::string_view last = text.substr(text.size() - std::min(size, text.size()));
+  return character_size(last) == last.size() ? last : std::string_view();
+}
+
 // Letters, marks, numbers, punctuation, symbols and spaces; not line separators, controls, format or unassigned
 // characters.
 bool is_visible(int32_t code_point) {
@@ -148,14 +167,22 @@ size_t white_space_at_start(std::string_view text) {
 
 size_t white_space_at_end(std::string_view text) {
   size_t begin = text.size();
-  while (begin > 0) {
-    size_t size = 1;
-    while (size < 4 && size < begin && (text[begin - size] & 0xc0) == 0x80) ++size;
-    const std::string_view last = text.substr(begin - size, size);
-    if (character_size(last) != size || !is_white_space(last)) break;
-    begin -= size;
+  for (;;) {
+    const std::string_view last = last_character(text.substr(0, begin));
+    if (last.empty() || !is_white_space(last)) break;
+    begin -= last.size();
   }
   return text.size() - begin;
+}
+
+bool starts_with_word(std::string_view text) {
+  const size_t size = character_size(text);
+  return size > 0 && is_in_word(code_point_at(text.substr(0, size)));
+}
+
+bool ends_with_word(std::string_view text) {
+  const std::string_view last = last_character(text);
+  return !last.empty() && is_in_word(code_point_at(last));
 }
 
 int32_t code_point(std::string_view character) { return code_point_at(character); }

@@ -25,6 +25,11 @@ std::string_view trim(std::string_view text);
 size_t white_space_at_start(std::string_view text);
 size_t white_space_at_end(std::string_view text);
 
+// Whether it begins / ends with a character of a word, as \w of a Unicode regular expression has it (Unicode Technical
+// Standard 18, annex C).
+bool starts_with_word(std::string_view text);
+bool ends_with_word(std::string_view text);
+
 // The code point of a valid character.
 int32_t code_point(std::string_view character);
 // Empty if there is no such character.

@@ -21,8 +21,9 @@ struct Vocabulary {
   std::vector<std::string> merges;   // "left right", best first
   std::vector<float> scores;         // "llama" without merges: of each token, the higher, the earlier merged
   std::vector<int32_t> token_types;  // 1 normal, 2 unknown, 3 control, 4 user defined, 5 unused, 6 byte
-  // Tokens written as they are that take in the white space before / behind them.
+                                     // Tokens written as they are that take in the white space before / behind them.
   std::set<int32_t> strip_left, strip_right;
+  std::set<int32_t> single_word;  // of these tokens those that are not found beside characters of a word
   std::optional<int32_t> beginning, end, unknown;
   std::vector<int32_t> more_ends;  // tokens that end an answer beside `end`
   bool add_beginning = false;
