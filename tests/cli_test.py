@@ -240,6 +240,8 @@ class Search(Cli):
         again = self.succeed("search", *SMALL_SEARCH)
         self.assertEqual(again.out, outcome.out)
         self.assertEqual(self.points(), before)
+        self.assertNotIn("reused", "\n".join(outcome.messages))
+        self.assertRegex("\n".join(again.messages), f"all {len(before)} measurements of the study are reused; grid finds no other")
 
         self.assertIn("k16v16", self.succeed("front").out)
         self.assertEqual(len(json.loads(self.succeed("front", "--all", "-o", "json").out)), len(before))

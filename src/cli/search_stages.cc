@@ -126,6 +126,9 @@ void measure_points(Evaluators& evaluators, Sampler& sampler, Study& study, Time
       progress.update(static_cast<double>(measured.size()), result_text(measured.back()));
     }
   }
+  if (before > 0 && measured.size() == before) {
+    note("all {} measurements of the study are reused; {} finds no other worth making", before, sampler.name());
+  }
 }
 
 void measure_tasks(Evaluators& evaluators, Study& study, TimeSpent& spent, double share, const ReportInput& limits,
