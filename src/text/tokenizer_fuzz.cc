@@ -47,6 +47,7 @@ Vocabulary random_vocabulary(Bytes& bytes) {
       vocabulary.tokens.push_back(merged);
       vocabulary.token_types.push_back(1);
     } else {
+      if (kind & 8) vocabulary.single_word.insert(static_cast<int32_t>(vocabulary.tokens.size()));
       vocabulary.tokens.push_back(bytes.text(kind % 8));
       vocabulary.token_types.push_back(kind % 5 + 2);
     }
