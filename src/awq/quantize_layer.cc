@@ -78,6 +78,7 @@ class LayerQuantizer {
       stop_if_interrupted();
       SecondMoment& moment = moments.at(kind);
       const std::vector<float> squares = moment.diagonal();
+      moment.shrink();
       std::optional<Factor>& factor = factors[static_cast<size_t>(kind)];
       factor.emplace(backend_, std::move(moment), options_.damping);
       measure_before(kind, *factor);

@@ -23,8 +23,6 @@ using nlohmann::json;
 using Clock = std::chrono::steady_clock;
 
 constexpr const char* kReport = "quantization_report.json";
-// What of the result would change if this program computed something else from the same job.
-constexpr int kRecipe = 1;
 constexpr const char* kSixteenBits = "BF16";
 
 bool exists(const std::string& path) {
@@ -146,7 +144,7 @@ class ModelQuantizer {
   // What makes one result differ from another.
   json description() const {
     const QuantizeOptions& options = job_.options;
-    json text = {{"recipe", kRecipe},
+    json text = {{"recipe", kQuantizeRecipe},
                  {"model", fingerprint(file_.fingerprint())},
                  {"weights", to_text(scheme_)},
                  {"layout", job_.layout == Layout::kAwq ? "awq" : "plain"},

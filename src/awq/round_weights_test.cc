@@ -82,6 +82,25 @@ TEST(SecondMoment, IsTheWeightedSumOfOuterProducts) {
   EXPECT_NEAR(moment.tokens(), 20, 6);
 }
 
+TEST(SecondMoment, ShrinksByTheNumberOfTokens) {
+  Random random(11);
+  std::vector<float> x = correlated(random, 80);
+  std::vector<float> weights(80, 0.25f);
+  std::fill(weights.begin() + 40, weights.end(), 0.0f);  // as good as 40 tokens
+  for (const bool weighted : {false, true}) {
+    SecondMoment moment = moment_of(x, weighted ? weights : std::vector<float>());
+    const std::vector<float> before(moment.matrix().begin(), moment.matrix().end());
+    moment.shrink();
+    const double kept = weighted ? 40.0 / (40 + kColumns) : 80.0 / (80 + kColumns);
+    for (size_t i = 0; i < kColumns; i += 13) {
+      for (size_t j = i; j < kColumns; j += 7) {
+        const double wanted = before[i * kColumns + j] * (i == j ? 1 : kept);
+        EXPECT_NEAR(moment.matrix()[i * kColumns + j], wanted, 1e-5 * std::abs(wanted));
+      }
+    }
+  }
+}
+
 TEST(Factor, GivesTheMatrixBack) {
   Random random(2);
   std::vector<float> x = correlated(random, kTokens);
@@ -177,6 +196,22 @@ TEST(RoundWeights, CompensationAndScalesLowerTheErrorOnInputsNeverSeen) {
     for (size_t i = 0; i < error.size(); ++i) error[i] /= found.scales[i % kColumns];
     EXPECT_LT(output_squares(error, held_out), 0.7 * plain);
   }
+}
+
+// With hardly more tokens than channels, feedback follows what is chance among them.
+TEST(RoundWeights, ShrinkingLowersTheErrorOnInputsNeverSeen) {
+  Random random(12);
+  std::vector<float> x = correlated(random, kColumns * 3 / 2), held_out = correlated(random, 400);
+  const std::vector<float> weights = normal_weights(random);
+  const WeightFormat format{WeightCodec::kInt4, 64};
+  const auto error = [&](bool shrunk) {
+    SecondMoment moment = moment_of(x);
+    if (shrunk) moment.shrink();
+    const Factor factor(backend(), std::move(moment), 0.01);
+    return output_squares(difference(round_weights(backend(), weights, format, factor, {true, false}), weights),
+                          held_out);
+  };
+  EXPECT_LT(error(true), error(false));
 }
 
 TEST(RoundWeights, SameCodesWithAnyNumberOfThreads) {

@@ -60,8 +60,25 @@ void SecondMoment::add(Tensor x, std::span<const float> token_weights) {
   }
   const Tensor channels = tensor(turned.data(), columns_, x.rows());
   add_upper(backend_, channels, channels, tensor(matrix_.data(), columns_, columns_));
-  if (token_weights.empty()) tokens_ += static_cast<double>(x.rows());
-  for (const float weight : token_weights) tokens_ += weight;
+  if (token_weights.empty()) {
+    tokens_ += static_cast<double>(x.rows());
+    squares_ += static_cast<double>(x.rows());
+  }
+  for (const double weight : token_weights) {
+    tokens_ += weight;
+    squares_ += weight * weight;
+  }
+}
+
+void SecondMoment::shrink() {
+  if (squares_ == 0) return;
+  const double count = tokens_ * tokens_ / squares_;
+  const auto kept = static_cast<float>(count / (count + static_cast<double>(columns_)));
+  parallel_ranges(columns_, kTile, [&](int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; ++r) {
+      for (int64_t c = r + 1; c < columns_; ++c) matrix_[static_cast<size_t>(r * columns_ + c)] *= kept;
+    }
+  });
 }
 
 std::vector<float> SecondMoment::diagonal() const {

@@ -19,6 +19,12 @@ class SecondMoment {
   // Adds rows of x [tokens, columns], f32 or bf16. `token_weights` f32 [tokens], or empty where every token counts 1.
   void add(Tensor x, std::span<const float> token_weights = {});
 
+  // Takes correlations of channels for less than they were on these tokens: those off the diagonal times n / (n +
+  // columns), n the number of tokens (of weights: (sum w)^2 / sum w^2). What many channels seem to have in common on
+  // few tokens is chance, and rounding with feedback would follow it (Ledoit, Wolf 2004: shrinkage of a sample
+  // covariance).
+  void shrink();
+
   int64_t columns() const { return columns_; }
   double tokens() const { return tokens_; }  // sum of the tokens' weights
   std::span<const float> matrix() const { return matrix_; }
@@ -28,7 +34,7 @@ class SecondMoment {
  private:
   Backend& backend_;
   int64_t columns_;
-  double tokens_ = 0;
+  double tokens_ = 0, squares_ = 0;  // sums of the tokens' weights and of their squares
   std::vector<float> matrix_;
 };
 
