@@ -41,7 +41,7 @@ std::unique_ptr<Checkpoint> quantized_weights(const Checkpoint& checkpoint, Back
   const std::string file = default_calibration_file(place.data_folder);
   if (!file.empty()) job.calibration = calibration_of_file(file, tokenizer, size);
   const std::string calibration = file.empty() ? "self" : fingerprint(job.calibration.hash());
-    const std::string name = fmt::format("{}-{}-{}-{}", fingerprint(checkpoint.fingerprint()), to_text(job.scheme),
+  const std::string name = fmt::format("{}-{}-{}-{}", fingerprint(checkpoint.fingerprint()), to_text(job.scheme),
                                        calibration, kQuantizeRecipe);
   job.folder = (fs::path(place.cache_folder) / name).string();
   std::error_code ignored;

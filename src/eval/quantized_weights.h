@@ -18,8 +18,8 @@ struct QuantizedPlace {
 std::string default_cache_folder();
 
 // The linears of the scheme, quantized by the default recipe on the default calibration text, in a folder whose name is
-// made of the model's fingerprint, the linears' text, the calibration's hash and the recipe's number. Takes minutes the first time. Throws
-// as quantize_model().
+// made of the model's fingerprint, the linears' text, the calibration's hash and the recipe's number. Takes minutes the
+// first time. Throws as quantize_model().
 std::unique_ptr<Checkpoint> quantized_weights(const Checkpoint& checkpoint, Backend& backend,
                                               const WeightScheme& scheme, const QuantizedPlace& place,
                                               const QuantizeWatcher& watch = {});
