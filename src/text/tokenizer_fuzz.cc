@@ -71,7 +71,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const std::string text = bytes.rest();
   try {
     const kvpareto::Tokenizer tokenizer(vocabulary);
-    const bool keeps_all = vocabulary.pre_tokenizer != "qwen2" && tokenizer.find(kvpareto::byte_character(0));
+    // Pieces put a space before a text and drop what they have no token for; qwen2 composes characters.
+    const bool keeps_all = vocabulary.model == "gpt2" && vocabulary.pre_tokenizer != "qwen2" &&
+                           tokenizer.find(kvpareto::byte_character(0));
     for (const bool parse_special : {false, true}) {
       const auto ids = tokenizer.encode(text, parse_special, false);
       for (int32_t id : ids) require(id >= 0 && id < tokenizer.size());
