@@ -79,12 +79,12 @@ Quality::Terms Quality::terms_of(const Effect& effect) {
 void Quality::add(Row& row, const Effect& effect) {
   const auto layers = layers_.find(effect.part);
   if (effect.layers > 1 || layers == layers_.end()) {
-    row.effects.push_back(terms_of(effect));
+    row.parts.push_back({terms_of(effect)});
     return;
   }
   Effect one = effect;
   one.layers = layers->second;
-  for (one.layer = 0; one.layer < one.layers; ++one.layer) row.effects.push_back(terms_of(one));
+  for (one.layer = 0; one.layer < one.layers; ++one.layer) row.parts.push_back({terms_of(one)});
 }
 
 // Layers that are alike are told apart only where some measurement tells of them alone.
@@ -99,31 +99,33 @@ void Quality::note_layers(std::span<const Measurement> measurements) {
 
 Quality::Row Quality::row_of(const Description& description) {
   Row row;
+  double carried = 0;  // through which share of the layers
   for (const Effect& effect : description.effects) {
     add(row, effect);
-    row.carried = std::max(row.carried, 1 - static_cast<double>(effect.layer) / effect.layers);
+    carried = std::max(carried, 1 - static_cast<double>(effect.layer) / effect.layers);
   }
-  if (row.carried > 0) row.effects.push_back({{term("carried", std::log(kCarried), kCarriedDeviation), 1}});
+  if (carried > 0) {
+    row.parts.push_back({{{term("carried", std::log(kCarried), kCarriedDeviation), 1}}, std::log(carried)});
+  }
   for (const std::string& scale : description.scales) row.scales.push_back(term("scale " + scale, 0, kScaleDeviation));
   return row;
 }
 
-double Quality::log_of(const Terms& effect) const {
-  double sum = 0;
-  for (const auto& [index, factor] : effect) sum += factor * terms_[static_cast<size_t>(index)].value;
+double Quality::log_of(const Part& part) const {
+  double sum = part.known;
+  for (const auto& [index, factor] : part.terms) sum += factor * terms_[static_cast<size_t>(index)].value;
   return sum;
 }
 
 double Quality::evaluate(const Row& row, std::map<int, double>& slope) const {
   std::vector<double> logs;
-  for (const Terms& effect : row.effects) logs.push_back(log_of(effect));
-  if (row.carried > 0) logs.back() += std::log(row.carried);
+  for (const Part& part : row.parts) logs.push_back(log_of(part));
   const double most = *std::max_element(logs.begin(), logs.end());
   double sum = 0;
   for (const double log : logs) sum += std::exp(log - most);
   for (size_t i = 0; i < logs.size(); ++i) {
     const double share = std::exp(logs[i] - most) / sum;
-    for (const auto& [index, factor] : row.effects[i]) slope[index] += share * factor;
+    for (const auto& [index, factor] : row.parts[i].terms) slope[index] += share * factor;
   }
   double result = most + std::log(sum);
   for (const int scale : row.scales) {
@@ -239,7 +241,7 @@ double Quality::variance(const std::map<int, double>& slope) const {
 
 Guess Quality::guess(const Point& point) {
   Row row = row_of(describe_(point));
-  if (row.effects.empty()) return {std::log(kNoise), 0};
+  if (row.parts.empty()) return {std::log(kNoise), 0};
   const auto own = names_.find("point " + to_text(point));
   if (own != names_.end()) row.scales.push_back(own->second);
   std::map<int, double> slope;

@@ -49,10 +49,13 @@ class Quality {
     double value;
   };
   using Terms = std::vector<std::pair<int, double>>;  // with their factors
+  struct Part {                                       // of a loss, its logarithm: terms and what is known
+    Terms terms;
+    double known = 0;
+  };
   struct Row {
-    std::vector<Terms> effects;
+    std::vector<Part> parts;
     std::vector<int> scales;
-    double carried = 0;  // through which share of the layers the first change is carried by rounding
   };
   struct Observation {
     Row row;
@@ -67,7 +70,7 @@ class Quality {
   Terms terms_of(const Effect& effect);
   void add(Row& row, const Effect& effect);
   Row row_of(const Description& description);
-  double log_of(const Terms& effect) const;
+  double log_of(const Part& part) const;
   // log loss, and its derivative by every term (sparse).
   double evaluate(const Row& row, std::map<int, double>& slope) const;
   double step(std::span<const Observation> observations);

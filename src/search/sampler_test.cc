@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <functional>
 #include <map>
 #include <set>
 
@@ -306,10 +307,13 @@ struct AdditiveWorld {
     }
     return all;
   }
-  std::vector<Measurement> searched(const SearchSettings& settings) const {
+  // `watch` sees the trials of every round.
+  std::vector<Measurement> searched(const SearchSettings& settings,
+                                    const std::function<void(const std::vector<Trial>&)>& watch = {}) const {
     std::vector<Measurement> measured;
     const auto sampler = make_sampler("guided", space, settings);
     for (auto next = sampler->propose(measured); !next.empty(); next = sampler->propose(measured)) {
+      if (watch) watch(next);
       for (const Trial& trial : next) measured.push_back(measure(trial));
     }
     return measured;
@@ -334,11 +338,9 @@ TEST(Guided, BeginsOnShortenedTexts) {
   const AdditiveWorld world;
   SearchSettings cheap = settings(1);
   cheap.short_cost = 0.05;
-  std::vector<Measurement> measured;
-  const auto sampler = make_sampler("guided", world.space, cheap);
   std::map<std::string, int> most;
   size_t shortened = 0, whole = 0;
-  for (auto next = sampler->propose(measured); !next.empty(); next = sampler->propose(measured)) {
+  world.searched(cheap, [&](const std::vector<Trial>& next) {
     for (const Trial& trial : next) {
       const auto [place, is_new] = most.try_emplace(to_text(trial.point), trial.texts);
       if (is_new && trial.point != world.space.baselines.front()) {
@@ -348,9 +350,8 @@ TEST(Guided, BeginsOnShortenedTexts) {
       place->second = trial.texts;
       shortened += trial.texts == kShortened;
       whole += trial.texts == kTexts;
-      measured.push_back(AdditiveWorld::measure(trial));
     }
-  }
+  });
   EXPECT_GT(shortened, 20u);
   EXPECT_GT(whole, 5u);
   EXPECT_LT(whole, shortened);
@@ -361,18 +362,15 @@ TEST(Guided, ConfirmsSomethingInEveryRound) {
   const AdditiveWorld world;
   SearchSettings cheap = settings(1);
   cheap.short_cost = 0.001;
-  std::vector<Measurement> measured;
-  const auto sampler = make_sampler("guided", world.space, cheap);
   size_t begun = 0, longest = 0;  // trials on shortened texts since the last whole one, screening left out
   bool screening = true;
-  for (auto next = sampler->propose(measured); !next.empty(); next = sampler->propose(measured)) {
+  world.searched(cheap, [&](const std::vector<Trial>& next) {
     for (const Trial& trial : next) {
       begun = trial.texts == kShortened && !screening ? begun + 1 : 0;
       longest = std::max(longest, begun);
-      measured.push_back(AdditiveWorld::measure(trial));
     }
     screening = false;
-  }
+  });
   EXPECT_GT(longest, 0u);
   EXPECT_LE(longest, 12u);
 }
