@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <type_traits>
 #include <utility>
 
 #include "base/parallel.h"
@@ -16,10 +17,19 @@ constexpr double kLeastPivot = 1e-2;
 
 constexpr int64_t kTile = 16;  // f32 of a cache line
 
+template <typename T>
+T rounded(float x) {
+  if constexpr (std::is_same_v<T, bf16>) {
+    return to_bf16(x);
+  } else {
+    return x;
+  }
+}
+
 // out [columns, tokens] = x^T with every token times the root of its weight; by tiles, which stay in the first-level
 // cache.
 template <typename T>
-void transpose(Tensor x, std::span<const float> weights, float* out) {
+void transpose(Tensor x, std::span<const float> weights, T* out) {
   const int64_t tokens = x.rows(), columns = x.columns();
   std::vector<float> factors(static_cast<size_t>(tokens), 1.0f);
   for (size_t t = 0; t < weights.size(); ++t) factors[t] = std::sqrt(weights[t]);
@@ -30,7 +40,7 @@ void transpose(Tensor x, std::span<const float> weights, float* out) {
         for (int64_t t = first; t < last; ++t) {
           const T* row = x.row<T>(t);
           for (int64_t i = c; i < std::min(c + kTile, end); ++i) {
-            out[i * tokens + t] = factors[static_cast<size_t>(t)] * to_float(row[i]);
+            out[i * tokens + t] = rounded<T>(factors[static_cast<size_t>(t)] * to_float(row[i]));
           }
         }
       }
@@ -46,20 +56,28 @@ void add_upper(Backend& backend, Tensor a, Tensor b, Tensor out) {
   }
 }
 
+// Weighted tokens stay of their type: rounding them again is 2^-9 of a value at random, far less than what a sample of
+// tokens leaves unknown.
+template <typename T>
+void add_products(Backend& backend, Tensor x, std::span<const float> weights, Tensor sum) {
+  std::vector<T> turned(static_cast<size_t>(x.rows() * x.columns()));
+  transpose(x, weights, turned.data());
+  const Tensor channels = tensor(turned.data(), x.columns(), x.rows());
+  add_upper(backend, channels, channels, sum);
+}
+
 }  // namespace
 
 SecondMoment::SecondMoment(Backend& backend, int64_t columns)
     : backend_(backend), columns_(columns), matrix_(static_cast<size_t>(columns * columns)) {}
 
 void SecondMoment::add(Tensor x, std::span<const float> token_weights) {
-  std::vector<float> turned(static_cast<size_t>(x.rows() * columns_));
+  const Tensor sum = tensor(matrix_.data(), columns_, columns_);
   if (x.type == DType::kBf16) {
-    transpose<bf16>(x, token_weights, turned.data());
+    add_products<bf16>(backend_, x, token_weights, sum);
   } else {
-    transpose<float>(x, token_weights, turned.data());
+    add_products<float>(backend_, x, token_weights, sum);
   }
-  const Tensor channels = tensor(turned.data(), columns_, x.rows());
-  add_upper(backend_, channels, channels, tensor(matrix_.data(), columns_, columns_));
   if (token_weights.empty()) {
     tokens_ += static_cast<double>(x.rows());
     squares_ += static_cast<double>(x.rows());

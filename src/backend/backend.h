@@ -84,8 +84,8 @@ class Backend {
   // out f32 [tokens, rows] = x [tokens, columns] W^T + bias; `accumulate` adds to what out holds. x is rounded to
   // int8 first where rounds_inputs() says so.
   virtual void linear(const Linear& weight, Tensor x, Tensor out, bool accumulate, Tensor scratch) = 0;
-  // out f32 [m, n] = a f32 [m, k] b f32 [n, k]^T, sums of at least f32; `accumulate` adds to what out holds. For
-  // preparing weights: takes scratch of its own.
+  // out f32 [m, n] = a [m, k] b [n, k]^T, both f32 or both of the activation's type, sums of at least f32;
+  // `accumulate` adds to what out holds. For preparing weights: takes scratch of its own.
   virtual void product(Tensor a, Tensor b, Tensor out, bool accumulate) = 0;
   // Rotates x f32 [tokens, heads, head_dim] in place, half-split pairs (c, c + head_dim/2) (arXiv 2104.09864); `turns`
   // f32 [tokens, 2, head_dim/2] holds cosines, then sines.

@@ -1,4 +1,4 @@
-// Dense products of f32 matrices, every backend against reference.
+// Dense products of two matrices, every backend against reference.
 
 #include "backend/contract.h"
 
@@ -29,6 +29,23 @@ TEST(ProductContract, AddsUpInF32WhateverTheStrides) {
         EXPECT_TRUE(out.gaps_are_untouched());
       }
     }
+  }
+}
+
+TEST(ProductContract, FactorsOfTheActivationsTypeAddUpInF32) {
+  constexpr int64_t kM = 40, kN = 33, kK = 70, kGap = 2;
+  Random random(22);
+  const std::vector<float> a = normals(random, kM * kK), b = normals(random, kN * kK), start = normals(random, kM * kN);
+  for (const auto& backend : tested()) {
+    SCOPED_TRACE(backend->name());
+    Matrix first(backend->activation(), kM, kK, kGap, a), second(backend->activation(), kN, kK, kGap, b);
+    Matrix exact_first(DType::kF32, kM, kK, 0, first.values()), exact_second(DType::kF32, kN, kK, 0, second.values());
+    Matrix wanted(DType::kF32, kM, kN, 0, start), out(DType::kF32, kM, kN, kGap, start);
+    reference().product(exact_first.view(), exact_second.view(), wanted.view(), true);
+    backend->product(first.view(), second.view(), out.view(), true);
+    // Of terms no larger than about 10.
+    expect_close(out.values(), wanted.values(), [&](size_t) { return 10.0 * kK * sum_error(kK + 2); });
+    EXPECT_TRUE(out.gaps_are_untouched());
   }
 }
 

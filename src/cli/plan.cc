@@ -160,7 +160,9 @@ class Plan : public Command {
                                   {"total_bytes", p.total()},
                                   {"baseline_total_bytes", baseline_bytes(context, chunk)},
                                   {"backend", backend_->name()}};
-    if (device_bytes_) row["longest_context"] = longest_context(shape_, *choice.weights, *backend_, choice.scheme, chunk, *device_bytes_);
+    if (device_bytes_)
+      row["longest_context"] =
+          longest_context(shape_, *choice.weights, *backend_, choice.scheme, chunk, *device_bytes_);
     return row;
   }
 

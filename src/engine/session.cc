@@ -41,7 +41,8 @@ CacheShape cache_shape(const ModelShape& shape, const SessionOptions& options) {
 MemoryParts session_bytes(const ModelShape& shape, const WeightPlan& weights, const Backend& backend,
                           const SessionOptions& options) {
   checked(shape, options);
-  return {weights_bytes(shape, weights, backend), Backend::padded(cache_bytes(options.scheme, cache_shape(shape, options))),
+  return {weights_bytes(shape, weights, backend),
+          Backend::padded(cache_bytes(options.scheme, cache_shape(shape, options))),
           Backend::padded(workspace_bytes(shape, weights, backend, longest_step(options), options.context)),
           logits_bytes(shape, options)};
 }
@@ -52,7 +53,8 @@ Session::Session(const Model& model, const SessionOptions& options)
       cache_(*model.backend, options.scheme, cache_shape(model.shape, options), kv_biases(model)) {
   Backend& backend = *model.backend;
   const int tokens = longest_step(options);
-  scratch_ = backend.allocate(workspace_bytes(model.shape, model.weights, backend, tokens, options.context), Purpose::kScratch);
+  scratch_ = backend.allocate(workspace_bytes(model.shape, model.weights, backend, tokens, options.context),
+                              Purpose::kScratch);
   logits_ = backend.allocate(logits_bytes(model.shape, options), Purpose::kLogits);
   workspace_ = plan_workspace(model, tokens, options.context, scratch_.data());
 }
@@ -160,9 +162,7 @@ void Session::logits_of(std::span<const float> hidden, const RowVisitor& row) {
   }
 }
 
-MemoryParts Session::bytes() const {
-  return {model_.bytes(), cache_.bytes(), scratch_.bytes(), logits_.bytes()};
-}
+MemoryParts Session::bytes() const { return {model_.bytes(), cache_.bytes(), scratch_.bytes(), logits_.bytes()}; }
 
 size_t process_peak_bytes() {
   std::ifstream status("/proc/self/status");

@@ -107,7 +107,7 @@ double median(std::vector<double> values) {
 struct Times {
   std::vector<double> seconds, exact, ratios;
 
-    // One after the other in turn: of what is read twice in a row a large last-level cache holds a part.
+  // One after the other in turn: of what is read twice in a row a large last-level cache holds a part.
   void measure(Filled& exact_cache, Filled& packed, int rounds, int64_t tokens, int layers) {
     double before = exact_cache.step(tokens, layers);
     for (int round = 0; round < rounds; ++round) {

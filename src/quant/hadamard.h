@@ -6,8 +6,8 @@
 
 namespace kvpareto {
 
-// x [n] in place, O(n log n), scaled to keep lengths. Sizes that are no power of two are rotated in blocks of the largest
-// power of two that divides them (96 = 3 * 32).
+// x [n] in place, O(n log n), scaled to keep lengths. Sizes that are no power of two are rotated in blocks of the
+// largest power of two that divides them (96 = 3 * 32).
 KVPARETO_INLINE void hadamard(float* x, int n) {
   const int block = n & -n;
   for (int half = 1; half < block; half *= 2) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cstring>
 
 #include "backend/cpu/dense.h"
 #include "backend/cpu/linear.h"
@@ -63,10 +64,10 @@ class CpuBackend : public Backend {
 
   void product(Tensor a, Tensor b, Tensor out, bool accumulate) override {
     const int64_t m = a.rows(), n = b.rows(), k = a.columns();
-    std::vector<float> first, second;
-    std::vector<char> scratch(exact_.scratch_bytes(m, n, k));
-    exact_.run(contiguous(a, first), contiguous(b, second), nullptr, out.as<float>(), out.row_stride, m, n, k,
-               accumulate, scratch.data());
+    Dense& dense = a.type == DType::kF32 ? exact_ : rounded_;
+    std::vector<char> first, second, scratch(dense.scratch_bytes(m, n, k));
+    dense.run(contiguous(a, first), contiguous(b, second), nullptr, out.as<float>(), out.row_stride, m, n, k,
+              accumulate, scratch.data());
   }
 
   void rope(Tensor x, const float* turns) override {
@@ -166,12 +167,13 @@ class CpuBackend : public Backend {
   static constexpr int kFewestRows = 96;  // of a block of queries that is made smaller
 
   // The rows one after another: as they are, or copied to `space`.
-  static const float* contiguous(Tensor x, std::vector<float>& space) {
-    const int64_t columns = x.columns();
-    if (x.row_stride == columns) return x.as<float>();
-    space.resize(static_cast<size_t>(x.rows() * columns));
+  static const void* contiguous(Tensor x, std::vector<char>& space) {
+    if (x.row_stride == x.columns()) return x.data;
+    const auto bytes = static_cast<int64_t>(bytes_of(x.type)) * x.columns();
+    space.resize(static_cast<size_t>(x.rows() * bytes));
     parallel_ranges(x.rows(), 16, [&](int64_t begin, int64_t end) {
-      for (int64_t r = begin; r < end; ++r) std::copy_n(x.row<float>(r), columns, space.data() + r * columns);
+      for (int64_t r = begin; r < end; ++r)
+        std::memcpy(space.data() + r * bytes, x.slice(r, 1).data, static_cast<size_t>(bytes));
     });
     return space.data();
   }
@@ -246,7 +248,7 @@ class CpuBackend : public Backend {
   const CpuKernels& kernels_;
   DType activation_;
   CpuLinears linears_;
-  Dense exact_{DType::kF32};  // of product()
+  Dense exact_{DType::kF32}, rounded_{DType::kBf16};  // of product()
 };
 
 }  // namespace

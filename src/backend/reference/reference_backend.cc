@@ -23,9 +23,7 @@ class ReferenceBackend : public Backend {
   }
   size_t linear_bytes(const LinearSpec& spec) const override { return host_linear_bytes(spec); }
   size_t linear_scratch_bytes(int64_t, const LinearSpec&) const override { return 0; }
-  bool rounds_inputs(int64_t, const LinearSpec& spec) const override {
-    return spec.activations == Activations::kInt8;
-  }
+  bool rounds_inputs(int64_t, const LinearSpec& spec) const override { return spec.activations == Activations::kInt8; }
 
   void embed(const Linear& table, std::span<const int32_t> tokens, Tensor out) override {
     for (size_t t = 0; t < tokens.size(); ++t) {
