@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "base/error.h"
 #include "base/file.h"
@@ -53,6 +54,8 @@ class Eval : public Command {
     model_.declare(options);
     weights_.declare(options);
     kv_.declare(options);
+    options.text("--reference", "FILE", reference_,
+                 "the model whose 16-bit results divergence is from, a GGUF file or a folder [this one]");
     options.integers("-ub,--ubatch-size", chunks_, kChunks, "tokens of one prefill step");
     options.integer("-c,--ctx-size", options_.context, kContexts,
                     "tokens the cache is allocated for [prefill + scored]");
@@ -110,6 +113,9 @@ class Eval : public Command {
     std::unique_ptr<Study> study = study_.empty() ? nullptr : std::make_unique<Study>(study_);
     const LoadedModel loaded = load(model_);
     set_tasks(loaded);
+    const std::unique_ptr<Checkpoint> original = reference_.empty() ? nullptr : open_checkpoint(reference_);
+    std::optional<ModelShelf> reference;
+    if (original) options_.reference = &reference.emplace(*original, *loaded.backend);
     Evaluator evaluator(*loaded.models, loaded.tokenizer,
                         texts_.obtain(loaded, options_.prefill + options_.scored + 1, study.get()), options_);
     const std::vector<Point> points = points_of(weights, schemes);
@@ -256,7 +262,7 @@ class Eval : public Command {
   std::vector<int> chunks_ = {256};
   int scored_ = 0;
   bool screen_ = false;
-  std::string study_, haystack_, split_ = "all", log_, format_ = "md";
+  std::string reference_, study_, haystack_, split_ = "all", log_, format_ = "md";
   std::vector<Measurement> measured_;
   std::vector<TaskResults> results_;  // of each of them
 };

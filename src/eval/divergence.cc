@@ -101,7 +101,8 @@ TokenScore compare_logits(std::span<const float> reference, std::span<const floa
 std::vector<TokenScore> compare_hidden(Session& reference_head, std::span<const float> reference, Session& head,
                                        std::span<const float> candidate, std::span<const int32_t> tokens, int64_t first,
                                        const std::function<void(int64_t)>& progress) {
-  const int64_t width = head.model().shape.hidden, vocabulary = head.model().shape.vocabulary;
+  const int64_t width = head.model().shape.hidden, reference_width = reference_head.model().shape.hidden;
+  const int64_t vocabulary = head.model().shape.vocabulary;
   const int64_t positions = static_cast<int64_t>(candidate.size()) / width;
   // What one call of logits_of() can hold: its rows are read after it has returned.
   const SessionOptions& limits = head.options();
@@ -112,11 +113,13 @@ std::vector<TokenScore> compare_hidden(Session& reference_head, std::span<const 
   for (int64_t begin = 0; begin < positions; begin += at_once) {
     stop_if_interrupted();
     const int64_t count = std::min(at_once, positions - begin);
-    const size_t offset = static_cast<size_t>(begin * width), size = static_cast<size_t>(count * width);
-    head.logits_of(candidate.subspan(offset, size), [&](int64_t i, std::span<const float> logits) {
+    const auto states = [&](std::span<const float> all, int64_t columns) {
+      return all.subspan(static_cast<size_t>(begin * columns), static_cast<size_t>(count * columns));
+    };
+    head.logits_of(states(candidate, width), [&](int64_t i, std::span<const float> logits) {
       std::copy(logits.begin(), logits.end(), kept.begin() + i * vocabulary);
     });
-    reference_head.logits_of(reference.subspan(offset, size),
+    reference_head.logits_of(states(reference, reference_width),
                              [&](int64_t i, std::span<const float> logits) { rows[static_cast<size_t>(i)] = logits; });
     parallel_for(count, [&](int64_t i) {
       const int64_t next = first + begin + i + 1;

@@ -31,8 +31,9 @@ inline constexpr int32_t kNoTarget = -1;
 TokenScore compare_logits(std::span<const float> reference, std::span<const float> candidate, int32_t target);
 
 // Compares hidden states f32 [n, hidden] of the same n positions of `tokens` from `first` on, each put through a head
-// of its own; the sessions lend heads and logits memory and are not changed otherwise, and may be one and the same.
-// `progress` gets the positions done in this call. Throws Error (kFailure) if a logit is not finite.
+// of its own, which may be another model's with the same vocabulary; the sessions lend heads and logits memory and are
+// not changed otherwise, and may be one and the same. `progress` gets the positions done in this call. Throws Error
+// (kFailure) if a logit is not finite.
 std::vector<TokenScore> compare_hidden(Session& reference_head, std::span<const float> reference, Session& head,
                                        std::span<const float> candidate, std::span<const int32_t> tokens, int64_t first,
                                        const std::function<void(int64_t)>& progress = {});

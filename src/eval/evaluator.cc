@@ -102,6 +102,9 @@ struct Evaluator::Parts {
   std::vector<uint64_t> names;                 // of the texts among the shared results
   ReferenceStore store{options.reference_folder};
 
+  // Whose 16-bit states are the reference.
+  ModelShelf& judge() const { return options.reference == nullptr ? models : *options.reference; }
+
   int scored(const Text& text) const {
     return options.scored > 0 ? options.scored : static_cast<int>(text.tokens.size()) - options.prefill;
   }
@@ -110,10 +113,8 @@ struct Evaluator::Parts {
   }
   ReferenceKey key_of(const Text& text) const {
     const size_t fed = static_cast<size_t>(options.prefill) + static_cast<size_t>(scored(text));
-    return {models.fingerprint(),   std::span(text.tokens).first(fed),
-            options.prefill,        scored(text),
-            options.step,           Point().chunk,
-            models.backend().name()};
+    return {judge().fingerprint(), std::span(text.tokens).first(fed), options.prefill, scored(text), options.step,
+            Point().chunk,         judge().backend().name()};
   }
   double total_cost() const {
     double sum = 0;
@@ -174,6 +175,13 @@ void Evaluator::Parts::describe() {
   regime.texts = static_cast<int>(texts.size());
   regime.text_hash = fingerprint(hash);
   regime.seed = options.seed;
+  if (options.reference != nullptr) {
+    regime.reference = fingerprint(judge().fingerprint());
+    if (judge().shape().vocabulary != models.shape().vocabulary) {
+      fail_usage("{}: wanted a reference with a vocabulary of {} tokens as {} has it, found {}", judge().file(),
+                 models.shape().vocabulary, models.file(), judge().shape().vocabulary);
+    }
+  }
   if (regime.context < needed) {
     fail_usage("wanted a context of at least {} tokens (prefill {} + scored {}), found {}", needed, options.prefill,
                scored_most, regime.context);
@@ -221,14 +229,14 @@ void Evaluator::Parts::make_references(Work& work) {
   std::optional<Session> session;
   std::vector<std::vector<float>> made;
   for (size_t i = 0; i < texts.size(); ++i) {
-    const size_t values = static_cast<size_t>(scored(texts[i])) * static_cast<size_t>(models.shape().hidden);
+    const size_t values = static_cast<size_t>(scored(texts[i])) * static_cast<size_t>(judge().shape().hidden);
     const std::vector<float>* shared = options.shared ? options.shared->find_reference(names[i]) : nullptr;
     if (shared != nullptr) {
       made.push_back(*shared);
     } else if (auto kept = store.find(key_of(texts[i]), values)) {
       made.push_back(std::move(*kept));
     } else {
-      if (!session) session.emplace(models.at(parse_weights(baseline.weights)), wanted);
+      if (!session) session.emplace(judge().at(parse_weights(baseline.weights)), wanted);
       const std::string note = fmt::format("baseline, text {}/{}", i + 1, texts.size());
       made.push_back(pass(*session, texts[i], work, note).hidden);
       store.keep(key_of(texts[i]), made.back());
@@ -237,6 +245,8 @@ void Evaluator::Parts::make_references(Work& work) {
     work.finish(cost(texts[i]));
   }
   references = std::move(made);
+  session.reset();
+  if (options.reference != nullptr) judge().give_up();
 }
 
 void Evaluator::Parts::record_memory(const Session& session, Measurement& measurement) const {
@@ -258,8 +268,8 @@ void Evaluator::Parts::run(Measurement& measurement, const Watcher& watch) {
   const Point& point = measurement.point;
   const SessionOptions wanted{parse_scheme(point.kv), regime.context, point.chunk};
   const WeightScheme weights = parse_weights(point.weights);
-  const bool is_baseline = weights == parse_weights(Point().weights) && wanted.scheme == parse_scheme(Point().kv) &&
-                           point.chunk == Point().chunk;
+  const bool is_baseline = options.reference == nullptr && weights == parse_weights(Point().weights) &&
+                           wanted.scheme == parse_scheme(Point().kv) && point.chunk == Point().chunk;
   // The first measurement of the baseline is its own reference: the same pass twice would give the same states.
   const bool makes_references = references.empty() && is_baseline;
   const bool needs_references = references.empty() && !texts.empty() && !is_baseline;
@@ -267,7 +277,8 @@ void Evaluator::Parts::run(Measurement& measurement, const Watcher& watch) {
   if (needs_references) make_references(work);
 
   const Model& model = models.at(weights);
-  Session scorer(model, kScorer), reference_scorer(has_bf16_head(weights) ? model : models.bf16_head(), kScorer);
+  const bool shares_head = options.reference == nullptr && has_bf16_head(weights);
+  Session scorer(model, kScorer), reference_scorer(shares_head ? model : judge().bf16_head(), kScorer);
   reset_process_peak();
   Session session(model, wanted);
   record_memory(session, measurement);

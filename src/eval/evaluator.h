@@ -24,6 +24,7 @@ struct EvalOptions {
   TaskOptions tasks;   // their seed is this one
   std::string reference_folder = {};  // where states of the baseline are kept (reference_store.h); empty: nowhere
   std::shared_ptr<TextResults> shared = {};  // with other evaluators of the same model; none: nothing is kept
+  ModelShelf* reference = nullptr;           // its 16-bit states are the reference; null: those of the model itself
   uint64_t seed = 1;
 };
 
@@ -40,7 +41,8 @@ class Evaluator {
 
   // A text may have a token more than prefill + scored: the one that the last scored position predicts. Throws Error
   // (kUsage): a shorter text, a context that does not hold them or is longer than the model's, ids outside the
-  // vocabulary; what TaskSet does. Without texts there is no divergence and no speed, and a context must be given.
+  // vocabulary, a reference with another vocabulary; what TaskSet does. Without texts there is no divergence and no
+  // speed, and a context must be given.
   Evaluator(ModelShelf& models, const Tokenizer& tokenizer, std::vector<Text> texts, const EvalOptions& options);
   ~Evaluator();
 

@@ -127,6 +127,34 @@ TEST(Evaluator, WeightsAreHeldAgainstTheSixteenBitModel) {
   EXPECT_GT(divergence("w16e4"), 0);
 }
 
+// A model is held against another as against itself; the other is given up after it has made the reference.
+TEST(Evaluator, AnotherModelMayBeTheReference) {
+  ModelShelf same(*tiny().checkpoint, *tiny().backend);
+  EvalOptions options = short_options();
+  options.reference = &same;
+  const Point point{"w16", "k4v4g32", 64};
+  const Measurement own = make_evaluator().measure(point), found = make_evaluator(options).measure(point);
+  EXPECT_EQ(found.texts.at("kld_mean"), own.texts.at("kld_mean"));
+  EXPECT_NE(found.regime, own.regime);
+
+  const TinyModel another("tiny-llama.gguf");
+  options.reference = &another.models;
+  Evaluator evaluator = make_evaluator(options);
+  const Measurement base = evaluator.measure({});
+  ASSERT_EQ(base.state, State::kDone) << base.reason;
+  EXPECT_GT(base.value("kld_mean"), 0.01) << "another model's 16 bits are not this one's";
+  EXPECT_EQ(evaluator.measure({}).texts.at("kld_mean"), base.texts.at("kld_mean"));
+}
+
+TEST(Evaluator, AReferenceOfAnotherVocabularyIsRefused) {
+  const auto checkpoint = open_checkpoint(KVPARETO_TESTDATA "/folders/tiny-mistral-v01");
+  ModelShelf other(*checkpoint, *tiny().backend);
+  EvalOptions options = short_options();
+  options.reference = &other;
+  EXPECT_THAT([&] { make_evaluator(options); },
+              testing::ThrowsMessage<Error>(HasSubstr("wanted a reference with a vocabulary of")));
+}
+
 TEST(Evaluator, ValuesOfEitherSideAreReadThroughTheCache) {
   Evaluator evaluator = make_evaluator();
   const double keys = evaluator.measure({"w16", "k2v16", 256}).value("kld_mean");

@@ -29,6 +29,7 @@ class ModelShelf {
   // load_model(), and then holds none.
   const Model& at(const WeightScheme& scheme);
   const Model& held() const { return *model_; }  // what at() gave last
+  void give_up() { model_.reset(); }             // its memory; sessions on it must be gone
   // The bf16 output head alone, as a model without layers; kept once it was asked for.
   const Model& bf16_head();
 

@@ -44,6 +44,7 @@ struct Regime {
   std::string text_origin;  // "self-sampled, seed 1", or a file name
   std::string order = "pack-then-attend";
   uint64_t seed = 0;
+  std::string reference = {};  // fingerprint of another checkpoint that divergence is from; empty: of this one
   bool operator==(const Regime&) const = default;
 };
 

@@ -38,6 +38,7 @@ void visit_fields(Visitor& visit, Self& self) {
     visit("text_origin", self.text_origin);
     visit("order", self.order);
     visit("seed", self.seed);
+    visit("reference", self.reference);
   } else if constexpr (std::is_same_v<T, Provenance>) {
     visit("program", self.program);
     visit("device", self.device);
