@@ -11,6 +11,7 @@ std::span<const Chart> charts() {
       {"frontier", "Memory against divergence", draw_frontier},
       {"bits", "Bits of keys against bits of values", draw_heat_map},
       {"layers", "Bits by layer, and what each layer bears", draw_layers},
+      {"weights", "What the weights of each layer bear", draw_weight_layers},
       {"memory", "Where the memory goes as the context grows", draw_memory_parts},
       {"chunk", "What the prefill chunk changes", draw_chunk},
       {"needles", "Tasks answered through the packed cache", draw_needle},

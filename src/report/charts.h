@@ -26,6 +26,7 @@ std::span<const Chart> charts();
 Drawing draw_frontier(const Findings& findings);
 Drawing draw_heat_map(const Findings& findings);
 Drawing draw_layers(const Findings& findings);
+Drawing draw_weight_layers(const Findings& findings);
 Drawing draw_memory_parts(const Findings& findings);
 Drawing draw_chunk(const Findings& findings);
 Drawing draw_needle(const Findings& findings);

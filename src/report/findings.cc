@@ -96,6 +96,11 @@ size_t Findings::count_broken() const {
   return count;
 }
 
+std::string Findings::model() const {
+  if (!points.empty()) return points.front().regime.model;
+  return sensitivity.layers.empty() ? weight_sensitivity.regime.model : sensitivity.regime.model;
+}
+
 bool Findings::several_chunks() const {
   return std::any_of(points.begin(), points.end(), [&](const Measurement& m) { return m.point.chunk != chunk; });
 }
@@ -111,6 +116,7 @@ Findings read_study(const ReportInput& input) {
   findings.curves = input.curves;
   findings.max_loss = input.max_loss;
   findings.sensitivity = sensitivity_of(input.probes);
+  findings.weight_sensitivity = sensitivity_of(input.probes, Probed::kWeights);
   for (const Measurement& m : input.measurements) {
     if (m.regime == input.measurements.front().regime) {
       findings.points.push_back(m);

@@ -16,9 +16,9 @@ namespace kvpareto {
 struct Findings {
   std::vector<Measurement> points;  // of one regime
   std::vector<MemoryCurve> curves;
-  Sensitivity sensitivity;  // of single layers; measured under circumstances of its own
-  size_t left_out = 0;      // measurements of another regime than the first one's, which cannot be compared
-  double max_loss = 0;      // nats/token
+  Sensitivity sensitivity, weight_sensitivity;  // of single layers; measured under circumstances of their own
+  size_t left_out = 0;  // measurements of another regime than the first one's, which cannot be compared
+  double max_loss = 0;  // nats/token
 
   Front front;
   FrontConfidence confidence;
@@ -31,6 +31,8 @@ struct Findings {
   double cost(size_t i) const { return points[i].value("peak_bytes"); }
   double loss(size_t i) const { return points[i].value("kld_mean"); }
   bool broken(size_t i) const { return complete(i) && loss(i) > max_loss; }
+  // File name of the model; empty if nothing was measured.
+  std::string model() const;
   size_t count_complete() const;
   size_t count_broken() const;
   bool several_chunks() const;

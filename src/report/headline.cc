@@ -39,7 +39,7 @@ std::string loss_in_words(const Measurement& m) {
 }
 
 std::string no_answer(const Findings& findings) {
-  if (findings.points.empty() && !findings.sensitivity.layers.empty()) {
+  if (findings.points.empty() && !findings.model().empty()) {
     return "Only single layers were measured yet, and no whole configuration.";
   }
   if (findings.points.empty()) return "This study has no measurements yet.";
@@ -191,9 +191,7 @@ std::string headline(const Findings& findings) {
     eyebrow += fmt::format(" · {} · context {} · {} configurations", escape_html(regime.model), regime.context,
                            findings.points.size());
   }
-  if (findings.points.empty() && !findings.sensitivity.layers.empty()) {
-    eyebrow += " · " + escape_html(findings.sensitivity.regime.model);
-  }
+  if (findings.points.empty() && !findings.model().empty()) eyebrow += " · " + escape_html(findings.model());
   const std::string below = below_answer(findings);
   return fmt::format("<header><p class=\"eyebrow\">{}</p><h1>{}</h1>{}{}{}{}</header>\n", eyebrow, answer(findings),
                      below.empty() ? "" : "<p class=\"sub\">" + below + "</p>", tiles(findings), command(findings),

@@ -19,9 +19,7 @@ std::string section(const Chart& chart, const Drawing& drawing) {
 
 std::string html_report(const ReportInput& input) {
   const Findings findings = read_study(input);
-  const std::string model = !findings.points.empty()               ? findings.points.front().regime.model
-                            : !findings.sensitivity.layers.empty() ? findings.sensitivity.regime.model
-                                                                   : "empty study";
+  const std::string model = findings.model().empty() ? "empty study" : findings.model();
   std::string page = "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\"/>\n";
   page += "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/>\n";
   page += fmt::format("<title>KV-cache frontier of {}</title>\n<style>{}</style>\n</head>\n<body>\n<main>\n",

@@ -160,6 +160,11 @@ TEST(Page, SingleLayersAlone) {
   input.probes = synthetic_study(Like::kCliff).probes;
   expect_sound(input);
   EXPECT_THAT(html_report(input), HasSubstr("no whole configuration"));
+  EXPECT_THAT(draw(input, "weights"), HasSubstr("Layer 2, down w4g128\nDivergence\t0.0"));
+  EXPECT_THAT(html_report(input), HasSubstr("down w4g128 in layer 2 ("));
+  std::erase_if(input.probes, [](const Measurement& m) { return m.point.weights == "w16"; });
+  expect_sound(input);
+  EXPECT_THAT(draw(input, "layers"), testing::IsEmpty());
   input.probes.resize(1);
   expect_sound(input);
 }

@@ -129,6 +129,11 @@ ReportInput synthetic_study(Like like) {
       const double value = loss * std::exp(.5 * random.normal());
       input.probes.push_back(synthetic_point(fmt::format("k16v16,{}:{}", layer, side), 256, 360e6, value));
     }
+    for (const auto& [kind, loss] : std::map<std::string, double>{{"qkv", .001}, {"down", layer == 2 ? .05 : .003}}) {
+      Measurement probe = synthetic_point("k16v16", 256, 340e6, loss * std::exp(.5 * random.normal()));
+      probe.point.weights = fmt::format("w16,{}.{}:w4g128", layer, kind);
+      input.probes.push_back(probe);
+    }
   }
   return input;
 }
