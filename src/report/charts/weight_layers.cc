@@ -17,6 +17,23 @@ constexpr int kSteps = 6;  // colours of style.cc: h0 to h5
 
 bool known(const Estimate& loss) { return std::isfinite(loss.value); }
 
+struct Range {
+  double low = 1e300, high = 0;  // nats/token
+};
+
+Range range_of(const Sensitivity& table) {
+  Range range;
+  for (const Sensitivity::Layer& row : table.layers) {
+    for (const Estimate& loss : row.loss) {
+      if (!known(loss)) continue;
+      range.low = std::min(range.low, std::max(loss.value, kLeastShown));
+      range.high = std::max(range.high, loss.value);
+    }
+  }
+  range.high = std::max(range.high, 2 * range.low);
+  return range;
+}
+
 // Sum over the layers that were measured, nats/token.
 double sum_of(const Sensitivity& table, size_t side) {
   double sum = 0;
@@ -31,20 +48,13 @@ class WeightLayers {
   WeightLayers(const Sensitivity& table, Width width)
       : table_(table),
         count_(table.layers.back().layer + 1),
+        range_(range_of(table)),
         with_sums_(width != Width::kNarrow),
         width_(width == Width::kWide     ? 1056
                : width == Width::kMedium ? 704
                                          : 344) {
     for (const std::string& side : table.sides) left_ = std::max(left_, text_width(side_name(side), 12) + 10);
     cell_ = (width_ - left_ - (with_sums_ ? kSumWidth : 0)) / count_;
-    for (const Sensitivity::Layer& row : table.layers) {
-      for (const Estimate& loss : row.loss) {
-        if (!known(loss)) continue;
-        low_ = std::min(low_, std::max(loss.value, kLeastShown));
-        high_ = std::max(high_, loss.value);
-      }
-    }
-    high_ = std::max(high_, 2 * low_);
   }
 
   std::string draw() const {
@@ -85,7 +95,7 @@ class WeightLayers {
   }
 
   int step_of(double loss) const {
-    const double share = std::log(std::max(loss, low_) / low_) / std::log(high_ / low_);
+    const double share = std::log(std::max(loss, range_.low) / range_.low) / std::log(range_.high / range_.low);
     return std::clamp(static_cast<int>(share * kSteps), 0, kSteps - 1);
   }
 
@@ -99,9 +109,9 @@ class WeightLayers {
 
   const Sensitivity& table_;
   int count_;  // layers
+  Range range_;
   bool with_sums_;
   double width_, left_ = 0, cell_ = 0;
-  double low_ = 1e300, high_ = 0;  // nats/token
 };
 
 std::string draw_weight_layers_at(const Findings& findings, Width width) {
@@ -123,9 +133,13 @@ Drawing draw_weight_layers(const Findings& findings) {
                   : fmt::format(" <strong>More than {:g} times the median:</strong> {}.", kStandsOut, escape_html(who));
   drawing.figure = by_width(findings, draw_weight_layers_at);
   const Regime& regime = table.regime;
+  const Range range = range_of(table);
   drawing.note = fmt::format(
-      "Nats/token. {} text{}, {} tokens of prefill, {} scored in steps of {}, chunk {}. Rounded to nearest.",
-      regime.texts, regime.texts == 1 ? "" : "s", regime.prefill, regime.scored, regime.step, table.chunk);
+      "Nats/token; colours from {} to {} in equal ratios. {} text{}, {} tokens of prefill, {} scored in steps of {}, "
+      "chunk {}. "
+      "Rounded to nearest.",
+      significant(range.low, 1), significant(range.high, 1), regime.texts, regime.texts == 1 ? "" : "s", regime.prefill,
+      regime.scored, regime.step, table.chunk);
   return drawing;
 }
 
