@@ -414,6 +414,21 @@ class Quantize(Cli):
         plain = json.loads(self.succeed("eval", "-m", "mixed", "-w", "stored", "-o", "json", *SMALL_EVAL).out)[0]
         self.assertEqual(plain["peak_bytes"], plain["predicted_peak_bytes"])
 
+    def test_a_quantized_copy_held_against_its_original(self):
+        self.succeed("quantize", "-m", QWEN, "-o", "copy", "--method", "rtn", "-w", "w4g32")
+        text = self.folder / "text.txt"
+        text.write_text("".join(f"Line {i} of a text. " for i in range(400)))
+
+        def loss(*options):
+            rows = json.loads(self.succeed("eval", *options, "--text", text, "-o", "json", *SMALL_EVAL).out)
+            return rows[0]["kld_mean"]
+
+        self.assertEqual(loss("-m", "copy", "-w", "stored"), 0)
+        self.assertAlmostEqual(loss("-m", "copy", "-w", "stored", "--reference", QWEN), loss("-m", QWEN, "-w", "w4g32"), 6)
+        self.refuse(FAILURE, ["missing.gguf"], "eval", "-m", "copy", "--reference", "missing.gguf", *SMALL_EVAL)
+        self.refuse(USAGE, ["wanted a reference with a vocabulary of 291 tokens"], "eval", "-m", QWEN, "--reference",
+                    TESTDATA / "folders/tiny-mistral-v01", *SMALL_EVAL)
+
     def test_weights_that_are_made_once(self):
         again = ["eval", "-m", QWEN, "-w", "w4g32.awq", "-o", "json", *SMALL_EVAL]
         first = json.loads(self.succeed(*again).out)[0]
