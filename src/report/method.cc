@@ -49,10 +49,10 @@ std::string story(const Regime& regime) {
   std::string text = fmt::format(
       "{} ({}) {} read. Of each, {} tokens filled the cache in chunks (the prefill), and the {} tokens after them were "
       "scored in steps of {}: at every one, the model's distribution over the next token was compared with the one "
-      "that the "
-      "same engine gives with a 16-bit cache.",
+      "that {}.",
       texts, escape_html(regime.text_origin.empty() ? "of unknown origin" : regime.text_origin),
-      regime.texts == 1 ? "was" : "were", regime.prefill, regime.scored, regime.step);
+      regime.texts == 1 ? "was" : "were", regime.prefill, regime.scored, regime.step,
+      regime.reference.empty() ? "the same engine gives with a 16-bit cache" : "another model gives at 16 bits");
   if (regime.order == "pack-then-attend") {
     text +=
         " Keys and values are packed first and read back packed, those of the tokens in flight too (pack-then-attend), "
@@ -72,6 +72,7 @@ std::string facts(const Findings& findings) {
   list += fact("Prefill, scored, step", fmt::format("{}, {}, {} tokens", regime.prefill, regime.scored, regime.step));
   list += fact("Texts", fmt::format("{}, {}", regime.texts, regime.text_origin));
   list += fact("Fingerprint of their tokens", regime.text_hash);
+  if (!regime.reference.empty()) list += fact("Divergence from another model, fingerprint", regime.reference);
   list += fact("Order", regime.order) + fact("Seed", std::to_string(regime.seed));
   list += fact("Device", distinct(findings, [](const Measurement& m) { return m.provenance.device; }));
   list += fact("Program", distinct(findings, [](const Measurement& m) { return m.provenance.program; }));
@@ -98,7 +99,7 @@ std::string caveats(const Findings& findings) {
   const Regime& regime = findings.points.front().regime;
   std::vector<std::string> list;
   const std::string quantisation = quantisation_in_name(regime.model);
-  if (!quantisation.empty()) {
+  if (!quantisation.empty() && regime.reference.empty()) {
     list.push_back(
         fmt::format("The file's name says {}: its weights were quantized before this program saw them. Widened to 16 "
                     "bits they are the reference here, so the "

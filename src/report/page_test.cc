@@ -155,6 +155,15 @@ TEST(Page, LayersShowBitsAndWhatStandsOut) {
   EXPECT_THAT(draw(input, "layers"), HasSubstr("Values of layers 10–28\nStored with\t2 bits"));
 }
 
+TEST(Page, TellsWhenAnotherModelIsTheReference) {
+  Measurement m = synthetic_point("k16v16", 256, 360 * kMiB, 0.01);
+  EXPECT_THAT(html_report(study_of({m})), Not(HasSubstr("another model")));
+  m.regime.reference = "0123456789abcdef";
+  const std::string page = html_report(study_of({m}));
+  EXPECT_THAT(page, HasSubstr("the one that another model gives at 16 bits"));
+  EXPECT_THAT(page, HasSubstr("0123456789abcdef"));
+}
+
 TEST(Page, SingleLayersAlone) {
   ReportInput input;
   input.probes = synthetic_study(Like::kCliff).probes;
