@@ -134,6 +134,14 @@ Findings read_study(const ReportInput& input) {
   return findings;
 }
 
+std::string tooltip(const Sensitivity& table, const Sensitivity::Layer& row, size_t side) {
+  std::string text = fmt::format("Layer {}, {}\nDivergence\t{} nats/token", row.layer, side_name(table.sides[side]),
+                                 with_error(row.loss[side]));
+  const double times = table.times_median(row, side);
+  if (std::isfinite(times)) text += fmt::format("\nAgainst the median layer\t×{}", significant(times, 2));
+  return text;
+}
+
 std::string tooltip(const Findings& findings, size_t i) {
   const Measurement& m = findings.points[i];
   std::string text = fmt::format("{} {}, chunk {}", m.point.weights, m.point.kv, m.point.chunk);

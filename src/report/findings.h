@@ -44,6 +44,8 @@ Findings read_study(const ReportInput& input);
 
 // Every figure of a point, one "label<tab>value" a line under a line with its name; the text of tooltips.
 std::string tooltip(const Findings& findings, size_t i);
+// Of a side of a layer: its divergence, and how many times the median layer's that is.
+std::string tooltip(const Sensitivity& table, const Sensitivity::Layer& row, size_t side);
 
 // How sure the front is, in one sentence: intervals of its knee and its hypervolume.
 std::string confidence_in_words(const Findings& findings);

@@ -211,12 +211,8 @@ class Layers {
   }
 
   std::string tip(const Sensitivity::Layer& row, const Series& series) const {
-    const Estimate& loss = row.loss[series.side];
-    std::string text = fmt::format("Layer {}, {}\nDivergence\t{} nats/token", row.layer,
-                                   side_name(table_.sides[series.side]), with_error(loss));
-    const double times = table_.times_median(row, series.side);
-    if (std::isfinite(times)) text += fmt::format("\nAgainst the median layer\t×{}", significant(times, 2));
-    return text + fmt::format("\nScheme\tk16v16,{}:{}", row.layer, table_.sides[series.side]);
+    return tooltip(table_, row, series.side) +
+           fmt::format("\nScheme\tk16v16,{}:{}", row.layer, table_.sides[series.side]);
   }
 
   const Findings& findings_;

@@ -100,11 +100,7 @@ class WeightLayers {
   }
 
   std::string tip(const Sensitivity::Layer& row, size_t side) const {
-    std::string text = fmt::format("Layer {}, {}\nDivergence\t{} nats/token", row.layer, side_name(table_.sides[side]),
-                                   with_error(row.loss[side]));
-    const double times = table_.times_median(row, side);
-    if (std::isfinite(times)) text += fmt::format("\nAgainst the median layer\t×{}", significant(times, 2));
-    return text + fmt::format("\nWeights\tw16,{}.{}", row.layer, table_.sides[side]);
+    return tooltip(table_, row, side) + fmt::format("\nWeights\tw16,{}.{}", row.layer, table_.sides[side]);
   }
 
   const Sensitivity& table_;
