@@ -19,6 +19,12 @@ std::span<const Chart> charts() {
   return kCharts;
 }
 
+std::string standing_out(const Sensitivity& table) {
+  const std::string who = who_stands_out(table);
+  if (who.empty()) return fmt::format(" No layer costs more than {:g} times the median.", kStandsOut);
+  return fmt::format(" <strong>More than {:g} times the median:</strong> {}.", kStandsOut, escape_html(who));
+}
+
 std::string panels(std::span<const std::string> drawings) {
   std::string markup = "<div class=\"panels\">";
   for (const std::string& drawing : drawings) markup += drawing;

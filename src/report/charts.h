@@ -34,6 +34,9 @@ Drawing draw_needle(const Findings& findings);
 // Below this a divergence is rounding noise of the arithmetic; logarithmic axes treat it as zero. [nats/token]
 constexpr double kLeastShown = 1e-5;
 
+// Who stands out in a table of single layers, or that nobody does: a sentence of markup, a space before it.
+std::string standing_out(const Sensitivity& table);
+
 // Small multiples: drawings of this width, three abreast on a desktop, one on a telephone, never scaled.
 constexpr double kPanelWidth = 336;
 std::string panels(std::span<const std::string> drawings);

@@ -234,11 +234,9 @@ Drawing draw_layers(const Findings& findings) {
   const Sensitivity& table = findings.sensitivity;
   if (table.layers.empty()) return {};
   Drawing drawing;
-  const std::string who = who_stands_out(table);
-  drawing.lead = "One side of one layer is packed and all the rest has 16 bits: what that alone costs.";
-  drawing.lead +=
-      who.empty() ? fmt::format(" No layer costs more than {:g} times the median.", kStandsOut)
-                  : fmt::format(" <strong>More than {:g} times the median:</strong> {}.", kStandsOut, escape_html(who));
+
+  drawing.lead =
+      "One side of one layer is packed and all the rest has 16 bits: what that alone costs." + standing_out(table);
   drawing.figure = by_width(findings, draw_layers_at) + "<div class=\"legend\">";
   for (const Series& series : make_series(table)) {
     drawing.figure += legend_entry(("probe-key " + series.style).c_str(), side_name(table.sides[series.side]));

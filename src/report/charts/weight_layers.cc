@@ -120,13 +120,11 @@ Drawing draw_weight_layers(const Findings& findings) {
   const Sensitivity& table = findings.weight_sensitivity;
   if (table.layers.empty()) return {};
   Drawing drawing;
-  const std::string who = who_stands_out(table);
+
   drawing.lead =
       "One kind of linear in one layer has few bits and all the rest has 16: what that alone costs, the darker the "
-      "more.";
-  drawing.lead +=
-      who.empty() ? fmt::format(" No layer costs more than {:g} times the median of its kind.", kStandsOut)
-                  : fmt::format(" <strong>More than {:g} times the median:</strong> {}.", kStandsOut, escape_html(who));
+      "more." +
+      standing_out(table);
   drawing.figure = by_width(findings, draw_weight_layers_at);
   const Regime& regime = table.regime;
   const Range range = range_of(table);
