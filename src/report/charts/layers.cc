@@ -234,7 +234,6 @@ Drawing draw_layers(const Findings& findings) {
   const Sensitivity& table = findings.sensitivity;
   if (table.layers.empty()) return {};
   Drawing drawing;
-
   drawing.lead =
       "One side of one layer is packed and all the rest has 16 bits: what that alone costs." + standing_out(table);
   drawing.figure = by_width(findings, draw_layers_at) + "<div class=\"legend\">";

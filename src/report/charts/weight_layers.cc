@@ -120,7 +120,6 @@ Drawing draw_weight_layers(const Findings& findings) {
   const Sensitivity& table = findings.weight_sensitivity;
   if (table.layers.empty()) return {};
   Drawing drawing;
-
   drawing.lead =
       "One kind of linear in one layer has few bits and all the rest has 16: what that alone costs, the darker the "
       "more." +
