@@ -22,7 +22,7 @@ struct QuantizeOptions {
   bool scale = true;       // AWQ's scales
   bool compensate = true;  // rounding errors are made up for by later columns
   bool clip = true;        // clipping search in every group, where it lowers the linear's output error
-  double damping = 0.01;   // of the mean square input, added to every channel's
+  double damping = 0.2;    // of the mean square input, added to every channel's
 };
 
 // The output error of one linear on the calibration tokens, relative to its outputs: sum of squares of what rounding

@@ -53,6 +53,7 @@ class Eval : public Command {
   void declare(Options& options) override {
     model_.declare(options);
     weights_.declare(options);
+    model_.declare_calibration(options);
     kv_.declare(options);
     options.text("--reference", "FILE", reference_,
                  "the model whose 16-bit results divergence is from, a GGUF file or a folder [this one]");

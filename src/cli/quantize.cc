@@ -17,8 +17,6 @@
 namespace kvpareto {
 namespace {
 
-constexpr const char* kSelf = "self";
-
 class Quantize : public Command {
  public:
   About about() const override {
@@ -48,9 +46,7 @@ class Quantize : public Command {
         "--layout", layout_, {"auto", "awq", "plain"},
         "awq: as other programs read it, 4 bits alone; plain: this program's own; auto is awq where it can be");
     options.heading("Calibration of awq");
-    options.text("--calibration", "FILE", calibration_,
-                 "text, or JSON lines with a \"text\" each; self: the model samples it "
-                 "[calibration/ of $KVPARETO_DATA, else self]");
+    model_.declare_calibration(options);
     options.integer("--sequences", size_.sequences, {1, 100000}, "sequences of calibration text");
     options.integer("--length", size_.tokens, {2, kMostContext}, "tokens of each");
     options.seed(size_.seed);
@@ -92,13 +88,11 @@ class Quantize : public Command {
   Calibration calibration(const Checkpoint& checkpoint, Backend& backend) const {
     const Tokenizer tokenizer = load_tokenizer(checkpoint);
     const char* data = std::getenv("KVPARETO_DATA");
-    const std::string file =
-        calibration_.empty() ? default_calibration_file(data == nullptr ? "" : data) : calibration_;
-    if (!file.empty() && file != kSelf) return calibration_of_file(file, tokenizer, size_);
-    note("no calibration text was named or found: the model samples its own");
-    const Model model = load_model(checkpoint, backend);
+    const CalibrationTexts texts(model_.calibration, data == nullptr ? "" : data, tokenizer, size_);
+    note("calibration: {}", texts.origin());
     Progress progress("sampling text", 100, "%");
-    return sampled_calibration(model, tokenizer, size_, [&](double fraction) { progress.update(100 * fraction); });
+    return texts.make([&] { return load_model(checkpoint, backend); },
+                      [&](double fraction) { progress.update(100 * fraction); });
   }
 
   static QuantizeReport quantize(const Checkpoint& checkpoint, Backend& backend, const QuantizeJob& job) {
@@ -142,7 +136,7 @@ class Quantize : public Command {
   }
 
   ModelOptions model_;
-  std::string folder_, method_ = "awq", weights_, calibration_, layout_ = "auto";
+  std::string folder_, method_ = "awq", weights_, layout_ = "auto";
   int bits_ = 4, group_ = 128;
   CalibrationSize size_;
   bool no_scale_ = false, no_clip_ = false, no_compensate_ = false;

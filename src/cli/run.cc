@@ -80,6 +80,7 @@ class Run : public Command {
                     "tokens the cache is allocated for [what prompt and -n need]");
     options.integer("-ub,--ubatch-size", chunk_, kChunks, "tokens of one prefill step");
     weights_.declare(options);
+    model_.declare_calibration(options);
     kv_.declare(options);
     options.heading("Sampling");
     options.number("--temp", sampling_.temperature, 0, 100, "temperature; 0 always takes the likeliest token");

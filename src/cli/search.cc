@@ -89,6 +89,7 @@ class Search : public Command {
             "[{} of quick, 0 of others]",
             usual_evaluations("quick")));
     weights_.declare(options);
+    model_.declare_calibration(options);
     bits(options, "--k-bits", space_.k_bits, "bits of keys: 16,8,4,3,2 [the preset's]");
     bits(options, "--v-bits", space_.v_bits, "bits of values [the preset's]");
     options.list("--groups", "LIST", space_.groups,

@@ -54,6 +54,7 @@ class SensitivityCommand : public Command {
     options.integer("-ub,--ubatch-size", chunk_, kChunks, "tokens of one prefill step");
     options.choice("-o,--output", format_, {"md", "csv", "json", "jsonl"}, "format of the result");
     options.text("--study", "FILE", study_, "where measurements are kept");
+    model_.declare_calibration(options);
     options.heading("Divergence");
     options.integer("--prefill", prefill_, {1, kMostContext},
                     "tokens before the scored ones [1536, or what the model's context leaves]");

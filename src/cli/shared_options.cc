@@ -66,15 +66,23 @@ LoadedModel load(const ModelOptions& options, std::unique_ptr<Backend> backend) 
     if (now - shown->start > std::chrono::seconds(1)) shown->progress->update(100 * fraction);
     if (fraction >= 1) *shown = {};
   });
-  models->set_maker([file = checkpoint.get(), machine = backend.get()](const WeightScheme& scheme) {
-    const char* data = std::getenv("KVPARETO_DATA");
-    const int layers = read_shape(*file).layers;
-    Progress progress(fmt::format("quantizing {}", to_text(scheme)), layers, "layers");
-    return quantized_weights(
-        *file, *machine, scheme, {default_cache_folder(), data == nullptr ? "" : data},
-        [&](double fraction, const std::string& what) { progress.update(fraction * layers, what); });
-  });
+  const char* data = std::getenv("KVPARETO_DATA");
+  const int layers = models->shape().layers;
+  models->set_maker(std::make_unique<QuantizedWeights>(
+      *checkpoint, *backend, QuantizedPlace{default_cache_folder(), data == nullptr ? "" : data, options.calibration},
+      [layers](const WeightScheme& scheme) {
+        const auto progress =
+            std::make_shared<Progress>(fmt::format("quantizing {}", to_text(scheme)), layers, "layers");
+        return [=](double fraction, const std::string& what) { progress->update(fraction * layers, what); };
+      }));
   return {std::move(checkpoint), std::move(backend), std::move(tokenizer), std::move(models)};
+}
+
+void ModelOptions::declare_calibration(Options& options) {
+  options.text(
+      "--calibration", "FILE", calibration,
+      "what AWQ weights are fitted to: text, or JSON lines with a \"text\" each; self: text of many kinds that "
+      "the model samples [the same, and for a third calibration/ of $KVPARETO_DATA if it is there]");
 }
 
 void WeightOptions::declare(Options& options) {

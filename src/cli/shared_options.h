@@ -28,9 +28,11 @@ struct ModelOptions {
   std::string path;
   int threads = 0;  // 0: all
   std::string backend = "auto";
+  std::string calibration;  // of .awq weights, as CalibrationTexts takes it
 
   void declare(Options& options);
   void declare_machine(Options& options);  // -t and --backend alone
+  void declare_calibration(Options& options);
   // The model's file, with a hint at the demo model if none was given.
   std::unique_ptr<Checkpoint> open() const;
   std::unique_ptr<Backend> make() const;

@@ -15,15 +15,31 @@ struct CalibrationSize {
   uint64_t seed = 1;  // of places in a text file, and of sampling
 };
 
-// JSON lines with a "text" each give one sequence a line, from its beginning, in the order of the file; lines that are
-// too short are passed over. Any other file is cut as texts_of_file() does. Throws Error (kFailure): too few of them.
-Calibration calibration_of_file(const std::string& path, const Tokenizer& tokenizer, const CalibrationSize& size);
+inline constexpr const char* kSelfSampled = "self";
 
-// $KVPARETO_DATA/calibration/calib_prose_512.jsonl if `data_folder` has it; empty if not.
-std::string default_calibration_file(const std::string& data_folder);
+class CalibrationTexts {
+ public:
+  // `file`: one of the user; kSelfSampled; or empty, for text of many kinds: a third from
+  // calibration/calib_prose_512.jsonl of `data_folder` if it is there, all else sampled. Of JSON lines with a "text"
+  // each, one sequence a line is taken from its beginning, in the order of the file, and lines that are too short are
+  // passed over; any other file is cut as texts_of_file() does. Throws Error (kFailure): too few of them.
+  CalibrationTexts(const std::string& file, const std::string& data_folder, const Tokenizer& tokenizer,
+                   const CalibrationSize& size);
 
-// Text that the model samples itself: sample_texts() of eval/texts.h.
-Calibration sampled_calibration(const Model& model, const Tokenizer& tokenizer, const CalibrationSize& size,
-                                const std::function<void(double)>& progress = {});
+  // Of what the sequences follow from, beside the model, known before any is sampled.
+  uint64_t hash() const;
+  const std::string& origin() const { return origin_; }
+  int sampled() const { return size_.sequences - static_cast<int>(read_.size()); }  // sequences
+
+  // `load` is called if there is something to sample (sample_texts() from openings() of many kinds). `progress` gets
+  // the fraction of it done.
+  Calibration make(const std::function<Model()>& load, const std::function<void(double)>& progress = {}) const;
+
+ private:
+  const Tokenizer& tokenizer_;
+  CalibrationSize size_;
+  std::vector<std::vector<int32_t>> read_;  // sequences of files
+  std::string origin_;
+};
 
 }  // namespace kvpareto

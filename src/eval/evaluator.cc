@@ -175,6 +175,7 @@ void Evaluator::Parts::describe() {
   regime.texts = static_cast<int>(texts.size());
   regime.text_hash = fingerprint(hash);
   regime.seed = options.seed;
+  regime.calibration = models.calibration();
   if (options.reference != nullptr) {
     regime.reference = fingerprint(judge().fingerprint());
     if (judge().shape().vocabulary != models.shape().vocabulary) {

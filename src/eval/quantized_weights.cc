@@ -5,7 +5,6 @@
 
 #include "base/error.h"
 #include "base/hash.h"
-#include "eval/calibration_texts.h"
 
 namespace kvpareto {
 namespace {
@@ -31,29 +30,37 @@ std::string default_cache_folder() {
   return (base / "kvpareto" / "weights").string();
 }
 
-std::unique_ptr<Checkpoint> quantized_weights(const Checkpoint& checkpoint, Backend& backend,
-                                              const WeightScheme& scheme, const QuantizedPlace& place,
-                                              const QuantizeWatcher& watch) {
+QuantizedWeights::QuantizedWeights(const Checkpoint& checkpoint, Backend& backend, QuantizedPlace place, Watch watch)
+    : checkpoint_(checkpoint), backend_(backend), place_(std::move(place)), watch_(std::move(watch)) {}
+
+const CalibrationTexts& QuantizedWeights::texts() {
+  if (!texts_) {
+    tokenizer_.emplace(load_tokenizer(checkpoint_));
+    texts_.emplace(place_.calibration, place_.data_folder, *tokenizer_, CalibrationSize());
+  }
+  return *texts_;
+}
+
+std::string QuantizedWeights::calibration() {
+  return fmt::format("{} ({}-{})", texts().origin(), fingerprint(texts().hash()), kQuantizeRecipe);
+}
+
+std::unique_ptr<Checkpoint> QuantizedWeights::make(const WeightScheme& scheme) {
   QuantizeJob job;
   job.scheme = linears_of(scheme);
-  const CalibrationSize size;
-  const Tokenizer tokenizer = load_tokenizer(checkpoint);
-  const std::string file = default_calibration_file(place.data_folder);
-  if (!file.empty()) job.calibration = calibration_of_file(file, tokenizer, size);
-  const std::string calibration = file.empty() ? "self" : fingerprint(job.calibration.hash());
-  const std::string name = fmt::format("{}-{}-{}-{}", fingerprint(checkpoint.fingerprint()), to_text(job.scheme),
-                                       calibration, kQuantizeRecipe);
-  job.folder = (fs::path(place.cache_folder) / name).string();
+  const std::string name = fmt::format("{}-{}-{}-{}", fingerprint(checkpoint_.fingerprint()), to_text(job.scheme),
+                                       fingerprint(texts().hash()), kQuantizeRecipe);
+  job.folder = (fs::path(place_.cache_folder) / name).string();
   std::error_code ignored;
   if (fs::exists(job.folder, ignored)) return open_checkpoint(job.folder);
-  fs::create_directories(place.cache_folder, ignored);
-  if (file.empty()) {
-    const auto sampling = [&](double fraction) {
-      if (watch) watch(0, fmt::format("sampling calibration text, {:.0f} %", 100 * fraction));
-    };
-    job.calibration = sampled_calibration(load_model(checkpoint, backend), tokenizer, size, sampling);
-  }
-  quantize_model(checkpoint, backend, job, watch);
+  fs::create_directories(place_.cache_folder, ignored);
+  const QuantizeWatcher watch = watch_ ? watch_(scheme) : QuantizeWatcher();
+  job.calibration = texts().make([&] { return load_model(checkpoint_, backend_); },
+                                 [&](double fraction) {
+                                   if (watch)
+                                     watch(0, fmt::format("sampling calibration text, {:.0f} %", 100 * fraction));
+                                 });
+  quantize_model(checkpoint_, backend_, job, watch);
   return open_checkpoint(job.folder);
 }
 

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -26,10 +27,12 @@ struct TextSize {
 void check_size(const TextSize& size);
 
 // Text that the model samples itself, in passages of a few hundred tokens (so that it stays on topic and the passages
-// can be sampled side by side): needs no data set, and is what the model finds probable. `progress` gets the fraction
+// can be sampled side by side): needs no data set, and is what the model finds probable. Passages begin with `openings`
+// in turn, cut to as many tokens as the shortest has; with nothing if there are none. `progress` gets the fraction
 // done.
 std::vector<Text> sample_texts(const Model& model, const Tokenizer& tokenizer, const TextSize& size,
-                               const std::function<void(double)>& progress = {});
+                               const std::function<void(double)>& progress = {},
+                               std::span<const char* const> openings = {});
 // Stretches of a text file at seeded, non-overlapping places: one somewhere in each of `texts` equal parts of the file.
 // Throws Error if it is too short, telling how long it must be.
 std::vector<Text> texts_of_file(const std::string& path, const Tokenizer& tokenizer, const TextSize& size);

@@ -25,7 +25,7 @@ const Model& ModelShelf::at(const WeightScheme& scheme) {
 // The linears as they were made, the tables as the scheme says; it goes by the name of the file that it was made of.
 Model ModelShelf::load_made(const WeightScheme& scheme) const {
   if (!maker_) fail_usage("weights {}: nothing here makes AWQ weights", to_text(scheme));
-  const std::unique_ptr<Checkpoint> made = maker_(scheme);
+  const std::unique_ptr<Checkpoint> made = maker_->make(scheme);
   WeightScheme held = scheme;
   held.linears = {.stored = true, .format = {}};
   held.changes.clear();

@@ -2,23 +2,32 @@
 // One model file under several weight schemes, one in memory at a time: loading is slow, so the last is kept, and who
 // measures many configurations sorts them by weights.
 
-#include <functional>
 #include <memory>
 #include <optional>
+#include <string>
 
 #include "model/model.h"
 
 namespace kvpareto {
+
+// Makes the weights of schemes that end in .awq.
+class WeightMaker {
+ public:
+  virtual ~WeightMaker() = default;
+  // A file that holds the linears as the scheme says.
+  virtual std::unique_ptr<Checkpoint> make(const WeightScheme& scheme) = 0;
+  // By what text and recipe, in words and hashes: another text where the weights would be others.
+  virtual std::string calibration() = 0;
+};
 
 class ModelShelf {
  public:
   // Reads metadata alone. The checkpoint and the backend must outlive the shelf.
   ModelShelf(const Checkpoint& checkpoint, Backend& backend, LoadProgress progress = {});
 
-  // Schemes that end in .awq have their weights made first: `maker` gives a file that holds the linears as the scheme
-  // says.
-  using WeightMaker = std::function<std::unique_ptr<Checkpoint>(const WeightScheme&)>;
-  void set_maker(WeightMaker maker) { maker_ = std::move(maker); }
+  // Without one, schemes that end in .awq are refused.
+  void set_maker(std::unique_ptr<WeightMaker> maker) { maker_ = std::move(maker); }
+  std::string calibration() const { return maker_ ? maker_->calibration() : ""; }  // of what it makes
 
   Backend& backend() const { return backend_; }
   const ModelShape& shape() const { return shape_; }
@@ -39,7 +48,7 @@ class ModelShelf {
   const Checkpoint& checkpoint_;
   Backend& backend_;
   LoadProgress progress_;
-  WeightMaker maker_;
+  std::unique_ptr<WeightMaker> maker_;
   ModelShape shape_;
   std::string file_;
   uint64_t fingerprint_;

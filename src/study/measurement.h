@@ -44,7 +44,8 @@ struct Regime {
   std::string text_origin;  // "self-sampled, seed 1", or a file name
   std::string order = "pack-then-attend";
   uint64_t seed = 0;
-  std::string reference = {};  // fingerprint of another checkpoint that divergence is from; empty: of this one
+  std::string reference = {};    // fingerprint of another checkpoint that divergence is from; empty: of this one
+  std::string calibration = {};  // text and recipe of .awq weights; empty: whoever measured makes none
   bool operator==(const Regime&) const = default;
 };
 

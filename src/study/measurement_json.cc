@@ -39,6 +39,7 @@ void visit_fields(Visitor& visit, Self& self) {
     visit("order", self.order);
     visit("seed", self.seed);
     visit("reference", self.reference);
+    visit("calibration", self.calibration);
   } else if constexpr (std::is_same_v<T, Provenance>) {
     visit("program", self.program);
     visit("device", self.device);

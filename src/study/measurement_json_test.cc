@@ -147,7 +147,7 @@ TEST(RegimeKey, DistinguishesCircumstancesButNotFileNames) {
   Regime other = regime;
   other.model = "renamed.gguf";
   EXPECT_EQ(regime_key(other), regime_key(regime));
-  std::vector<Regime> different(11, regime);
+  std::vector<Regime> different(12, regime);
   different[0].model_hash = "0";
   different[1].context = 1;
   different[2].prefill = 1;
@@ -159,6 +159,7 @@ TEST(RegimeKey, DistinguishesCircumstancesButNotFileNames) {
   different[8].order = "pack-then-attend";
   different[9].seed = 3;
   different[10].reference = "0";
+  different[11].calibration = "another";
   for (size_t i = 0; i < different.size(); ++i) {
     EXPECT_NE(regime_key(different[i]), regime_key(regime)) << i;
     for (size_t j = 0; j < i; ++j) EXPECT_NE(regime_key(different[i]), regime_key(different[j])) << i << " " << j;
