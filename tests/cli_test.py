@@ -440,6 +440,16 @@ class Quantize(Cli):
         self.assertEqual(first["kld_mean"], second["kld_mean"])
         self.assertEqual(first["peak_bytes"], first["predicted_peak_bytes"])
 
+    def test_weights_of_another_text_are_others(self):
+        text = self.folder / "calibration.jsonl"
+        text.write_text("".join(json.dumps({"text": f"Line {i} of a text. " * 300}) + "\n" for i in range(40)))
+        again = ["eval", "-m", QWEN, "-w", "w4g32.awq", "-o", "json", "--study", "one.db", *SMALL_EVAL]
+        losses = [json.loads(self.succeed(*again, *named).out)[0]["kld_mean"] for named in ([], ["--calibration", text], [])]
+        self.assertNotEqual(losses[0], losses[1])
+        self.assertEqual(losses[0], losses[2])
+        self.assertEqual(len(list((self.folder / "cache/kvpareto/weights").iterdir())), 2)
+        self.refuse(FAILURE, ["none.jsonl"], *again, "--calibration", "none.jsonl")
+
     def test_wrong_values(self):
         self.refuse(USAGE, ["-o"], "quantize", "-m", QWEN)
         self.refuse(USAGE, ["w5g128"], "quantize", "-m", QWEN, "-o", "x", "-w", "w5g128")

@@ -208,7 +208,7 @@ std::string people_table(const std::vector<Measurement>& measurements, bool with
   return markdown(rows);
 }
 
-std::string recommendation(const Findings& findings, const std::string& model_path) {
+std::string recommendation(const Findings& findings, const ModelOptions& model) {
   if (!findings.recommended) {
     return fmt::format("Nothing measured stays within {} nats/token of the 16-bit baseline.\n", findings.max_loss);
   }
@@ -221,13 +221,16 @@ std::string recommendation(const Findings& findings, const std::string& model_pa
                         100 * (1 - chosen.value("peak_bytes") / baseline.value("peak_bytes")),
                         100 * (1 - chosen.value("kv_bytes") / baseline.value("kv_bytes")));
   }
+  std::string weights = with_16_bits ? "" : " -w " + chosen.point.weights;
+  if (parse_weights(chosen.point.weights).awq && !model.calibration.empty()) {
+    weights += " --calibration " + quoted(model.calibration);
+  }
   return fmt::format(
       "Recommended for {} tokens: {}{}, chunk {}: {}{}, at a divergence of {} nats/token (limit {}).\n"
       "Use it:  kvpareto run -m {} -c {}{} --kv {} -ub {} -p \"...\"\n",
       chosen.regime.context, with_16_bits ? "" : "weights " + chosen.point.weights + ", KV ", chosen.point.kv,
       chosen.point.chunk, human_bytes(chosen.value("peak_bytes")), saved, divergence(chosen), findings.max_loss,
-      quoted(model_path), chosen.regime.context, with_16_bits ? "" : " -w " + chosen.point.weights, chosen.point.kv,
-      chosen.point.chunk);
+      quoted(model.path), chosen.regime.context, weights, chosen.point.kv, chosen.point.chunk);
 }
 
 std::string warning_of_loss(const Study& study, const std::string& model_hash, const Point& point, int context,

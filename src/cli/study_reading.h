@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "cli/shared_options.h"
 #include "engine/session.h"
 #include "report/findings.h"
 #include "report/report.h"
@@ -39,7 +40,7 @@ std::string write_report(const std::string& path, const ReportInput& input);
 std::string people_table(const std::vector<Measurement>& measurements, bool with_tasks);
 
 // The recommendation in one sentence and the command that uses it.
-std::string recommendation(const Findings& findings, const std::string& model_path);
+std::string recommendation(const Findings& findings, const ModelOptions& model);
 
 // A line that warns, if the study knows that these weights and this KV scheme, whatever the chunk, lose more than
 // `max_loss` on this model; empty otherwise.

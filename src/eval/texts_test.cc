@@ -161,6 +161,28 @@ TEST(SampledTexts, ControlTokensOnlyStartPassages) {
   EXPECT_LT(starts, 40);
 }
 
+TEST(SampledTexts, PassagesBeginWithTheOpeningsInTurn) {
+  const char* const begun[] = {"Dear Sir or Madam, we", "once"};
+  const auto texts = sample_texts(tiny().model, tiny().tokenizer, {2, 600, 1}, {}, begun);
+  const int32_t start = *tiny().tokenizer.find("<|endoftext|>");
+  const size_t length = std::min(tiny().tokenizer.encode(begun[0], false, false).size(),
+                                 tiny().tokenizer.encode(begun[1], false, false).size());
+  std::vector<std::vector<int32_t>> found;
+  for (const Text& text : texts) {
+    ASSERT_EQ(text.tokens.size(), 600u);
+    for (auto at = text.tokens.begin(); (at = std::find(at, text.tokens.end(), start)) != text.tokens.end(); ++at) {
+      if (text.tokens.end() - at > static_cast<std::ptrdiff_t>(length))
+        found.emplace_back(at + 1, at + 1 + static_cast<std::ptrdiff_t>(length));
+    }
+  }
+  ASSERT_GE(found.size(), 4u);
+  for (size_t i = 0; i < found.size(); ++i) {
+    std::vector<int32_t> wanted = tiny().tokenizer.encode(begun[i % 2], false, false);
+    wanted.resize(length);
+    EXPECT_EQ(found[i], wanted) << i;
+  }
+}
+
 TEST(DefaultTexts, FileThenDataFolderThenTheModelItself) {
   const TemporaryFolder folder;
   std::filesystem::create_directory(folder / "wikitext2_raw");
