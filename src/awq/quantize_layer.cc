@@ -120,7 +120,7 @@ class LayerQuantizer {
       if (kPartInfos[i].kind == kind && quantized(i))
         linears.push_back({out_.matrices.parts[i].weights, out_.reports[i].format});
     }
-    const ChannelScales found = search_scales(linears, factor, squares,
+    const ChannelScales found = search_scales(linears, factor.importance(options_.compensate), squares,
                                               [&](std::span<float> logs) { tie_shared_channels(kind, shape_, logs); });
     fold_scales(out_.matrices, kind, found.scales, shape_);
     factor.rescale(found.scales);

@@ -77,7 +77,7 @@ void round_block(const Row& row, int64_t begin, int64_t end, const WeightFormat&
   GroupRange range;
   for (int64_t k = begin; k < end; ++k) {
     if (k % format.group == 0) {
-      const float* importance = options.clip ? factor.pivots().data() + k : nullptr;
+      const float* importance = options.clip ? factor.importance(options.compensate).data() + k : nullptr;
       range = fit_group(format, row.wanted + k, importance, format.group);
       row.scales[k / format.group] = range.scale;
       row.zeros[k / format.group] = range.zero;

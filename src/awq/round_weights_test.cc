@@ -137,6 +137,14 @@ TEST(Factor, TellsTheOutputError) {
   factor.rescale(scales);
   for (size_t i = 0; i < error.size(); ++i) error[i] *= scales[i % kColumns];
   EXPECT_NEAR(factor.output_error(error), wanted, 1e-3 * wanted);
+  // Of one column alone, which nothing makes up for.
+  for (const size_t c : {0, 37, 255}) {
+    std::vector<float> single(kColumns);
+    single[c] = 1;
+    const double whole = factor.importance(false)[c];
+    EXPECT_NEAR(factor.output_error(single), whole, 1e-3 * whole);
+    EXPECT_LE(factor.importance(true)[c], 1.001 * whole);
+  }
 }
 
 TEST(Factor, ChannelsWithoutInputAreNoHole) {
@@ -186,7 +194,7 @@ TEST(RoundWeights, CompensationAndScalesLowerTheErrorOnInputsNeverSeen) {
     EXPECT_LT(better, 0.7 * plain);
 
     const ScaledLinear linear{weights, format};
-    const ChannelScales found = search_scales({&linear, 1}, factor, squares);
+    const ChannelScales found = search_scales({&linear, 1}, factor.importance(false), squares);
     EXPECT_GT(found.exponent, 0);
     std::vector<float> scaled = weights;
     for (size_t i = 0; i < scaled.size(); ++i) scaled[i] *= found.scales[i % kColumns];

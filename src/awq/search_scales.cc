@@ -74,21 +74,20 @@ double total_error(std::span<const ScaledLinear> linears, std::span<const float>
 
 }  // namespace
 
-ChannelScales search_scales(std::span<const ScaledLinear> linears, const Factor& factor, std::span<const float> squares,
-                            const std::function<void(std::span<float>)>& tie) {
+ChannelScales search_scales(std::span<const ScaledLinear> linears, std::span<const float> importance,
+                            std::span<const float> squares, const std::function<void(std::span<float>)>& tie) {
   std::vector<float> logs = log_sizes(squares);
   if (tie) tie(logs);
-  const std::span<const float> pivots = factor.pivots();
   ChannelScales best;
   double least = 0;
-  std::vector<float> scales(logs.size()), importance(logs.size());
+  std::vector<float> scales(logs.size()), scaled_importance(logs.size());
   for (int step = 0; step < kExponents; ++step) {
     const float exponent = static_cast<float>(step) / kExponents;
     for (size_t c = 0; c < logs.size(); ++c) {
       scales[c] = std::clamp(std::exp(exponent * logs[c]), 1 / kMostScale, kMostScale);
-      importance[c] = pivots[c] / (scales[c] * scales[c]);
+      scaled_importance[c] = importance[c] / (scales[c] * scales[c]);
     }
-    const double error = total_error(linears, scales, importance);
+    const double error = total_error(linears, scales, scaled_importance);
     if (step > 0 && !(error < least)) continue;
     least = error;
     best = {exponent, scales};

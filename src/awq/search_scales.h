@@ -24,10 +24,10 @@ struct ChannelScales {
 };
 
 // scales = (root mean square of each channel)^exponent about their geometric mean, confined to 1/4 .. 4; the exponent
-// of 0, .05, ... .95 with the least output error of the rounded linears, on up to 512 rows of each. The error of a
-// column counts as much as later columns cannot make up for (factor.pivots()). `tie`, if given, makes the scales of
-// channels equal that must be: it gets their logarithms.
-ChannelScales search_scales(std::span<const ScaledLinear> linears, const Factor& factor, std::span<const float> squares,
-                            const std::function<void(std::span<float>)>& tie = {});
+// of 0, .05, ... .95 with the least output error of the rounded linears, on up to 512 rows of each. The squared
+// error of a column counts by its `importance` (Factor::importance()). `tie`, if given, makes the scales of channels
+// equal that must be: it gets their logarithms.
+ChannelScales search_scales(std::span<const ScaledLinear> linears, std::span<const float> importance,
+                            std::span<const float> squares, const std::function<void(std::span<float>)>& tie = {});
 
 }  // namespace kvpareto

@@ -107,12 +107,19 @@ std::vector<float> SecondMoment::diagonal() const {
 }
 
 Factor::Factor(Backend& backend, SecondMoment moment, double damping)
-    : backend_(backend), columns_(moment.columns()), pivots_(static_cast<size_t>(moment.columns())) {
+    : backend_(backend),
+      columns_(moment.columns()),
+      pivots_(static_cast<size_t>(moment.columns())),
+      diagonal_(moment.diagonal()) {
   double mean = 0;
-  for (const float value : moment.diagonal()) mean += value / static_cast<double>(columns_);
+  for (const float value : diagonal_) mean += value / static_cast<double>(columns_);
   const double added = mean > 0 ? damping * mean : 1;
   upper_ = moment.take_matrix();
-  for (int64_t c = 0; c < columns_; ++c) upper_[static_cast<size_t>(c * (columns_ + 1))] += static_cast<float>(added);
+  for (int64_t c = 0; c < columns_; ++c) {
+    float& value = diagonal_[static_cast<size_t>(c)];
+    value += static_cast<float>(added);
+    upper_[static_cast<size_t>(c * (columns_ + 1))] = value;
+  }
   for (int64_t end = columns_; end > 0;) {
     const int64_t begin = (end - 1) / kBlock * kBlock;
     factorize_block(begin, end, kLeastPivot * added);
@@ -188,6 +195,7 @@ void Factor::rescale(std::span<const float> scales) {
       float* u = upper_.data() + i * columns_;
       for (int64_t j = i + 1; j < columns_; ++j) u[j] *= scales[static_cast<size_t>(j)] / own;
       pivots_[static_cast<size_t>(i)] /= own * own;
+      diagonal_[static_cast<size_t>(i)] /= own * own;
     }
   });
 }

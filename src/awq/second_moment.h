@@ -49,6 +49,9 @@ class Factor {
 
   int64_t columns() const { return columns_; }
   std::span<const float> pivots() const { return pivots_; }  // D
+  // What the squared error of each column adds to the outputs: D where later columns make up for it, else the diagonal
+  // of H.
+  std::span<const float> importance(bool compensated) const { return compensated ? pivots_ : diagonal_; }
   const float* row(int64_t i) const {
     return upper_.data() + i * columns_;
   }  // of U; what is left of i + 1 is undefined
@@ -65,7 +68,7 @@ class Factor {
 
   Backend& backend_;
   int64_t columns_;
-  std::vector<float> upper_, pivots_;
+  std::vector<float> upper_, pivots_, diagonal_;
 };
 
 }  // namespace kvpareto
