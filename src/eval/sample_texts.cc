@@ -88,7 +88,7 @@ std::vector<Text> sample_texts(const Model& model, const Tokenizer& tokenizer, c
     const int left = std::max(0, length - static_cast<int>(prompts.front().size()));
     const auto sampled =
         sample_batch(model, prompts, left, sampling, first_seed + static_cast<uint64_t>(done), banned, [&](int steps) {
-          const double part = static_cast<double>(steps) / std::max(1, left);
+          const double part = static_cast<double>(steps) / std::max(1, length - 1);
           if (progress) progress((done + part * count) / total);
         });
     for (int i = 0; i < count; ++i) {

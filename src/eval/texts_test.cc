@@ -163,7 +163,10 @@ TEST(SampledTexts, ControlTokensOnlyStartPassages) {
 
 TEST(SampledTexts, PassagesBeginWithTheOpeningsInTurn) {
   const char* const begun[] = {"Dear Sir or Madam, we", "once"};
-  const auto texts = sample_texts(tiny().model, tiny().tokenizer, {2, 600, 1}, {}, begun);
+  double last = 0;
+  const auto texts = sample_texts(
+      tiny().model, tiny().tokenizer, {2, 600, 1}, [&](double part) { last = part; }, begun);
+  EXPECT_DOUBLE_EQ(last, 1);
   const int32_t start = *tiny().tokenizer.find("<|endoftext|>");
   const size_t length = std::min(tiny().tokenizer.encode(begun[0], false, false).size(),
                                  tiny().tokenizer.encode(begun[1], false, false).size());
