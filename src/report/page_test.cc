@@ -164,6 +164,14 @@ TEST(Page, TellsWhenAnotherModelIsTheReference) {
   EXPECT_THAT(page, HasSubstr("0123456789abcdef"));
 }
 
+TEST(Page, TellsWhatWeightsWereFittedToWhereThereAreSome) {
+  Measurement m = synthetic_point("k16v16", 256, 360 * kMiB, 0.01);
+  m.regime.calibration = "32 of mine.txt";
+  EXPECT_THAT(html_report(study_of({m})), Not(HasSubstr("32 of mine.txt")));
+  m.point.weights = "w4g128.awq";
+  EXPECT_THAT(html_report(study_of({m})), HasSubstr("32 of mine.txt"));
+}
+
 TEST(Page, SingleLayersAlone) {
   ReportInput input;
   input.probes = synthetic_study(Like::kCliff).probes;
