@@ -1,6 +1,7 @@
 #include "awq/calibration.h"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <memory>
 #include <optional>
@@ -70,7 +71,7 @@ CalibrationRun::CalibrationRun(const Checkpoint& checkpoint, Backend& backend, c
   }
   const TensorInfo& table = *checkpoint.find("token_embd.weight");
   const auto width = static_cast<size_t>(shape.hidden);
-  states_.resize(sequences_ * length * width);
+  states_.resize(2 * sequences_ * length * width);
   float* out = states_.data();
   for (const auto& tokens : calibration.sequences) {
     if (tokens.size() != length) {
@@ -88,6 +89,7 @@ CalibrationRun::CalibrationRun(const Checkpoint& checkpoint, Backend& backend, c
     }
   }
   checkpoint.release(table);
+  std::copy_n(states_.begin(), states_.size() / 2, out);
   shape_.layers = 1;
 }
 
@@ -109,47 +111,84 @@ struct CalibrationRun::Space {
   Workspace work;
 };
 
-LayerMoments CalibrationRun::run(const LayerMatrices& layer) {
+// What the quantized stream is held against, of a batch.
+struct CalibrationRun::Exact {
+  std::array<std::optional<Kept>, 4> kinds;  // as Moments::drift has it
+};
+
+CalibrationRun::~CalibrationRun() = default;
+
+void CalibrationRun::for_batches(const LayerMatrices& layer, const Work& work) {
   Model model;
   model.backend = &backend_;
   model.shape = shape_;
   model.weights = plan_weights(checkpoint_, shape_);
   model.layers.push_back(make_layer(layer, backend_));
-  LayerMoments moments;
-  for (const int64_t columns : {int64_t{shape_.hidden}, int64_t{shape_.heads} * shape_.head_dim, int64_t{shape_.hidden},
-                                int64_t{shape_.feed_forward}}) {
-    moments.kinds.emplace_back(backend_, columns);
-  }
   const auto at_once = std::clamp<size_t>(static_cast<size_t>(kBatchTokens / length_), 1, sequences_);
   std::optional<Space> space(std::in_place, model, backend_, shape_, at_once, length_);
-  for (size_t begin = 0; begin < sequences_; begin += at_once) {
+  for (size_t first = 0; first < sequences_; first += at_once) {
     stop_if_interrupted();
-    if (sequences_ - begin < at_once) space.emplace(model, backend_, shape_, sequences_ - begin, length_);
-    run_batch(model, *space, begin, moments);
+    if (sequences_ - first < at_once) space.emplace(model, backend_, shape_, sequences_ - first, length_);
+    work(model, *space, first);
   }
-  return moments;
 }
 
-void CalibrationRun::run_batch(const Model& model, Space& space, size_t begin, LayerMoments& moments) {
-  const int64_t tokens = static_cast<int64_t>(space.stretches.size()) * length_;
-  for (const auto& cache : space.caches) cache->rewind({0});
-  const Workspace& work = space.work;
-  float* states = states_.data() + static_cast<int64_t>(begin) * length_ * shape_.hidden;
-  std::copy_n(states, tokens * shape_.hidden, work.residual.as<float>());
-  fill_positions(model, space.stretches, work);
+std::span<float> CalibrationRun::states_of(bool quantized, const Space& space, size_t first) {
+  const auto sequence = static_cast<size_t>(length_ * shape_.hidden);
+  return std::span(states_).subspan(((quantized ? sequences_ : 0) + first) * sequence,
+                                    space.stretches.size() * sequence);
+}
 
-  std::optional<Kept> attended, gated;
-  decode_layer(model, 0, space.stretches, work, [&](LinearKind kind, Tensor input) {
-    if (kind == LinearKind::kOutput) attended.emplace(input);
-    if (kind == LinearKind::kDown) gated.emplace(input);
-    if (kind == LinearKind::kGateUp) {
-      moments.at(LinearKind::kOutput).add(attended->view(), inverse_squares(work.residual));
-      attended.reset();
-    }
-    if (kind == LinearKind::kQkv || kind == LinearKind::kGateUp) moments.at(kind).add(input);
+// Leaves the stream where it ends in the workspace.
+void CalibrationRun::pass(const Model& model, Space& space, std::span<const float> states, const InputWatcher& watch) {
+  for (const auto& cache : space.caches) cache->rewind({0});
+  std::copy(states.begin(), states.end(), space.work.residual.as<float>());
+  fill_positions(model, space.stretches, space.work);
+  decode_layer(model, 0, space.stretches, space.work, watch);
+}
+
+void CalibrationRun::begin_layer(const LayerMatrices& layer) {
+  exact_.clear();
+  for_batches(layer, [&](const Model& model, Space& space, size_t first) {
+    auto& kinds = exact_.emplace_back().kinds;
+    const auto keep = [&](LinearKind kind, Tensor x) { kinds[static_cast<size_t>(kind)].emplace(x); };
+    const std::span<float> states = states_of(false, space, first);
+    pass(model, space, states, [&](LinearKind kind, Tensor input) {
+      if (kind == LinearKind::kGateUp) keep(LinearKind::kOutput, space.work.residual);
+      if (is_normed(kind)) keep(kind, input);
+      return true;
+    });
+    keep(LinearKind::kDown, space.work.residual);
+    std::copy_n(space.work.residual.as<float>(), states.size(), states.begin());
   });
-  moments.at(LinearKind::kDown).add(gated->view(), inverse_squares(work.residual));
-  std::copy_n(work.residual.as<float>(), tokens * shape_.hidden, states);
+}
+
+Moments CalibrationRun::moments(LinearKind kind, const LayerMatrices& layer) {
+  const int64_t columns = kind == LinearKind::kDown     ? shape_.feed_forward
+                          : kind == LinearKind::kOutput ? shape_.heads * shape_.head_dim
+                                                        : shape_.hidden;
+  Moments sums{SecondMoment(backend_, columns), CrossMoment(backend_, shape_.hidden, columns)};
+  auto exact = exact_.begin();
+  for_batches(layer, [&](const Model& model, Space& space, size_t first) {
+    std::optional<Kept> input;
+    pass(model, space, states_of(true, space, first), [&](LinearKind at, Tensor x) {
+      if (at == kind) input.emplace(x);
+      return is_normed(kind) ? at != kind : at <= LinearKind::kOutput || kind == LinearKind::kDown;
+    });
+    const Tensor wanted = (exact++)->kinds[static_cast<size_t>(kind)]->view();
+    const std::vector<float> weights = is_normed(kind) ? std::vector<float>() : inverse_squares(wanted);
+    sums.inputs.add(input->view(), weights);
+    sums.drift.add(wanted, is_normed(kind) ? input->view() : space.work.residual, input->view(), weights);
+  });
+  return sums;
+}
+
+void CalibrationRun::end_layer(const LayerMatrices& layer) {
+  for_batches(layer, [&](const Model& model, Space& space, size_t first) {
+    const std::span<float> states = states_of(true, space, first);
+    pass(model, space, states, {});
+    std::copy_n(space.work.residual.as<float>(), states.size(), states.begin());
+  });
 }
 
 }  // namespace kvpareto

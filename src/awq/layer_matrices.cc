@@ -106,20 +106,18 @@ LayerWeights make_layer(const LayerMatrices& matrices, Backend& backend) {
   return weights;
 }
 
+RowScales folded_rows(LinearKind kind, std::span<const float> scales, const ModelShape& shape) {
+  if (kind == LinearKind::kOutput) return {Part::kValue, value_scales(scales, shape)};
+  if (kind == LinearKind::kDown) return {Part::kUp, {scales.begin(), scales.end()}};
+  return {};
+}
+
 void fold_scales(LayerMatrices& layer, LinearKind kind, std::span<const float> scales, const ModelShape& shape) {
-  switch (kind) {
-    case LinearKind::kQkv:
-      divide(layer.attention_norm, scales);
-      break;
-    case LinearKind::kOutput:
-      divide_rows(layer.at(Part::kValue), value_scales(scales, shape));
-      break;
-    case LinearKind::kGateUp:
-      divide(layer.feed_forward_norm, scales);
-      break;
-    case LinearKind::kDown:
-      divide_rows(layer.at(Part::kUp), scales);
-      break;
+  const RowScales rows = folded_rows(kind, scales, shape);
+  if (!rows.scales.empty()) {
+    divide_rows(layer.at(rows.part), rows.scales);
+  } else {
+    divide(kind == LinearKind::kQkv ? layer.attention_norm : layer.feed_forward_norm, scales);
   }
   for (size_t i = 0; i < kParts; ++i) {
     if (kPartInfos[i].kind == kind) multiply_columns(layer.parts[i], scales);

@@ -53,6 +53,13 @@ LayerWeights make_layer(const LayerMatrices& matrices, Backend& backend);
 // The layer computes what it did, but for rounding.
 void fold_scales(LayerMatrices& layer, LinearKind kind, std::span<const float> scales, const ModelShape& shape);
 
+// The rows that fold_scales() divides, and by what: v's before o, up's before down; empty scales where it is a norm.
+struct RowScales {
+  Part part = Part::kQuery;
+  std::vector<float> scales;  // [rows]
+};
+RowScales folded_rows(LinearKind kind, std::span<const float> scales, const ModelShape& shape);
+
 // Query heads that share a value head get its channels' output: scales of o are their geometric mean, so that they can
 // be folded into v. Nothing for the other kinds. `logs` are logarithms of scales, [columns].
 void tie_shared_channels(LinearKind kind, const ModelShape& shape, std::span<float> logs);

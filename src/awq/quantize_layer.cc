@@ -38,6 +38,15 @@ void append_errors(const RoundedWeights& rounded, const Matrix& matrix, std::vec
   }
 }
 
+std::vector<float> transposed(const std::vector<float>& square, int64_t columns) {
+  std::vector<float> out(square.size());
+  for (int64_t r = 0; r < columns; ++r) {
+    for (int64_t c = 0; c < columns; ++c)
+      out[static_cast<size_t>(c * columns + r)] = square[static_cast<size_t>(r * columns + c)];
+  }
+  return out;
+}
+
 // Output errors of several stacks of as many rows, one below the other: a sum of each.
 std::vector<double> errors_of_stacks(const std::vector<float>& rows, size_t stacks, const Factor& factor) {
   const std::vector<double> each = factor.output_errors(rows);
@@ -70,24 +79,24 @@ class LayerQuantizer {
     }
   }
 
-  // Scales of all kinds first: those of o and down change rows of v and up.
-  void scale_and_round(LayerMoments moments) {
-    std::vector<std::optional<Factor>> factors(std::size(kKinds));
+  // In the order in which data meets them, so that each kind sees what those before it have become.
+  void scale_and_round(CalibrationRun& calibration) {
+    calibration.begin_layer(out_.matrices);
     for (const LinearKind kind : kKinds) {
       if (!any_quantized(kind)) continue;
+      Moments moments = calibration.moments(kind, out_.rounded_matrices());
       stop_if_interrupted();
-      SecondMoment& moment = moments.at(kind);
-      const std::vector<float> squares = moment.diagonal();
-      moment.shrink();
-      std::optional<Factor>& factor = factors[static_cast<size_t>(kind)];
-      factor.emplace(backend_, std::move(moment), options_.damping);
-      measure_before(kind, *factor);
-      if (options_.scale) scale(kind, *factor, squares);
+      const std::vector<float> squares = moments.inputs.diagonal();
+      const float kept = moments.inputs.shrink();
+      Factor factor(backend_, std::move(moments.inputs), options_.damping);
+      measure_before(kind, factor);
+      correct(kind, factor, moments.drift.take_matrix(), kept * static_cast<float>(options_.correct));
+      if (options_.scale) scale(kind, factor, squares);
+      for (size_t i = 0; i < kParts; ++i) {
+        if (kPartInfos[i].kind == kind && quantized(i)) round(i, factor);
+      }
     }
-    for (size_t i = 0; i < kParts; ++i) {
-      stop_if_interrupted();
-      if (quantized(i)) round(i, *factors[static_cast<size_t>(kPartInfos[i].kind)]);
-    }
+    calibration.end_layer(out_.rounded_matrices());
   }
 
   QuantizedLayer take() { return std::move(out_); }
@@ -114,6 +123,27 @@ class LayerQuantizer {
     }
   }
 
+  // What the inputs x tell of the drift, S x by linear regression, is made up for: W (1 + S) x where it is x that has
+  // drifted, (W + S) x where it is the residual stream.
+  void correct(LinearKind kind, const Factor& factor, const std::vector<float>& drift, float part) {
+    if (part == 0) return;
+    std::vector<float> told = factor.solve(drift);  // S [hidden, columns]
+    for (float& value : told) value *= part;
+    if (is_normed(kind)) told = transposed(told, factor.columns());
+    for (size_t i = 0; i < kParts; ++i) {
+      if (kPartInfos[i].kind != kind || !quantized(i)) continue;
+      Matrix& matrix = out_.matrices.parts[i];
+      if (is_normed(kind)) {
+        std::vector<float> weights = matrix.weights;
+        backend_.product(tensor(weights.data(), matrix.rows(), matrix.columns),
+                         tensor(told.data(), matrix.columns, matrix.columns),
+                         tensor(matrix.weights.data(), matrix.rows(), matrix.columns), true);
+      } else {
+        for (size_t j = 0; j < told.size(); ++j) matrix.weights[j] += told[j];
+      }
+    }
+  }
+
   void scale(LinearKind kind, Factor& factor, std::span<const float> squares) {
     std::vector<ScaledLinear> linears;
     for (size_t i = 0; i < kParts; ++i) {
@@ -123,6 +153,9 @@ class LayerQuantizer {
     const ChannelScales found = search_scales(linears, factor.importance(options_.compensate), squares,
                                               [&](std::span<float> logs) { tie_shared_channels(kind, shape_, logs); });
     fold_scales(out_.matrices, kind, found.scales, shape_);
+    const RowScales rows = folded_rows(kind, found.scales, shape_);
+    std::optional<RoundedWeights>& made = out_.rounded[static_cast<size_t>(rows.part)];
+    if (!rows.scales.empty() && made) made->divide_rows(rows.scales);
     factor.rescale(found.scales);
     for (size_t i = 0; i < kParts; ++i) {
       if (kPartInfos[i].kind == kind) out_.reports[i].exponent = found.exponent;
@@ -132,7 +165,6 @@ class LayerQuantizer {
   void round(size_t i, const Factor& factor) {
     const Matrix& matrix = out_.matrices.parts[i];
     PartReport& report = out_.reports[i];
-    // Rows of v and up were divided by scales since they were measured: outputs are what they are now.
     std::vector<float> rows = chosen_rows(matrix, reported_rows(matrix.rows()));
     RoundedWeights best = round_weights(backend_, matrix.weights, report.format, factor, {options_.compensate, false});
     append_errors(best, matrix, rows);
@@ -156,6 +188,14 @@ class LayerQuantizer {
 
 }  // namespace
 
+LayerMatrices QuantizedLayer::rounded_matrices() const {
+  LayerMatrices layer = matrices;
+  for (size_t i = 0; i < kParts; ++i) {
+    if (rounded[i]) layer.parts[i].weights = rounded[i]->values();
+  }
+  return layer;
+}
+
 WeightFormat fitting_format(const WeightFormat& wanted, int64_t columns) {
   for (int group = wanted.group; group >= 32; group /= 2) {
     if (columns % group == 0) return {wanted.codec, group};
@@ -163,15 +203,14 @@ WeightFormat fitting_format(const WeightFormat& wanted, int64_t columns) {
   fail_usage("a matrix of {} columns cannot be quantized in groups: wanted a multiple of 32", columns);
 }
 
-QuantizedLayer quantize_layer(LayerMatrices layer, std::optional<LayerMoments> moments, int number,
-                              const WeightScheme& scheme, const ModelShape& shape, Backend& backend,
-                              const QuantizeOptions& options) {
+QuantizedLayer quantize_layer(LayerMatrices layer, CalibrationRun* calibration, int number, const WeightScheme& scheme,
+                              const ModelShape& shape, Backend& backend, const QuantizeOptions& options) {
   LayerQuantizer quantizer(std::move(layer), shape, backend, options);
   quantizer.choose_formats(number, scheme);
   if (options.method == Method::kNearest) {
     quantizer.round_nearest();
   } else {
-    quantizer.scale_and_round(std::move(*moments));
+    quantizer.scale_and_round(*calibration);
   }
   return quantizer.take();
 }

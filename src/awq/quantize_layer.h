@@ -21,6 +21,7 @@ struct QuantizeOptions {
   Method method = Method::kAwq;
   bool scale = true;       // AWQ's scales
   bool compensate = true;  // rounding errors are made up for by later columns
+  double correct = 0.7;    // this part of what earlier roundings did is made up for, as far as inputs tell it
   bool clip = true;        // clipping search in every group, where it lowers the linear's output error
   double damping = 0.2;    // of the mean square input, added to every channel's
 };
@@ -36,19 +37,20 @@ struct PartReport {
 };
 
 struct QuantizedLayer {
-  LayerMatrices matrices;                                     // scales folded in; weights not rounded
+  LayerMatrices matrices;                                     // corrected, scales folded in; weights not rounded
   std::array<std::optional<RoundedWeights>, kParts> rounded;  // none where the scheme keeps 16 bits
   std::array<PartReport, kParts> reports;
+
+  LayerMatrices rounded_matrices() const;  // as the quantized model multiplies by them
 };
 
 // The format that `wanted` becomes for a matrix of so many columns: the largest group of 128, 64, 32 up to the wanted
 // one that divides them.
 WeightFormat fitting_format(const WeightFormat& wanted, int64_t columns);
 
-// `moments` (taken apart) of the layer's inputs; none for Method::kNearest. Throws Error (kUsage) where the scheme asks
-// for weights as stored, or for columns that no group divides.
-QuantizedLayer quantize_layer(LayerMatrices layer, std::optional<LayerMoments> moments, int number,
-                              const WeightScheme& scheme, const ModelShape& shape, Backend& backend,
-                              const QuantizeOptions& options);
+// The next layer of `calibration`, which ends behind it; none for Method::kNearest. Throws Error (kUsage) where the
+// scheme asks for weights as stored, or for columns that no group divides.
+QuantizedLayer quantize_layer(LayerMatrices layer, CalibrationRun* calibration, int number, const WeightScheme& scheme,
+                              const ModelShape& shape, Backend& backend, const QuantizeOptions& options);
 
 }  // namespace kvpareto

@@ -30,12 +30,21 @@ Calibration random_tokens(int vocabulary, uint64_t seed, int sequences = 6) {
   return calibration;
 }
 
+std::vector<float> sixteen_bits(CalibrationRun& run) {
+  const std::span<float> both = run.states();
+  return {both.begin(), both.begin() + static_cast<int64_t>(both.size() / 2)};
+}
+std::vector<float> quantized(CalibrationRun& run) {
+  const std::span<float> both = run.states();
+  return {both.begin() + static_cast<int64_t>(both.size() / 2), both.end()};
+}
+
 // The residual stream behind layer 0 made of these matrices.
 std::vector<float> through(const LayerMatrices& layer, const Checkpoint& file, const ModelShape& shape,
                            const Calibration& calibration) {
   CalibrationRun run(file, backend(), shape, calibration);
-  run.run(layer);
-  return {run.states().begin(), run.states().end()};
+  run.begin_layer(layer);
+  return sixteen_bits(run);
 }
 
 double distance(const std::vector<float>& a, const std::vector<float>& b) {
@@ -47,14 +56,6 @@ double distance(const std::vector<float>& a, const std::vector<float>& b) {
   return std::sqrt(sum / size);
 }
 
-LayerMatrices rounded_matrices(const QuantizedLayer& layer) {
-  LayerMatrices matrices = layer.matrices;
-  for (size_t i = 0; i < kParts; ++i) {
-    if (layer.rounded[i]) matrices.parts[i].weights = layer.rounded[i]->values();
-  }
-  return matrices;
-}
-
 TEST(CalibrationRun, GivesWhatTheModelGives) {
   for (const char* name : kTinyModels) {
     SCOPED_TRACE(name);
@@ -62,7 +63,12 @@ TEST(CalibrationRun, GivesWhatTheModelGives) {
     const ModelShape shape = read_shape(*file);
     const Calibration calibration = random_tokens(shape.vocabulary, 1);
     CalibrationRun run(*file, backend(), shape, calibration);
-    for (int layer = 0; layer < shape.layers; ++layer) run.run(read_layer(*file, shape, layer));
+    for (int layer = 0; layer < shape.layers; ++layer) {
+      const LayerMatrices matrices = read_layer(*file, shape, layer);
+      run.begin_layer(matrices);
+      run.end_layer(matrices);
+    }
+    EXPECT_EQ(sixteen_bits(run), quantized(run));
 
     const Model model = load_tiny(name, backend());
     const int length = 48;
@@ -124,12 +130,51 @@ TEST(QuantizeLayer, LowersTheErrorOnTokensNeverSeen) {
       const WeightScheme scheme = parse_weights(fmt::format("w16,{}:w3g32", kind));
       const auto error_with = [&](const QuantizeOptions& options) {
         CalibrationRun run(*file, backend(), shape, seen);
-        const QuantizedLayer quantized = quantize_layer(layer, run.run(layer), 0, scheme, shape, backend(), options);
-        return distance(through(rounded_matrices(quantized), *file, shape, unseen), wanted);
+        const QuantizedLayer quantized = quantize_layer(layer, &run, 0, scheme, shape, backend(), options);
+        return distance(through(quantized.rounded_matrices(), *file, shape, unseen), wanted);
       };
       const double plain = error_with({.method = Method::kNearest});
       EXPECT_LT(error_with({}), 0.95 * plain) << name << " " << kind;
     }
+  }
+}
+
+TEST(CalibrationRun, NothingDriftsBeforeAnythingIsRounded) {
+  const auto file = open_tiny("tiny-qwen2");
+  const ModelShape shape = read_shape(*file);
+  const LayerMatrices layer = read_layer(*file, shape, 0);
+  CalibrationRun run(*file, backend(), shape, random_tokens(shape.vocabulary, 7));
+  run.begin_layer(layer);
+  for (const LinearKind kind : {LinearKind::kQkv, LinearKind::kOutput, LinearKind::kGateUp, LinearKind::kDown}) {
+    Moments moments = run.moments(kind, layer);
+    EXPECT_EQ(moments.inputs.columns(), layer
+                                            .parts[kind == LinearKind::kQkv      ? 0
+                                                   : kind == LinearKind::kOutput ? 3
+                                                   : kind == LinearKind::kGateUp ? 4
+                                                                                 : 6]
+                                            .columns);
+    for (const float value : moments.drift.take_matrix()) EXPECT_EQ(value, 0);
+  }
+}
+
+TEST(QuantizeLayer, MakesUpForLayersBefore) {
+  for (const char* name : kTinyModels) {
+    const auto file = open_tiny(name);
+    const ModelShape shape = read_shape(*file);
+    const Calibration seen = random_tokens(shape.vocabulary, 8, 80), unseen = random_tokens(shape.vocabulary, 9, 20);
+    const WeightScheme scheme = parse_weights("w3g32");
+    const auto error_with = [&](double correct) {
+      const QuantizeOptions options{.scale = false, .correct = correct};
+      CalibrationRun run(*file, backend(), shape, seen), judge(*file, backend(), shape, unseen);
+      for (int i = 0; i < shape.layers; ++i) {
+        const LayerMatrices layer = read_layer(*file, shape, i);
+        const QuantizedLayer made = quantize_layer(layer, &run, i, scheme, shape, backend(), options);
+        judge.begin_layer(layer);
+        judge.end_layer(made.rounded_matrices());
+      }
+      return distance(quantized(judge), sixteen_bits(judge));
+    };
+    EXPECT_LT(error_with(0.7), 0.98 * error_with(0)) << name;
   }
 }
 
@@ -139,8 +184,8 @@ TEST(QuantizeLayer, EveryLinearMayHaveItsOwnFormat) {
   const LayerMatrices layer = read_layer(*file, shape, 0);
   const Calibration calibration = random_tokens(shape.vocabulary, 6);
   CalibrationRun run(*file, backend(), shape, calibration);
-  const QuantizedLayer quantized = quantize_layer(
-      layer, run.run(layer), 0, parse_weights("w4g32,down:w8g32,o:w16,0.qkv:w3g32"), shape, backend(), {});
+  const QuantizedLayer quantized = quantize_layer(layer, &run, 0, parse_weights("w4g32,down:w8g32,o:w16,0.qkv:w3g32"),
+                                                  shape, backend(), {.correct = 0});
   EXPECT_EQ(quantized.rounded[static_cast<size_t>(Part::kKey)]->format, (WeightFormat{WeightCodec::kInt3, 32}));
   EXPECT_EQ(quantized.rounded[static_cast<size_t>(Part::kUp)]->format, (WeightFormat{WeightCodec::kInt4, 32}));
   EXPECT_EQ(quantized.rounded[static_cast<size_t>(Part::kDown)]->format, (WeightFormat{WeightCodec::kInt8, 32}));

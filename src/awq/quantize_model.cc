@@ -90,10 +90,8 @@ class ModelQuantizer {
       tell(layer);
       const auto start = Clock::now();
       LayerMatrices matrices = read_layer(file_, shape_, layer);
-      std::optional<LayerMoments> moments;
-      if (calibrates) moments = states->run(matrices);
-      const QuantizedLayer quantized =
-          quantize_layer(std::move(matrices), std::move(moments), layer, scheme_, shape_, backend_, job_.options);
+      const QuantizedLayer quantized = quantize_layer(std::move(matrices), calibrates ? &*states : nullptr, layer,
+                                                      scheme_, shape_, backend_, job_.options);
       const std::string shard = shard_name(layer + 1, shape_.layers + 1);
       const json row = write_layer(quantized, layer, shard);
       take_report(row);
@@ -153,6 +151,7 @@ class ModelQuantizer {
     text["calibration"] = {{"origin", job_.calibration.origin}, {"hash", fingerprint(job_.calibration.hash())}};
     text["scale"] = options.scale;
     text["compensate"] = options.compensate;
+    text["correct"] = options.correct;
     text["clip"] = options.clip;
     text["damping"] = options.damping;
     text["instructions"] = backend_.name();

@@ -1,7 +1,7 @@
 #pragma once
 // A model file and calibration tokens in, a folder with quantized weights out: the same architecture, the same
-// tokenizer. Layer by layer: what is in memory is one layer, the residual stream of the calibration tokens and one
-// second moment of each kind of linear.
+// tokenizer. Layer by layer: what is in memory is one layer, two residual streams of the calibration tokens and the
+// moments of each kind of linear.
 
 #include <functional>
 #include <string>
@@ -14,7 +14,7 @@
 namespace kvpareto {
 
 // Another number whenever this program would make other weights of the same job.
-inline constexpr int kQuantizeRecipe = 3;
+inline constexpr int kQuantizeRecipe = 4;
 
 struct QuantizeJob {
   WeightScheme scheme;  // of the linears; tables stay 16 bits

@@ -61,33 +61,26 @@ float range_error(const WeightFormat& format, const GroupRange& range, const flo
   return (sums[0] + sums[1]) + (sums[2] + sums[3]);
 }
 
-// One row while its columns are rounded.
+// One row while its columns are rounded, place by place of the factor's order.
 struct Row {
-  const float* original;
-  float* wanted;  // the weights, less what earlier columns did
-  float* error;   // [kBlock] of the block's columns: rounded - original
-  uint8_t* codes;
-  f16* scales;
-  uint8_t* zeros;
+  const float* original;     // by place
+  float* wanted;             // by place: the weights, less what earlier columns did
+  float* error;              // [kBlock] of the block's places: rounded - original
+  const GroupRange* ranges;  // [groups]
+  uint8_t* codes;            // by column
 };
 
 void round_block(const Row& row, int64_t begin, int64_t end, const WeightFormat& format, const Factor& factor,
-                 const RoundingOptions& options) {
+                 bool compensate) {
   const int least = least_of(format), most = most_of(format);
-  GroupRange range;
   for (int64_t k = begin; k < end; ++k) {
-    if (k % format.group == 0) {
-      const float* importance = options.clip ? factor.importance(options.compensate).data() + k : nullptr;
-      range = fit_group(format, row.wanted + k, importance, format.group);
-      row.scales[k / format.group] = range.scale;
-      row.zeros[k / format.group] = range.zero;
-    }
+    const int32_t column = factor.order()[static_cast<size_t>(k)];
+    const GroupRange& range = row.ranges[column / format.group];
     const int code = nearest_code(row.wanted[k], range, least, most);
-    row.codes[k] = static_cast<uint8_t>(code);
+    row.codes[column] = static_cast<uint8_t>(code);
     const float value = to_float(range.scale) * static_cast<float>(code - range.zero);
-    row.error[k - begin] = value - row.original[k];
-    if (!options.compensate) continue;
-    const float error = row.error[k - begin];
+    const float error = row.error[k - begin] = value - row.original[k];
+    if (!compensate) continue;
     const float* u = factor.row(k);
     float* wanted = row.wanted;
 #pragma omp simd
@@ -127,6 +120,12 @@ std::vector<float> RoundedWeights::values() const {
   return out;
 }
 
+void RoundedWeights::divide_rows(std::span<const float> by) {
+  for (size_t i = 0; i < scales.size(); ++i) {
+    scales[i] = to_f16(std::min(to_float(scales[i]) / by[i / static_cast<size_t>(groups())], kLargestF16));
+  }
+}
+
 GroupRange fit_group(const WeightFormat& format, const float* values, const float* importance, int64_t count) {
   float low = 0, high = 0;
   for (int64_t i = 0; i < count; ++i) {
@@ -155,14 +154,32 @@ RoundedWeights round_weights(Backend& backend, std::span<const float> weights, c
   out.codes.resize(weights.size());
   out.scales.resize(static_cast<size_t>(rows * groups));
   out.zeros.resize(out.scales.size());
-  std::vector<float> wanted(weights.begin(), weights.end()), errors(static_cast<size_t>(rows * kBlock));
+  std::vector<float> importance;
+  if (options.clip) importance = factor.importance(options.compensate);
+  std::vector<GroupRange> ranges(out.scales.size());
+  std::vector<float> original(weights.size()), errors(static_cast<size_t>(rows * kBlock));
+  parallel_ranges(rows, 4, [&](int64_t first, int64_t last) {
+    for (int64_t r = first; r < last; ++r) {
+      const float* row = weights.data() + r * columns;
+      for (int64_t k = 0; k < columns; ++k)
+        original[static_cast<size_t>(r * columns + k)] = row[factor.order()[static_cast<size_t>(k)]];
+      for (int64_t g = 0; g < groups; ++g) {
+        const auto place = static_cast<size_t>(r * groups + g);
+        const float* counts = options.clip ? importance.data() + g * format.group : nullptr;
+        ranges[place] = fit_group(format, row + g * format.group, counts, format.group);
+        out.scales[place] = ranges[place].scale;
+        out.zeros[place] = ranges[place].zero;
+      }
+    }
+  });
+  std::vector<float> wanted = original;
   for (int64_t begin = 0; begin < columns; begin += kBlock) {
     const int64_t end = std::min(begin + kBlock, columns);
     parallel_ranges(rows, 4, [&](int64_t first, int64_t last) {
       for (int64_t r = first; r < last; ++r) {
-        round_block({weights.data() + r * columns, wanted.data() + r * columns, errors.data() + r * kBlock,
-                     out.codes.data() + r * columns, out.scales.data() + r * groups, out.zeros.data() + r * groups},
-                    begin, end, format, factor, options);
+        round_block({original.data() + r * columns, wanted.data() + r * columns, errors.data() + r * kBlock,
+                     ranges.data() + r * groups, out.codes.data() + r * columns},
+                    begin, end, format, factor, options.compensate);
       }
     });
     if (options.compensate) pass_on(backend, errors, factor, begin, end, tensor(wanted.data(), rows, columns));

@@ -5,7 +5,7 @@
 #include <span>
 #include <vector>
 
-#include "awq/second_moment.h"
+#include "awq/factor.h"
 #include "quant/weight_codec.h"
 
 namespace kvpareto {
@@ -21,6 +21,7 @@ struct RoundedWeights {
   int64_t groups() const { return columns / format.group; }
   float value(int64_t row, int64_t column) const;
   std::vector<float> values() const;  // [rows, columns]
+  void divide_rows(std::span<const float> by);
 };
 
 // Scale and zero point of one group; inverse is 0 where the scale vanishes.

@@ -117,11 +117,76 @@ TEST(Factor, GivesTheMatrixBack) {
         const double left = k == i ? 1 : factor.row(i)[k], right = k == j ? 1 : factor.row(j)[k];
         sum += left * factor.pivots()[static_cast<size_t>(k)] * right;
       }
-      const double wanted = h[static_cast<size_t>(i * kColumns + j)] + (i == j ? 0.01 * mean : 0);
+      const auto [a, b] = std::minmax(factor.order()[static_cast<size_t>(i)], factor.order()[static_cast<size_t>(j)]);
+      const double wanted = h[static_cast<size_t>(a * kColumns + b)] + (i == j ? 0.01 * mean : 0);
       worst = std::max(worst, std::abs(sum - wanted));
     }
   }
   EXPECT_LT(worst, 1e-5 * 144 * 2 * kTokens);  // of the largest channels' squares
+}
+
+TEST(Factor, TakesTheLoudestColumnsFirst) {
+  Random random(13);
+  std::vector<float> x = correlated(random, kTokens);
+  const std::vector<float> squares = moment_of(x).diagonal();
+  const Factor factor(backend(), moment_of(x), 0.01);
+  std::vector<int32_t> sorted(factor.order().begin(), factor.order().end());
+  for (size_t i = 1; i < sorted.size(); ++i) {
+    EXPECT_GE(squares[static_cast<size_t>(sorted[i - 1])], squares[static_cast<size_t>(sorted[i])]);
+  }
+  std::sort(sorted.begin(), sorted.end());
+  for (int32_t i = 0; i < kColumns; ++i) EXPECT_EQ(sorted[static_cast<size_t>(i)], i);
+}
+
+TEST(Factor, SolvesWhatTheMatrixMade) {
+  Random random(14);
+  std::vector<float> x = correlated(random, kTokens);
+  const std::vector<float> wanted = normal_weights(random);
+  SecondMoment moment = moment_of(x);
+  const std::vector<float> h(moment.matrix().begin(), moment.matrix().end());
+  double mean = 0;
+  for (const float value : moment.diagonal()) mean += value / kColumns;
+  std::vector<float> product(wanted.size());
+  for (size_t r = 0; r < kRows; ++r) {
+    for (size_t c = 0; c < kColumns; ++c) {
+      double sum = 0.1 * mean * wanted[r * kColumns + c];
+      for (size_t k = 0; k < kColumns; ++k)
+        sum += double{wanted[r * kColumns + k]} * h[std::min(k, c) * kColumns + std::max(k, c)];
+      product[r * kColumns + c] = static_cast<float>(sum);
+    }
+  }
+  const std::vector<float> got = Factor(backend(), std::move(moment), 0.1).solve(product);
+  double worst = 0;
+  for (size_t i = 0; i < got.size(); ++i) worst = std::max(worst, double{std::abs(got[i] - wanted[i])});
+  EXPECT_LT(worst, 1e-3 * 0.05);  // of a weight; the condition is some 5000
+}
+
+TEST(CrossMoment, RegressionFindsWhatInputsTellOfADrift) {
+  Random random(15);
+  const int64_t tokens = 4 * kTokens;
+  std::vector<float> x = correlated(random, tokens), weights;
+  std::vector<float> truth = normal_weights(random), a(static_cast<size_t>(tokens * kRows)), b(a.size());
+  for (int64_t t = 0; t < tokens; ++t) {
+    weights.push_back(static_cast<float>(0.5 + random.uniform()));
+    for (int64_t r = 0; r < kRows; ++r) {
+      double told = 0;
+      for (int64_t c = 0; c < kColumns; ++c)
+        told += double{truth[static_cast<size_t>(r * kColumns + c)]} * x[static_cast<size_t>(t * kColumns + c)];
+      const auto place = static_cast<size_t>(t * kRows + r);
+      b[place] = static_cast<float>(random.normal());
+      a[place] = b[place] + static_cast<float>(told + 0.1 * random.normal());
+    }
+  }
+  CrossMoment cross(backend(), kRows, kColumns);
+  cross.add(tensor(a.data(), tokens, kRows), tensor(b.data(), tokens, kRows), tensor(x.data(), tokens, kColumns),
+            weights);
+  const std::vector<float> found = Factor(backend(), moment_of(x, weights), 1e-6).solve(cross.take_matrix());
+  double error = 0, size = 0;
+  for (size_t i = 0; i < found.size(); ++i) {
+    error += std::pow(found[i] - truth[i], 2);
+    size += std::pow(truth[i], 2);
+  }
+  EXPECT_LT(error, 0.02 * size);
 }
 
 TEST(Factor, TellsTheOutputError) {
@@ -220,6 +285,22 @@ TEST(RoundWeights, ShrinkingLowersTheErrorOnInputsNeverSeen) {
                           held_out);
   };
   EXPECT_LT(error(true), error(false));
+}
+
+TEST(RoundWeights, RowsAreDividedByTheirScales) {
+  Random random(16);
+  const std::vector<float> weights = normal_weights(random);
+  const RoundedWeights before = round_plainly(weights, kColumns, {WeightCodec::kInt4, 64});
+  RoundedWeights after = before;
+  std::vector<float> by;
+  for (int64_t r = 0; r < kRows; ++r) by.push_back(static_cast<float>(0.25 + 3 * random.uniform()));
+  after.divide_rows(by);
+  for (int64_t r = 0; r < kRows; ++r) {
+    for (int64_t c = 0; c < kColumns; c += 7) {
+      const double wanted = before.value(r, c) / by[static_cast<size_t>(r)];
+      EXPECT_NEAR(after.value(r, c), wanted, std::abs(wanted) / 2048 + 1e-7);  // f16
+    }
+  }
 }
 
 TEST(RoundWeights, SameCodesWithAnyNumberOfThreads) {

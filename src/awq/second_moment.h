@@ -23,7 +23,8 @@ class SecondMoment {
   // columns), n the number of tokens (of weights: (sum w)^2 / sum w^2). What many channels seem to have in common on
   // few tokens is chance, and rounding with feedback would follow it (Ledoit, Wolf 2004: shrinkage of a sample
   // covariance).
-  void shrink();
+  // Returns n / (n + columns).
+  float shrink();
 
   int64_t columns() const { return columns_; }
   double tokens() const { return tokens_; }  // sum of the tokens' weights
@@ -38,37 +39,24 @@ class SecondMoment {
   std::vector<float> matrix_;
 };
 
-// H = U D U^T, U unit upper triangular: with it tr(E H E^T) = sum over k of D_k |(E U)_k|^2, so what the columns before
-// k have done to the outputs can be made up for in column k (LDLQ of arXiv 2307.13304, which gives what GPTQ, arXiv
-// 2210.17323, gives).
-class Factor {
+// C = sum over calibration tokens of weight * d x^T, d = a - b: how what a linear sees, or what its product is added
+// to, has drifted off, as far as the linear's input x tells: C H^-1 x is the best linear guess of d.
+class CrossMoment {
  public:
-  // Adds `damping` times the mean of the diagonal to it first, so that channels without input are no hole. Takes the
-  // matrix away from `moment`.
-  Factor(Backend& backend, SecondMoment moment, double damping);
+  CrossMoment(Backend& backend, int64_t rows, int64_t columns);
 
-  int64_t columns() const { return columns_; }
-  std::span<const float> pivots() const { return pivots_; }  // D
-  // What the squared error of each column adds to the outputs: D where later columns make up for it, else the diagonal
-  // of H.
-  std::span<const float> importance(bool compensated) const { return compensated ? pivots_ : diagonal_; }
-  const float* row(int64_t i) const {
-    return upper_.data() + i * columns_;
-  }  // of U; what is left of i + 1 is undefined
-  // Of the moment of x / scales.
-  void rescale(std::span<const float> scales);
-  // e H e^T of every row e of an error f32 [rows, columns], and their sum, tr(E H E^T).
-  std::vector<double> output_errors(std::span<const float> error) const;
-  double output_error(std::span<const float> error) const;
+  // a, b [tokens, rows], f32 or bf16; x [tokens, columns], f32 or bf16; `token_weights` as of SecondMoment.
+  void add(Tensor a, Tensor b, Tensor x, std::span<const float> token_weights = {});
+
+  std::vector<float> take_matrix() { return std::move(matrix_); }  // f32 [rows, columns]
 
  private:
-  void factorize_block(int64_t begin, int64_t end, double least_pivot);
-  void factorize_panel(int64_t begin, int64_t end);
-  void update_rest(int64_t begin, int64_t end);
-
   Backend& backend_;
-  int64_t columns_;
-  std::vector<float> upper_, pivots_, diagonal_;
+  int64_t rows_, columns_;
+  std::vector<float> matrix_;
 };
+
+// The upper triangle of out [n, n] += a [n, k] b [n, k]^T.
+void add_upper(Backend& backend, Tensor a, Tensor b, Tensor out);
 
 }  // namespace kvpareto

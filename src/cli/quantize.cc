@@ -20,17 +20,17 @@ namespace {
 class Quantize : public Command {
  public:
   About about() const override {
-    return {
-        "quantize",
-        "make a model with weights of few bits",
-        "Quantizes the linear layers and writes a folder that loads like any other model. awq moves the scales of "
-        "input channels to where rounding hurts least (AWQ), searches a clipping range for every group, and lets "
-        "the columns of each matrix make up for the rounding of those before them; rtn rounds to nearest and is the "
-        "control. 4 bits everywhere give a Hugging Face AWQ folder that other programs load too; other weights "
-        "this program's own layout. Works a layer at a time, and goes on where it was if it is started again.",
-        {"quantize -m model.gguf -o model-awq", "quantize -m model --bits 3 --group 64 -o model-w3",
-         "quantize -m model.gguf -w w4g128,down:w8g128,0:w8g64 -o model-mixed",
-         "quantize -m model.gguf --method rtn -o model-rtn"}};
+    return {"quantize",
+            "make a model with weights of few bits",
+            "Quantizes the linear layers and writes a folder that loads like any other model. awq moves the scales of "
+            "input channels to where rounding hurts least (AWQ), searches a clipping range for every group, and lets "
+            "the columns of each matrix, and each layer, make up for the rounding of those before them; rtn rounds to "
+            "nearest and is the "
+            "control. 4 bits everywhere give a Hugging Face AWQ folder that other programs load too; other weights "
+            "this program's own layout. Works a layer at a time, and goes on where it was if it is started again.",
+            {"quantize -m model.gguf -o model-awq", "quantize -m model --bits 3 --group 64 -o model-w3",
+             "quantize -m model.gguf -w w4g128,down:w8g128,0:w8g64 -o model-mixed",
+             "quantize -m model.gguf --method rtn -o model-rtn"}};
   }
 
   void declare(Options& options) override {
@@ -53,7 +53,9 @@ class Quantize : public Command {
     options.heading("Parts of awq");
     options.flag("--no-scale", no_scale_, "leave the channels' scales alone");
     options.flag("--no-clip", no_clip_, "groups keep their whole range");
-    options.flag("--no-compensate", no_compensate_, "round every column for itself, as AWQ was published");
+    options.flag("--no-correct", no_correct_, "do not make up for what rounding the layers before did");
+    options.flag("--no-compensate", no_compensate_,
+                 "round every column for itself; with --no-correct, AWQ as it was published");
     model_.declare_machine(options);
   }
 
@@ -67,6 +69,7 @@ class Quantize : public Command {
     job.options.scale = !no_scale_;
     job.options.clip = !no_clip_;
     job.options.compensate = !no_compensate_;
+    if (no_correct_) job.options.correct = 0;
     const bool awq_layout = layout_ == "awq" || (layout_ == "auto" && is_uniform_int4(job.scheme));
     job.layout = awq_layout ? Layout::kAwq : Layout::kPlain;
     const auto checkpoint = model_.open();
@@ -139,7 +142,7 @@ class Quantize : public Command {
   std::string folder_, method_ = "awq", weights_, layout_ = "auto";
   int bits_ = 4, group_ = 128;
   CalibrationSize size_;
-  bool no_scale_ = false, no_clip_ = false, no_compensate_ = false;
+  bool no_scale_ = false, no_clip_ = false, no_compensate_ = false, no_correct_ = false;
 };
 
 }  // namespace

@@ -137,18 +137,18 @@ void decode_layer(const Model& model, int layer, std::span<const Stretch> stretc
   Backend& backend = *model.backend;
   const LayerWeights& weights = model.layers[static_cast<size_t>(layer)];
   const float epsilon = model.shape.norm_epsilon;
-  const auto product = [&](LinearKind kind, const Linear& linear, Tensor input, Tensor out, bool accumulate) {
-    if (watch) watch(kind, input);
-    backend.linear(linear, input, out, accumulate, work.scratch);
-  };
+  const auto ends_at = [&](LinearKind kind, Tensor input) { return watch && !watch(kind, input); };
   backend.rms_norm(work.residual, weights.attention_norm.as<float>(), epsilon, work.normed);
-  product(LinearKind::kQkv, *weights.qkv, work.normed, work.qkv, false);
+  if (ends_at(LinearKind::kQkv, work.normed)) return;
+  backend.linear(*weights.qkv, work.normed, work.qkv, false, work.scratch);
   attention(model, layer, stretches, work);
-  product(LinearKind::kOutput, *weights.output, work.attended, work.residual, true);
+  if (ends_at(LinearKind::kOutput, work.attended)) return;
+  backend.linear(*weights.output, work.attended, work.residual, true, work.scratch);
   backend.rms_norm(work.residual, weights.feed_forward_norm.as<float>(), epsilon, work.normed);
-  if (watch) watch(LinearKind::kGateUp, work.normed);
+  if (ends_at(LinearKind::kGateUp, work.normed)) return;
   backend.gated(*weights.gate_up, work.normed, work.gated, work.beside);
-  product(LinearKind::kDown, *weights.down, work.gated, work.residual, true);
+  if (ends_at(LinearKind::kDown, work.gated)) return;
+  backend.linear(*weights.down, work.gated, work.residual, true, work.scratch);
 }
 
 void decode_step(const Model& model, std::span<const int32_t> tokens, std::span<const Stretch> stretches,

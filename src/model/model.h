@@ -87,8 +87,8 @@ void decode_step(const Model& model, std::span<const int32_t> tokens, std::span<
 
 // The same layer by layer: cosines and sines of the new positions into workspace.turns, then workspace.residual (all of
 // its rows) through one layer after another. `watch` sees the input of each product, an activation [tokens, columns],
-// before it is made.
-using InputWatcher = std::function<void(LinearKind, Tensor)>;
+// before it is made; false ends the layer there.
+using InputWatcher = std::function<bool(LinearKind, Tensor)>;
 void fill_positions(const Model& model, std::span<const Stretch> stretches, const Workspace& workspace);
 void decode_layer(const Model& model, int layer, std::span<const Stretch> stretches, const Workspace& workspace,
                   const InputWatcher& watch = {});
