@@ -19,6 +19,7 @@
 #include "eval/evaluator.h"
 #include "eval/reference_store.h"
 #include "eval/task.h"
+#include "study/measurement_json.h"
 #include "study/screening.h"
 
 namespace kvpareto {
@@ -201,7 +202,7 @@ class Eval : public Command {
     size_t questions = 0;
     for (size_t i = 0; i < set.size(); ++i) questions += set.questions(i).size();
     for (const Point& point : points) {
-      const auto amount = set.missing(evaluator.regime().model_hash, point, study);
+      const auto amount = set.missing(model_key(evaluator.regime(), point), point, study);
       all.questions += amount.questions;
       all.prompt_tokens += amount.prompt_tokens;
       all.answer_tokens += amount.answer_tokens;

@@ -74,7 +74,10 @@ std::vector<Measurement> Evaluators::kept(const Study& study) const {
 
 std::vector<Measurement> Evaluators::elsewhere(const Study& study) const {
   std::set<std::string> here;
-  for (const auto& [texts, evaluator] : made_) here.insert(regime_key(evaluator->regime()));
+  for (const auto& [texts, evaluator] : made_) {
+    here.insert(regime_key(evaluator->regime()));
+    here.insert(regime_key(regime_of(evaluator->regime(), Point())));
+  }
   const std::string& model = made_.begin()->second->regime().model_hash;
   std::vector<Measurement> all = study.all();
   std::erase_if(

@@ -27,6 +27,7 @@ Regime on_most_texts(const std::vector<Measurement>& all, const Regime& regime) 
   Regime most = regime;
   for (const Measurement& m : all) {
     Regime alike = m.regime;
+    alike.calibration = regime.calibration;
     alike.texts = regime.texts;
     alike.text_hash = regime.text_hash;
     alike.prefill = regime.prefill;
@@ -103,9 +104,16 @@ std::vector<Measurement> latest_regime(const Study& study, const std::string& mo
   }
   // Single layers packed are no choices; they count only where nothing else was measured.
   if (!std::all_of(all.begin(), all.end(), is_layer_probe)) std::erase_if(all, is_layer_probe);
-  const std::string latest = regime_key(on_most_texts(all, all.back().regime));
+  Regime latest = on_most_texts(all, all.back().regime);
+  const auto bare = [](const Regime& regime) { return regime_key(regime_of(regime, Point())); };
+  const auto fitted = std::find_if(all.rbegin(), all.rend(), [&](const Measurement& m) {
+    return is_fitted(m.point) && bare(m.regime) == bare(latest);
+  });
+  if (fitted != all.rend()) latest.calibration = fitted->regime.calibration;
   const size_t before = all.size();
-  std::erase_if(all, [&](const Measurement& m) { return regime_key(m.regime) != latest; });
+  std::erase_if(all, [&](const Measurement& m) {
+    return regime_key(regime_of(m.regime, m.point)) != regime_key(regime_of(latest, m.point));
+  });
   if (all.size() < before) {
     const Regime& regime = all.back().regime;
     note("{} measurements of {} at context {}; {} others in {} were made under other circumstances", all.size(),

@@ -13,6 +13,7 @@
 #include "eval/divergence.h"
 #include "eval/reference_store.h"
 #include "kv/scheme.h"
+#include "study/measurement_json.h"
 
 namespace kvpareto {
 namespace {
@@ -339,7 +340,7 @@ const Regime& Evaluator::regime() const { return parts_->regime; }
 Measurement Evaluator::measure(const Point& point, const Watcher& watch) {
   Measurement measurement;
   measurement.point = point;
-  measurement.regime = parts_->regime;
+  measurement.regime = regime_of(parts_->regime, point);
   measurement.provenance.program = KVPARETO_VERSION;
   measurement.provenance.device = device_text(parts_->models.backend());
   measurement.provenance.time = utc_text(std::chrono::system_clock::now());

@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/interrupt.h"
+#include "study/measurement_json.h"
 
 namespace kvpareto {
 namespace {
@@ -68,10 +69,10 @@ TaskSet::TaskSet(const ModelShape& shape, const Tokenizer& tokenizer, const Task
 TaskResults TaskSet::measure(const Model& model, const SessionOptions& wanted, Measurement& measurement, Study* study,
                              const Watcher& watch) const {
   double total = 0, done = 0;
-  const std::string& model_hash = measurement.regime.model_hash;
+  const std::string whose = model_key(measurement.regime, measurement.point);
   std::vector<std::map<std::string, SampleResult>> known(sets_.size());
   for (size_t i = 0; i < sets_.size(); ++i) {
-    if (study != nullptr) known[i] = study->samples(model_hash, measurement.point, sets_[i].task->name);
+    if (study != nullptr) known[i] = study->samples(whose, measurement.point, sets_[i].task->name);
     for (const Question& question : sets_[i].questions) {
       if (!known[i].contains(question.fingerprint)) total += cost_of(question);
     }
@@ -94,7 +95,7 @@ TaskResults TaskSet::measure(const Model& model, const SessionOptions& wanted, M
         if (watch) watch(std::min(1.0, done / total), fmt::format("{} {}/{}", task->name, finished, questions.size()));
       };
       progress.done = [&](size_t, const SampleResult& result) {
-        if (study != nullptr) study->record(model_hash, measurement.point, task->name, result);
+        if (study != nullptr) study->record(whose, measurement.point, task->name, result);
         known[i][result.sample] = result;
         ++finished;
       };
@@ -108,11 +109,11 @@ TaskResults TaskSet::measure(const Model& model, const SessionOptions& wanted, M
   return all;
 }
 
-TaskSet::Amount TaskSet::missing(const std::string& model_hash, const Point& point, const Study* study) const {
+TaskSet::Amount TaskSet::missing(const std::string& model, const Point& point, const Study* study) const {
   Amount amount;
   for (const Set& set : sets_) {
     std::map<std::string, SampleResult> known;
-    if (study != nullptr) known = study->samples(model_hash, point, set.task->name);
+    if (study != nullptr) known = study->samples(model, point, set.task->name);
     for (const Question& question : set.questions) {
       if (known.contains(question.fingerprint)) continue;
       ++amount.questions;

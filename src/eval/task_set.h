@@ -55,7 +55,8 @@ class TaskSet {
   };
   // Of all points together: seconds at most, from the pace of a short run on the 16-bit cache with this chunk.
   double seconds(const Model& model, const Amount& amount, int chunk) const;
-  Amount missing(const std::string& model_hash, const Point& point, const Study* study) const;
+  // `model`: model_key() of study/measurement_json.h.
+  Amount missing(const std::string& model, const Point& point, const Study* study) const;
 
  private:
   struct Set {

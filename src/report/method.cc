@@ -13,6 +13,7 @@
 #include "report/page.h"
 #include "report/svg.h"
 #include "search/verification.h"
+#include "study/measurement_json.h"
 
 namespace kvpareto {
 namespace {
@@ -73,9 +74,8 @@ std::string facts(const Findings& findings) {
   list += fact("Texts", fmt::format("{}, {}", regime.texts, regime.text_origin));
   list += fact("Fingerprint of their tokens", regime.text_hash);
   if (!regime.reference.empty()) list += fact("Divergence from another model, fingerprint", regime.reference);
-  const bool calibrated = std::ranges::any_of(
-      findings.points, [](const Measurement& m) { return m.point.weights.find(".awq") != std::string::npos; });
-  if (calibrated) list += fact("AWQ weights fitted to", regime.calibration);
+  const auto fitted = std::ranges::find_if(findings.points, [](const Measurement& m) { return is_fitted(m.point); });
+  if (fitted != findings.points.end()) list += fact("AWQ weights fitted to", fitted->regime.calibration);
   list += fact("Order", regime.order) + fact("Seed", std::to_string(regime.seed));
   list += fact("Device", distinct(findings, [](const Measurement& m) { return m.provenance.device; }));
   list += fact("Program", distinct(findings, [](const Measurement& m) { return m.provenance.program; }));

@@ -234,4 +234,16 @@ std::string regime_key(const Regime& regime) {
   return fingerprint(hash_text(one_line(json)));
 }
 
+bool is_fitted(const Point& point) { return point.weights.ends_with(".awq"); }
+
+Regime regime_of(Regime regime, const Point& point) {
+  if (!is_fitted(point)) regime.calibration.clear();
+  return regime;
+}
+
+std::string model_key(const Regime& regime, const Point& point) {
+  const std::string calibration = regime_of(regime, point).calibration;
+  return calibration.empty() ? regime.model_hash : regime.model_hash + ", " + calibration;
+}
+
 }  // namespace kvpareto

@@ -28,4 +28,12 @@ SampleResult sample_result_from_json(std::string_view json, std::string_view whe
 // hold their default: a field added later leaves earlier keys as they are.
 std::string regime_key(const Regime& regime);
 
+// The circumstances of one point among those of all: what AWQ weights are fitted to means nothing to weights that are
+// fitted to nothing, so these are measured once.
+Regime regime_of(Regime regime, const Point& point);
+bool is_fitted(const Point& point);  // its weights end in .awq
+// Whose answers to a task's questions are the same ones: the checkpoint's fingerprint, and what its weights are fitted
+// to.
+std::string model_key(const Regime& regime, const Point& point);
+
 }  // namespace kvpareto

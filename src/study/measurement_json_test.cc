@@ -166,6 +166,18 @@ TEST(RegimeKey, DistinguishesCircumstancesButNotFileNames) {
   }
 }
 
+TEST(RegimeOf, WhatWeightsAreFittedToMattersToFittedWeightsAlone) {
+  Regime regime = example_measurement().regime;
+  regime.calibration = "a text";
+  Point plain, fitted;
+  plain.weights = "w4g128";
+  fitted.weights = "w4g128.awq";
+  EXPECT_EQ(regime_of(regime, plain).calibration, "");
+  EXPECT_EQ(regime_of(regime, fitted), regime);
+  EXPECT_EQ(model_key(regime, plain), regime.model_hash);
+  EXPECT_NE(model_key(regime, fitted), regime.model_hash);
+}
+
 // Studies on disk hold these keys: if this fails, every search would start anew.
 TEST(RegimeKey, StaysAsItIs) {
   EXPECT_EQ(regime_key(Regime{}), "1349cde127705c16");

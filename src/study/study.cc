@@ -218,7 +218,7 @@ std::optional<Measurement> Study::find(const Point& point, const Regime& regime)
   return parts_->guarded("read", [&]() -> std::optional<Measurement> {
     SQLite::Statement query(parts_->database, "SELECT id, body FROM measurements WHERE point = ? AND regime = ?");
     query.bind(1, to_text(point));
-    query.bind(2, regime_key(regime));
+    query.bind(2, regime_key(regime_of(regime, point)));
     std::vector<Measurement> found = parts_->read(query);
     if (found.empty()) return std::nullopt;
     return std::move(found.front());
@@ -234,18 +234,19 @@ std::vector<Measurement> Study::all() const {
 
 std::vector<Measurement> Study::all(const Regime& regime) const {
   return parts_->guarded("read", [&] {
-    SQLite::Statement query(parts_->database, "SELECT id, body FROM measurements WHERE regime = ? ORDER BY id");
+    SQLite::Statement query(parts_->database,
+                            "SELECT id, body FROM measurements WHERE regime = ? OR regime = ? ORDER BY id");
     query.bind(1, regime_key(regime));
+    query.bind(2, regime_key(regime_of(regime, Point())));
     return parts_->read(query);
   });
 }
 
-void Study::record(const std::string& model_hash, const Point& point, const std::string& task,
-                   const SampleResult& result) {
+void Study::record(const std::string& model, const Point& point, const std::string& task, const SampleResult& result) {
   parts_->write([&] {
     SQLite::Statement insert(
         parts_->database, "INSERT OR REPLACE INTO samples (model, point, task, sample, body) VALUES (?, ?, ?, ?, ?)");
-    insert.bind(1, model_hash);
+    insert.bind(1, model);
     insert.bind(2, to_text(point));
     insert.bind(3, task);
     insert.bind(4, result.sample);
@@ -254,14 +255,14 @@ void Study::record(const std::string& model_hash, const Point& point, const std:
   });
 }
 
-std::map<std::string, SampleResult> Study::samples(const std::string& model_hash, const Point& point,
+std::map<std::string, SampleResult> Study::samples(const std::string& model, const Point& point,
                                                    const std::string& task) const {
   return parts_->guarded("read", [&] {
     std::map<std::string, SampleResult> found;
     if (!parts_->database.tableExists("samples")) return found;
     SQLite::Statement query(parts_->database,
                             "SELECT sample, body FROM samples WHERE model = ? AND point = ? AND task = ?");
-    query.bind(1, model_hash);
+    query.bind(1, model);
     query.bind(2, to_text(point));
     query.bind(3, task);
     while (query.executeStep()) {

@@ -29,15 +29,16 @@ class Study {
   // Throws Error (kFailure) when the disk is full; what was recorded before stays readable.
   void record(const Measurement& measurement);
 
+  // In regime_of(regime, point).
   std::optional<Measurement> find(const Point& point, const Regime& regime) const;
-  std::vector<Measurement> all() const;  // in order of recording
-  std::vector<Measurement> all(const Regime& regime) const;
+  std::vector<Measurement> all() const;                      // in order of recording
+  std::vector<Measurement> all(const Regime& regime) const;  // and of what is fitted to nothing
 
-  // One sample of a task at a point of the model with this fingerprint (Regime::model_hash); as durable as a
-  // measurement.
-  void record(const std::string& model_hash, const Point& point, const std::string& task, const SampleResult& result);
+  // One sample of a task at a point of the model with this key (model_key() of study/measurement_json.h); as durable as
+  // a measurement.
+  void record(const std::string& model, const Point& point, const std::string& task, const SampleResult& result);
   // What was recorded so, by fingerprint of the sample; nothing from a study that was made before samples were kept.
-  std::map<std::string, SampleResult> samples(const std::string& model_hash, const Point& point,
+  std::map<std::string, SampleResult> samples(const std::string& model, const Point& point,
                                               const std::string& task) const;
 
   // Text kept beside the measurements under a name, durable like them; a later one takes the place of the earlier one.

@@ -58,6 +58,25 @@ TEST_F(StudyTest, IsOneFileBetweenWrites) {
   EXPECT_EQ(std::distance(fs::directory_iterator(folder_.path()), fs::directory_iterator()), 1);
 }
 
+TEST_F(StudyTest, WhatIsFittedToNothingIsFoundWhateverOthersAreFittedTo) {
+  Study study(path_);
+  Measurement plain = example_measurement(), fitted = plain;
+  fitted.point.weights = "w4g128.awq";
+  fitted.regime.calibration = "a novel";
+  study.record(plain);
+  study.record(fitted);
+  Regime novel = plain.regime, sums = plain.regime;
+  novel.calibration = "a novel";
+  sums.calibration = "sums";
+  EXPECT_TRUE(study.find(plain.point, novel));
+  EXPECT_TRUE(study.find(plain.point, sums));
+  EXPECT_TRUE(study.find(fitted.point, novel));
+  EXPECT_FALSE(study.find(fitted.point, sums));
+  EXPECT_EQ(study.all(novel).size(), 2u);
+  EXPECT_EQ(study.all(sums).size(), 1u);
+  EXPECT_EQ(study.all(plain.regime).size(), 1u);
+}
+
 TEST_F(StudyTest, OnlyEqualCircumstancesAreFound) {
   Study study(path_);
   Measurement m = example_measurement();
