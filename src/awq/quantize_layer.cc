@@ -29,13 +29,10 @@ std::vector<float> chosen_rows(const Matrix& matrix, std::span<const int64_t> ro
   return out;
 }
 
-// What rounding does to the reported rows of a matrix, behind what `rows` holds.
-void append_errors(const RoundedWeights& rounded, const Matrix& matrix, std::vector<float>& rows) {
-  for (const int64_t r : reported_rows(matrix.rows())) {
-    for (int64_t c = 0; c < matrix.columns; ++c) {
-      rows.push_back(rounded.value(r, c) - matrix.weights[static_cast<size_t>(r * matrix.columns + c)]);
-    }
-  }
+// What rounding does to `rows`, behind them in `stacks`.
+void append_errors(const RoundedWeights& rounded, std::span<const float> rows, std::vector<float>& stacks) {
+  std::vector<float> values = rounded.values();
+  for (size_t i = 0; i < values.size(); ++i) stacks.push_back(values[i] - rows[i]);
 }
 
 std::vector<float> transposed(const std::vector<float>& square, int64_t columns) {
@@ -114,11 +111,10 @@ class LayerQuantizer {
     for (size_t i = 0; i < kParts; ++i) {
       if (kPartInfos[i].kind != kind || !quantized(i)) continue;
       const Matrix& matrix = out_.matrices.parts[i];
-      std::vector<float> rows = chosen_rows(matrix, reported_rows(matrix.rows()));
-      const RoundedWeights plain = round_plainly(rows, matrix.columns, out_.reports[i].format);
-      const std::vector<float> weights = rows, rounded = plain.values();
-      for (size_t j = 0; j < weights.size(); ++j) rows.push_back(rounded[j] - weights[j]);
-      const std::vector<double> errors = errors_of_stacks(rows, 2, factor);
+      const std::vector<float> rows = chosen_rows(matrix, reported_rows(matrix.rows()));
+      std::vector<float> stacks = rows;
+      append_errors(round_plainly(rows, matrix.columns, out_.reports[i].format), rows, stacks);
+      const std::vector<double> errors = errors_of_stacks(stacks, 2, factor);
       out_.reports[i].before = errors[1] / errors[0];
     }
   }
@@ -162,22 +158,21 @@ class LayerQuantizer {
     }
   }
 
+  // With clipping or without, as the reported rows lose less.
   void round(size_t i, const Factor& factor) {
     const Matrix& matrix = out_.matrices.parts[i];
     PartReport& report = out_.reports[i];
-    std::vector<float> rows = chosen_rows(matrix, reported_rows(matrix.rows()));
-    RoundedWeights best = round_weights(backend_, matrix.weights, report.format, factor, {options_.compensate, false});
-    append_errors(best, matrix, rows);
-    std::optional<RoundedWeights> clipped;
-    if (options_.clip) {
-      clipped = round_weights(backend_, matrix.weights, report.format, factor, {options_.compensate, true});
-      append_errors(*clipped, matrix, rows);
-    }
-    const std::vector<double> errors = errors_of_stacks(rows, clipped ? 3 : 2, factor);
-    report.clipped = clipped && errors[2] < errors[1];
+    const std::vector<float> rows = chosen_rows(matrix, reported_rows(matrix.rows()));
+    const auto rounded = [&](std::span<const float> weights, bool clip) {
+      return round_weights(backend_, weights, report.format, factor, {options_.compensate, clip});
+    };
+    std::vector<float> stacks = rows;
+    append_errors(rounded(rows, false), rows, stacks);
+    if (options_.clip) append_errors(rounded(rows, true), rows, stacks);
+    const std::vector<double> errors = errors_of_stacks(stacks, options_.clip ? 3 : 2, factor);
+    report.clipped = options_.clip && errors[2] < errors[1];
     report.after = errors[report.clipped ? 2 : 1] / errors[0];
-    if (report.clipped) best = std::move(*clipped);
-    out_.rounded[i] = std::move(best);
+    out_.rounded[i] = rounded(matrix.weights, report.clipped);
   }
 
   const ModelShape& shape_;

@@ -29,23 +29,35 @@ std::vector<float> roots(std::span<const float> weights, int64_t tokens) {
   return factors;
 }
 
-// out [columns, tokens] = value(token, column) times the token's factor, transposed by tiles, which stay in the
+// out [columns, tokens] = row(token)(column) times the token's factor, transposed by tiles, which stay in the
 // first-level cache.
-template <typename T, typename Value>
-void transpose(int64_t columns, std::span<const float> factors, const Value& value, T* out) {
+template <typename T, typename Rows>
+void transpose(int64_t columns, std::span<const float> factors, const Rows& row, T* out) {
   const auto tokens = static_cast<int64_t>(factors.size());
   parallel_ranges(columns, kTile, [&](int64_t begin, int64_t end) {
     for (int64_t first = 0; first < tokens; first += kTile) {
       const int64_t last = std::min(first + kTile, tokens);
       for (int64_t c = begin; c < end; c += kTile) {
         for (int64_t t = first; t < last; ++t) {
-          for (int64_t i = c; i < std::min(c + kTile, end); ++i) {
-            out[i * tokens + t] = rounded<T>(factors[static_cast<size_t>(t)] * value(t, i));
-          }
+          const auto value = row(t);
+          const float factor = factors[static_cast<size_t>(t)];
+          for (int64_t i = c; i < std::min(c + kTile, end); ++i) out[i * tokens + t] = rounded<T>(factor * value(i));
         }
       }
     }
   });
+}
+
+template <typename T>
+auto values_of(Tensor x) {
+  return [x](int64_t t) { return [row = x.row<T>(t)](int64_t c) { return to_float(row[c]); }; };
+}
+
+template <typename T>
+auto differences_of(Tensor a, Tensor b) {
+  return [a, b](int64_t t) {
+    return [left = a.row<T>(t), right = b.row<T>(t)](int64_t c) { return to_float(left[c]) - to_float(right[c]); };
+  };
 }
 
 // Weighted tokens stay of their type: rounding them again is 2^-9 of a value at random, far less than what a sample of
@@ -53,8 +65,7 @@ void transpose(int64_t columns, std::span<const float> factors, const Value& val
 template <typename T>
 std::vector<T> channels_of(Tensor x, std::span<const float> factors) {
   std::vector<T> out(static_cast<size_t>(x.rows() * x.columns()));
-  transpose(
-      x.columns(), factors, [&](int64_t t, int64_t c) { return to_float(x.row<T>(t)[c]); }, out.data());
+  transpose(x.columns(), factors, values_of<T>(x), out.data());
   return out;
 }
 
@@ -70,14 +81,9 @@ void add_crossed(Backend& backend, Tensor a, Tensor b, Tensor x, std::span<const
   const std::vector<float> factors = roots(weights, x.rows());
   std::vector<T> differences(static_cast<size_t>(a.rows() * a.columns()));
   if (a.type == DType::kF32) {
-    transpose(
-        a.columns(), factors, [&](int64_t t, int64_t c) { return a.row<float>(t)[c] - b.row<float>(t)[c]; },
-        differences.data());
+    transpose(a.columns(), factors, differences_of<float>(a, b), differences.data());
   } else {
-    transpose(
-        a.columns(), factors,
-        [&](int64_t t, int64_t c) { return to_float(a.row<bf16>(t)[c]) - to_float(b.row<bf16>(t)[c]); },
-        differences.data());
+    transpose(a.columns(), factors, differences_of<bf16>(a, b), differences.data());
   }
   std::vector<T> turned = channels_of<T>(x, factors);
   backend.product(tensor(differences.data(), a.columns(), a.rows()), tensor(turned.data(), x.columns(), x.rows()), sum,
