@@ -173,6 +173,7 @@ Moments CalibrationRun::moments(LinearKind kind, const LayerMatrices& layer) {
     std::optional<Kept> input;
     pass(model, space, states_of(true, space, first), [&](LinearKind at, Tensor x) {
       if (at == kind) input.emplace(x);
+      // As far as what drifts: the residual stream behind o stands when gate and up are reached.
       return is_normed(kind) ? at != kind : at <= LinearKind::kOutput || kind == LinearKind::kDown;
     });
     const Tensor wanted = (exact++)->kinds[static_cast<size_t>(kind)]->view();

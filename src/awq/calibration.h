@@ -1,6 +1,6 @@
 #pragma once
-// Calibration tokens on their way through the layers, one layer at a time: the residual stream of all tokens is all
-// that is kept between two layers.
+// Calibration tokens on their way through the layers of two models, the 16-bit one and the one that is being quantized,
+// one layer at a time: both residual streams are all that is kept between two layers.
 
 #include <array>
 #include <cstdint>
@@ -20,14 +20,14 @@ struct Calibration {
   uint64_t hash() const;
 };
 
+// Before qkv, gate and up; the other linears' products are added to the residual stream.
+inline bool is_normed(LinearKind kind) { return kind == LinearKind::kQkv || kind == LinearKind::kGateUp; }
+
 // What the linears of a kind see in the model that is quantized as far as they are.
 //
 // Tokens count 1 before qkv, gate and up, whose input is normalized; before o and down they count 1 / mean square of
 // the residual stream that the product is added to, since that is what the next norm makes of an error. Without it the
-// few tokens with massive activations (arXiv 2402.17762) would be all that counts. Before qkv, gate and up; the others'
-// products are added to the residual stream.
-inline bool is_normed(LinearKind kind) { return kind == LinearKind::kQkv || kind == LinearKind::kGateUp; }
-
+// few tokens with massive activations (arXiv 2402.17762) would be all that counts.
 struct Moments {
   SecondMoment inputs;
   // [hidden, columns], 16 bits less quantized: how far rounding has moved, up to here, what these linears can make up
