@@ -16,7 +16,7 @@ import statistics
 import subprocess
 import sys
 
-KEYS = ("8t64.pre", "4t32.pre", "4t64.pre", "3t32.pre.fit", "3t64.pre.fit", "2t64.pre.fit")
+KEYS = ("8t64.pre", "4t32.pre", "4t64.pre", "4t128.pre", "3t32.pre.fit", "3t64.pre.fit", "2t64.pre.fit")
 VALUES = ("8g64", "4g32.had", "4g64.had", "3g32.had.fit", "3g64.had.fit", "2g64.had.fit")
 CHUNK = 256
 
