@@ -298,6 +298,11 @@ bool is_uniform_int4(const WeightScheme& scheme) {
   return scheme.changes.empty() && !scheme.linears.stored && scheme.linears.format.codec == WeightCodec::kInt4;
 }
 
+void check_job(const Checkpoint& checkpoint, Backend& backend, const QuantizeJob& job) {
+  const QuantizeWatcher nobody;
+  ModelQuantizer(checkpoint, backend, job, nobody);
+}
+
 QuantizeReport quantize_model(const Checkpoint& checkpoint, Backend& backend, const QuantizeJob& job,
                               const QuantizeWatcher& watch) {
   return ModelQuantizer(checkpoint, backend, job, watch).run();

@@ -44,6 +44,10 @@ struct QuantizeReport {
 // Fraction done, and what is under way.
 using QuantizeWatcher = std::function<void(double, const std::string&)>;
 
+// Throws what quantize_model() throws before its first layer of the model, the scheme and the folder: before
+// calibration text is made, which may take long.
+void check_job(const Checkpoint& checkpoint, Backend& backend, const QuantizeJob& job);
+
 // Works in `folder`.partial, which is renamed to `folder` at the end; a run that was killed goes on where it was, with
 // the same result bit for bit. Throws Error: (kFailure) the folder exists, or its .partial belongs to another job;
 // (kUsage) as plan_weights() and quantize_layer(); a scheme that is not uniform for kAwq.

@@ -197,6 +197,7 @@ TEST(QuantizeModel, RefusesInOneLine) {
               HasSubstr("holds another, unfinished quantization"));
   quantize_model(*file, backend(), job);
   EXPECT_THAT(refusal(job), HasSubstr("exists already"));
+  EXPECT_THAT(message_of([&] { check_job(*file, backend(), job); }), HasSubstr("exists already"));
   EXPECT_THAT(refusal(job_for(*file, folder / "b", "w4g32,down:w8g32", Layout::kAwq)),
               HasSubstr("4 bits in one group size"));
   EXPECT_THAT(refusal(job_for(*file, folder / "c", "stored", Layout::kPlain)), HasSubstr("as stored"));

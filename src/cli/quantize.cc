@@ -74,6 +74,7 @@ class Quantize : public Command {
     job.layout = awq_layout ? Layout::kAwq : Layout::kPlain;
     const auto checkpoint = model_.open();
     const auto backend = model_.make();
+    check_job(*checkpoint, *backend, job);
     if (job.options.method == Method::kAwq) job.calibration = calibration(*checkpoint, *backend);
     const QuantizeReport report = quantize(*checkpoint, *backend, job);
     for (const std::string& line : report.notes) note("{}", line);
