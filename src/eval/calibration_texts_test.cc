@@ -66,6 +66,16 @@ TEST(CalibrationTexts, AllSampledWithoutAFile) {
   EXPECT_EQ(CalibrationTexts(kSelfSampled, folder.path(), tiny().tokenizer, kSmall).sampled(), 6);
 }
 
+TEST(CalibrationTexts, WiderModelsNeedMore) {
+  const auto sequences = [](int feed_forward, CalibrationSize size = {}) {
+    return enough_for({.hidden = 896, .heads = 14, .head_dim = 64, .feed_forward = feed_forward}, size).sequences;
+  };
+  EXPECT_EQ(sequences(1536), 32);
+  EXPECT_EQ(sequences(8960), 58);
+  EXPECT_EQ(sequences(8960, {.tokens = 128}), 231);
+  EXPECT_EQ(sequences(8960, {.sequences = 5}), 5);
+}
+
 TEST(CalibrationTexts, TheHashTellsWhatWouldBeMade) {
   const TemporaryFolder sea, land;
   write_data(sea, 4, "sea");

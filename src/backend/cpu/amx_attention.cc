@@ -108,11 +108,11 @@ inline SplitLanes split(__m512 x) {
 }
 
 // Decoded rows [kTile][head_dim], rows past `keys` zero; where the cache holds bf16, the cache's own bytes.
-Split split_rows(const PackedSide& side, DecodeRows decode, int64_t head, int64_t key, int64_t keys, float* decoded,
-                 bf16* high, bf16* low) {
+Split split_rows(const PackedSide& side, const CpuKernels& vectors, int64_t head, int64_t key, int64_t keys,
+                 float* decoded, bf16* high, bf16* low) {
   const bool exact = side.plain_bf16();
   if (exact && keys == kTile) return {reinterpret_cast<const bf16*>(side.block(head, key)), nullptr};
-  decode(side, head, key, keys, decoded);
+  vectors.decode(side, head, key, keys, decoded);
   const int64_t n = keys * side.head_dim;
   for (int64_t i = 0; i < n; i += 16) {
     const SplitLanes lanes = split(_mm512_loadu_ps(decoded + i));
@@ -256,22 +256,22 @@ void load_queries(const AttendJob& job, int64_t kv_head, int64_t begin, int64_t 
   }
 }
 
-void store_sums(const AttendJob& job, int64_t kv_head, int64_t begin, int64_t count, int64_t rows,
-                const BlockSpace& space) {
+void store_sums(const AttendJob& job, const CpuKernels& vectors, int64_t kv_head, int64_t begin, int64_t count,
+                int64_t rows, const BlockSpace& space) {
   const int64_t group = job.group(), block = job.queries_per_block;
   for (int64_t g = 0; g < group; ++g) {
     for (int64_t t = 0; t < count; ++t) {
       const int64_t row = g * block + t;
       const float inverse = 1.0f / space.masses[row];
       for (int64_t c = 0; c < job.head_dim; ++c) space.decoded[c] = space.sums[c * rows + row] * inverse;
-      finish_row(job, begin + t, kv_head * group + g, space.decoded);
+      vectors.finish_row(job, begin + t, kv_head * group + g, space.decoded);
     }
   }
 }
 
 }  // namespace
 
-void attend_block_amx(const AttendJob& job, DecodeRows decode, int64_t kv_head, int64_t begin, int64_t count,
+void attend_block_amx(const AttendJob& job, const CpuKernels& vectors, int64_t kv_head, int64_t begin, int64_t count,
                       float* scratch) {
   TileConfiguration().load();
   const int64_t head_dim = job.head_dim, block = job.queries_per_block, rows = block * job.group();
@@ -285,7 +285,7 @@ void attend_block_amx(const AttendJob& job, DecodeRows decode, int64_t kv_head, 
   const int64_t position = job.first + begin, end = position + count;
   for (int64_t key = 0; key < end; key += kTile) {
     const int64_t keys = end - key < kTile ? end - key : kTile;
-    const Split k = split_rows(job.keys, decode, kv_head, key, keys, space.decoded, space.row_high, space.row_low);
+    const Split k = split_rows(job.keys, vectors, kv_head, key, keys, space.decoded, space.row_high, space.row_low);
     multiply({{{k.high, space.query_high}, {k.high, space.query_low}, {k.low, space.query_high}},
               k.low != nullptr ? 3 : 2,
               kTile,
@@ -297,7 +297,7 @@ void attend_block_amx(const AttendJob& job, DecodeRows decode, int64_t kv_head, 
     if (key + keys - 1 > position) mask_future(space.scores, keys, block, rows, key - position);
     soften(space.scores, keys, rows, space.maxima, space.masses, space.sums, head_dim, space.weight_high,
            space.weight_low);
-    const Split v = split_rows(job.values, decode, kv_head, key, keys, space.decoded, space.row_high, space.row_low);
+    const Split v = split_rows(job.values, vectors, kv_head, key, keys, space.decoded, space.row_high, space.row_low);
     transpose_values(v.high, head_dim, space.turned_high);
     if (v.low != nullptr) transpose_values(v.low, head_dim, space.turned_low);
     multiply({{{space.turned_high, space.weight_high},
@@ -311,7 +311,7 @@ void attend_block_amx(const AttendJob& job, DecodeRows decode, int64_t kv_head, 
               space.sums,
               true});
   }
-  store_sums(job, kv_head, begin, count, rows, space);
+  store_sums(job, vectors, kv_head, begin, count, rows, space);
   _tile_release();
 }
 

@@ -5,10 +5,8 @@
 
 namespace kvpareto {
 
-using DecodeRows = void (*)(const PackedSide& side, int64_t head, int64_t token, int64_t count, float* out);
-
-// As CpuKernels::attend_block; `decode` is the table's.
-void attend_block_amx(const AttendJob& job, DecodeRows decode, int64_t kv_head, int64_t begin, int64_t count,
+// As CpuKernels::attend_block; `vectors` decode rows and finish them.
+void attend_block_amx(const AttendJob& job, const CpuKernels& vectors, int64_t kv_head, int64_t begin, int64_t count,
                       float* scratch);
 
 }  // namespace kvpareto

@@ -108,7 +108,7 @@ class CpuBackend : public Backend {
   void pack(Tensor x, int64_t first, const PackedSide& side) override {
     if (side.direct()) return pack_each(x, first, side);
     // A head's tail fills and empties token by token, so heads are what can go side by side.
-    parallel_for(side.kv_heads, [&](int64_t head) {
+    for_heads(side, x.rows() > 1 || (side.closing() > 1 && is_due(side, first + 1)), [&](int64_t head) {
       int64_t closed = side.closed;
       close_due(side, head, first, closed);
       for (int64_t t = 0; t < x.rows(); ++t) {
@@ -178,12 +178,26 @@ class CpuBackend : public Backend {
     return space.data();
   }
 
+  // Whether something of the tail is packed once the sequence has `tokens`.
+  static bool is_due(const PackedSide& side, int64_t tokens) {
+    return side.tail_rows > 0 && side.closed < side.due_now(tokens);
+  }
+
+  // One thread alone copies a row faster than others wake.
+  template <typename Body>
+  static void for_heads(const PackedSide& side, bool worth_threads, Body body) {
+    if (worth_threads) return parallel_for(side.kv_heads, body);
+    for (int64_t head = 0; head < side.kv_heads; ++head) body(head);
+  }
+
   // Tokens that are packed as they come, behind what a tail that was needed until now still holds.
   void pack_each(Tensor x, int64_t first, const PackedSide& side) {
-    parallel_for(side.tail_rows > 0 ? side.kv_heads : 0, [&](int64_t head) {
-      int64_t closed = side.closed;
-      close_due(side, head, first, closed);
-    });
+    if (is_due(side, first)) {
+      for_heads(side, true, [&](int64_t head) {
+        int64_t closed = side.closed;
+        close_due(side, head, first, closed);
+      });
+    }
     // Tokens that share a chunk of codes stay with one thread.
     const int64_t behind = first - side.sinks, skipped = ((behind % kLanes) + kLanes) % kLanes;
     parallel_ranges(skipped + x.rows(), kLanes, [&](int64_t begin, int64_t end) {

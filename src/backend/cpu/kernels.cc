@@ -44,8 +44,9 @@
 
 HWY_BEFORE_NAMESPACE();
 namespace kvpareto::HWY_NAMESPACE {
-const CpuKernels kKernels = {rms_norm, swiglu,      rope,   floats_to_bf16, bf16_to_floats, gemv,        transform,
-                             encode,   encode_span, decode, attend_block,   attend_split,   join_splits, 96};
+const CpuKernels kKernels = {rms_norm,   swiglu,       rope,         floats_to_bf16, bf16_to_floats,
+                             gemv,       transform,    encode,       encode_span,    decode,
+                             finish_row, attend_block, attend_split, join_splits,    96};
 }  // namespace kvpareto::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
@@ -68,7 +69,7 @@ namespace {
 CpuKernels amx_kernels() {
   CpuKernels table = N_AVX3::kKernels;
   table.attend_block = [](const AttendJob& job, int64_t kv_head, int64_t begin, int64_t count, float* scratch) {
-    attend_block_amx(job, N_AVX3::decode, kv_head, begin, count, scratch);
+    attend_block_amx(job, N_AVX3::kKernels, kv_head, begin, count, scratch);
   };
   table.block_rows = 384;
   table.attend_split = N_AVX3::attend_split_by_amx;

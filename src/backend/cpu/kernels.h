@@ -64,19 +64,6 @@ inline int64_t split_scratch(int group, int head_dim) {
          kRun * 2 * pieces + d + kRowMultiple;
 }
 
-// restore_values() of a row of weighted sums, then out[token, head] = row; row f32 [head_dim] is overwritten.
-KVPARETO_INLINE void finish_row(const AttendJob& job, int64_t token, int64_t head, float* row) {
-  restore_values(job.values, head / job.group(), row);
-  const int64_t at = token * job.out.row_stride + head * job.head_dim;
-  if (job.out.type == DType::kBf16) {
-    auto* out = static_cast<bf16*>(job.out.data) + at;
-    for (int64_t c = 0; c < job.head_dim; ++c) out[c] = to_bf16(row[c]);
-  } else {
-    auto* out = static_cast<float*>(job.out.data) + at;
-    for (int64_t c = 0; c < job.head_dim; ++c) out[c] = row[c];
-  }
-}
-
 struct CpuKernels {
   void (*rms_norm)(const float* x, const float* weight, float epsilon, int64_t n, Tensor out_row);
   void (*swiglu)(const float* gate, const float* up, int64_t n, Tensor out_row);
@@ -98,6 +85,8 @@ struct CpuKernels {
   // What attention reads of `count` tokens from `token` (of the sequence) on, inside one tile, to out f32
   // [count][head_dim].
   void (*decode)(const PackedSide& side, int64_t head, int64_t token, int64_t count, float* out);
+  // restore_values() of a row of weighted sums, then job.out[token, head] = row; row f32 [head_dim] is overwritten.
+  void (*finish_row)(const AttendJob& job, int64_t token, int64_t head, float* row);
   // Queries [begin, begin + count) of one kv head's group against all their keys.
   void (*attend_block)(const AttendJob& job, int64_t kv_head, int64_t begin, int64_t count, float* scratch);
   // One query token of one kv head's group against keys [from, to), to a partial result. `from` is 0 or a multiple of

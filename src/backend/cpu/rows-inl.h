@@ -92,9 +92,63 @@ void rope(float* x, const float* cosines, const float* sines, int64_t half) {
   }
 }
 
+#if HWY_TARGET != HWY_SCALAR
+// Lanes i and i + kHalf become their sum and difference.
+template <int kHalf>
+HWY_INLINE VF butterflies(DF d, VF v) {
+  VF other;
+  if constexpr (kHalf == 1) other = hn::Shuffle2301(v);
+  if constexpr (kHalf == 2) other = hn::Shuffle1032(v);
+  if constexpr (kHalf == 4) other = hn::SwapAdjacentBlocks(v);
+  if constexpr (kHalf == 8) other = hn::ConcatLowerUpper(d, v, v);
+  const hn::RebindToSigned<DF> di;
+  const auto second = hn::RebindMask(d, hn::TestBit(hn::Iota(di, 0), hn::Set(di, kHalf)));
+  return hn::IfThenElse(second, hn::Sub(other, v), hn::Add(v, other));
+}
+#endif
+
+// hadamard() in vectors: the same sums.
+HWY_INLINE void hadamard_row(float* x, int64_t n) {
+  const DF d;
+  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
+  const int64_t block = n & -n;
+  if (HWY_TARGET == HWY_SCALAR || block < lanes) return hadamard(x, static_cast<int>(n));
+#if HWY_TARGET != HWY_SCALAR
+  for (int64_t i = 0; i < n; i += lanes) {
+    auto v = butterflies<2>(d, butterflies<1>(d, hn::LoadU(d, x + i)));
+    v = butterflies<4>(d, v);
+    if constexpr (hn::MaxLanes(DF()) > 8) v = butterflies<8>(d, v);
+    hn::StoreU(v, d, x + i);
+  }
+  for (int64_t half = lanes; half < block; half *= 2) {
+    for (int64_t pair = 0; pair < n / 2; pair += lanes) {
+      float* first = x + pair / half * 2 * half + pair % half;
+      const auto a = hn::LoadU(d, first), b = hn::LoadU(d, first + half);
+      hn::StoreU(hn::Add(a, b), d, first);
+      hn::StoreU(hn::Sub(a, b), d, first + half);
+    }
+  }
+  const auto scale = hn::Set(d, 1.0f / __builtin_sqrtf(static_cast<float>(block)));
+  for (int64_t i = 0; i < n; i += lanes) hn::StoreU(hn::Mul(hn::LoadU(d, x + i), scale), d, x + i);
+#endif
+}
+
 void transform(float* x, int64_t n, bool rotate, const float* offset) {
-  if (rotate) hadamard(x, static_cast<int>(n));
-  for (int64_t c = 0; offset != nullptr && c < n; ++c) x[c] -= offset[c];
+  const DF d;
+  if (rotate) hadamard_row(x, n);
+  for (int64_t c = 0; offset != nullptr && c < n; c += static_cast<int64_t>(hn::Lanes(d)))
+    hn::StoreU(hn::Sub(hn::LoadU(d, x + c), hn::LoadU(d, offset + c)), d, x + c);
+}
+
+void finish_row(const AttendJob& job, int64_t token, int64_t head, float* row) {
+  const DF d;
+  const int64_t n = job.head_dim, lanes = static_cast<int64_t>(hn::Lanes(d));
+  const float* offset = job.values.offset_of(head / job.group());
+  for (int64_t c = 0; offset != nullptr && c < n; c += lanes)
+    hn::StoreU(hn::Add(hn::LoadU(d, row + c), hn::LoadU(d, offset + c)), d, row + c);
+  if (job.values.rotated) hadamard_row(row, n);
+  const RowWriter out(job.out.slice(token, 1));
+  for (int64_t c = 0; c < n; c += lanes) out.put(d, head * n + c, hn::LoadU(d, row + c));
 }
 
 void floats_to_bf16(const float* x, int64_t n, bf16* out) {

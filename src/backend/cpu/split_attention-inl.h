@@ -89,21 +89,26 @@ void attend_split_by_amx(const AttendJob& job, int64_t kv_head, int64_t query, i
 
 // Sums of the first split are overwritten by the result.
 void join_splits(const AttendJob& job, int64_t kv_head, int64_t query, float* partials, int64_t splits) {
+  const DF d;
+  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
   const int64_t head_dim = job.head_dim, group = job.group(),
                 size = partial_size(static_cast<int>(group), job.head_dim);
   for (int64_t g = 0; g < group; ++g) {
     float maximum = kMasked, mass = 0;
     for (int64_t s = 0; s < splits; ++s) maximum = maximum > partials[s * size + g] ? maximum : partials[s * size + g];
     float weights[kMostSplits];
-    for (int64_t s = 0; s < splits; ++s) {
-      weights[s] = hn::GetLane(power_of_two(DF(), hn::Set(DF(), partials[s * size + g] - maximum)));
-      mass += weights[s] * partials[s * size + group + g];
-    }
+    static_assert(kMostSplits % static_cast<int64_t>(hn::MaxLanes(DF())) == 0);
+    for (int64_t s = 0; s < kMostSplits; ++s) weights[s] = s < splits ? partials[s * size + g] - maximum : kMasked;
+    for (int64_t s = 0; s < kMostSplits; s += lanes)
+      hn::StoreU(power_of_two(d, hn::LoadU(d, weights + s)), d, weights + s);
+    for (int64_t s = 0; s < splits; ++s) mass += weights[s] * partials[s * size + group + g];
     float* row = partials + 2 * group + g * head_dim;
-    for (int64_t c = 0; c < head_dim; ++c) {
-      float sum = 0;
-      for (int64_t s = 0; s < splits; ++s) sum += weights[s] * row[s * size + c];
-      row[c] = sum / mass;
+    const auto share = hn::Set(d, 1.0f / mass);
+    for (int64_t c = 0; c < head_dim; c += lanes) {
+      auto sum = hn::Zero(d);
+      for (int64_t s = 0; s < splits; ++s)
+        sum = hn::MulAdd(hn::Set(d, weights[s]), hn::LoadU(d, row + s * size + c), sum);
+      hn::StoreU(hn::Mul(sum, share), d, row + c);
     }
     finish_row(job, query, kv_head * group + g, row);
   }
