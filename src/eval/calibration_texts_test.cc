@@ -68,7 +68,10 @@ TEST(CalibrationTexts, AllSampledWithoutAFile) {
 
 TEST(CalibrationTexts, WiderModelsNeedMore) {
   const auto sequences = [](int feed_forward, CalibrationSize size = {}) {
-    return enough_for({.hidden = 896, .heads = 14, .head_dim = 64, .feed_forward = feed_forward}, size).sequences;
+    ModelShape shape;
+    shape.hidden = 896;
+    shape.feed_forward = feed_forward;
+    return enough_for(shape, size).sequences;
   };
   EXPECT_EQ(sequences(1536), 32);
   EXPECT_EQ(sequences(8960), 58);
