@@ -86,6 +86,28 @@ TEST(RowContract, Rope) {
   }
 }
 
+// The order of the sums is the same everywhere, so they are equal.
+TEST(RowContract, Transform) {
+  Random random(5);
+  constexpr int64_t kTokens = 5, kHeads = 3;
+  for (const int64_t head_dim : {16, 32, 48, 64, 80, 96, 128, 256}) {
+    const std::vector<float> x = normals(random, kTokens * kHeads * head_dim, 4);
+    const std::vector<float> offset = normals(random, kHeads * head_dim);
+    for (const auto& [rotate, subtract] : {std::pair(true, false), {false, true}, {true, true}}) {
+      const float* taken = subtract ? offset.data() : nullptr;
+      Matrix wanted(DType::kF32, kTokens, kHeads * head_dim, 0, x);
+      reference().transform(wanted.view(kHeads), rotate, taken);
+      for (const auto& backend : tested()) {
+        SCOPED_TRACE(backend->name() + " " + std::to_string(head_dim));
+        Matrix out(DType::kF32, kTokens, kHeads * head_dim, head_dim, x);
+        backend->transform(out.view(kHeads), rotate, taken);
+        EXPECT_EQ(out.values(), wanted.values());
+        EXPECT_TRUE(out.gaps_are_untouched());
+      }
+    }
+  }
+}
+
 TEST(RowContract, Swiglu) {
   Random random(4);
   constexpr int64_t kN = 176, kTokens = 9;

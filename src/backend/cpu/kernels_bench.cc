@@ -336,5 +336,13 @@ void swiglu(benchmark::State& state) {
 }
 BENCHMARK(swiglu)->ArgName("tokens")->Arg(1)->Arg(256)->UseRealTime();
 
+void rotate(benchmark::State& state) {
+  const int64_t tokens = state.range(0), heads = 9, head_dim = 64;
+  std::vector<float> x = normals(tokens * heads * head_dim);
+  measure(state, "B/s", 2.0 * static_cast<double>(x.size() * sizeof(float)), read_bandwidth(thread_count()),
+          [&] { backend().transform(tensor(x.data(), tokens, heads, head_dim), true, nullptr); });
+}
+BENCHMARK(rotate)->ArgName("tokens")->Arg(1)->Arg(256)->UseRealTime();
+
 }  // namespace
 }  // namespace kvpareto
