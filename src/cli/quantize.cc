@@ -47,8 +47,7 @@ class Quantize : public Command {
         "awq: as other programs read it, 4 bits alone; plain: this program's own; auto is awq where it can be");
     options.heading("Calibration of awq");
     model_.declare_calibration(options);
-    options.integer("--sequences", size_.sequences, {1, 100000},
-                    "sequences of calibration text [3.3 tokens for each input of the widest linear, at least 32]");
+    options.integer("--sequences", size_.sequences, {1, 100000}, "sequences of calibration text");
     options.integer("--length", size_.tokens, {2, kMostContext}, "tokens of each");
     options.seed(size_.seed);
     options.heading("Parts of awq");
@@ -93,8 +92,7 @@ class Quantize : public Command {
   Calibration calibration(const Checkpoint& checkpoint, Backend& backend) const {
     const Tokenizer tokenizer = load_tokenizer(checkpoint);
     const char* data = std::getenv("KVPARETO_DATA");
-    const CalibrationTexts texts(model_.calibration, data == nullptr ? "" : data, tokenizer,
-                                 enough_for(read_shape(checkpoint), size_));
+    const CalibrationTexts texts(model_.calibration, data == nullptr ? "" : data, tokenizer, size_);
     note("calibration: {}", texts.origin());
     Progress progress("sampling text", 100, "%");
     return texts.make([&] { return load_model(checkpoint, backend); },

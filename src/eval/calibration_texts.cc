@@ -1,7 +1,5 @@
 #include "eval/calibration_texts.h"
 
-#include <algorithm>
-#include <cmath>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <string_view>
@@ -70,14 +68,6 @@ std::string default_file(const std::string& data_folder) {
 }
 
 }  // namespace
-
-CalibrationSize enough_for(const ModelShape& shape, CalibrationSize size) {
-  constexpr int kFewest = 32;
-  constexpr double kTokensOfInput = 3.3;
-  const double tokens = kTokensOfInput * std::max({shape.feed_forward, shape.hidden, shape.heads * shape.head_dim});
-  if (size.sequences == 0) size.sequences = std::max(kFewest, static_cast<int>(std::ceil(tokens / size.tokens)));
-  return size;
-}
 
 CalibrationTexts::CalibrationTexts(const std::string& file, const std::string& data_folder, const Tokenizer& tokenizer,
                                    const CalibrationSize& size)

@@ -66,19 +66,6 @@ TEST(CalibrationTexts, AllSampledWithoutAFile) {
   EXPECT_EQ(CalibrationTexts(kSelfSampled, folder.path(), tiny().tokenizer, kSmall).sampled(), 6);
 }
 
-TEST(CalibrationTexts, WiderModelsNeedMore) {
-  const auto sequences = [](int feed_forward, CalibrationSize size = {}) {
-    ModelShape shape;
-    shape.hidden = 896;
-    shape.feed_forward = feed_forward;
-    return enough_for(shape, size).sequences;
-  };
-  EXPECT_EQ(sequences(1536), 32);
-  EXPECT_EQ(sequences(8960), 58);
-  EXPECT_EQ(sequences(8960, {.tokens = 128}), 231);
-  EXPECT_EQ(sequences(8960, {.sequences = 5}), 5);
-}
-
 TEST(CalibrationTexts, TheHashTellsWhatWouldBeMade) {
   const TemporaryFolder sea, land;
   write_data(sea, 4, "sea");

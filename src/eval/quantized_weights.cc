@@ -36,7 +36,7 @@ QuantizedWeights::QuantizedWeights(const Checkpoint& checkpoint, Backend& backen
 const CalibrationTexts& QuantizedWeights::texts() {
   if (!texts_) {
     tokenizer_.emplace(load_tokenizer(checkpoint_));
-    texts_.emplace(place_.calibration, place_.data_folder, *tokenizer_, enough_for(read_shape(checkpoint_)));
+    texts_.emplace(place_.calibration, place_.data_folder, *tokenizer_, CalibrationSize());
   }
   return *texts_;
 }
