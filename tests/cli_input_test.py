@@ -44,6 +44,8 @@ class WrongOptions(Cli):
         self.refuse(USAGE, ["command comes first", "-m"], "-m", LLAMA)
         self.refuse(USAGE, ["--ctx", "--ctx-size"], "plan", "-m", LLAMA, "--ctx", "64")
         self.refuse(USAGE, ["-ctx", "did you mean"], "plan", "-m", LLAMA, "-ctx", "64")
+        for typed, meant in (("--contxt", "--ctx-size"), ("--kv-cache-dtype", "--kv"), ("--max-tokens", "--predict")):
+            self.refuse(USAGE, [typed, f"did you mean '{meant}'"], "run", "-m", LLAMA, typed, "64")
         self.refuse(USAGE, ["options alone", "stray"], "plan", "-m", LLAMA, "stray")
         self.refuse(USAGE, ["-c, --ctx-size", "needs a value"], "plan", "-m", LLAMA, "-c")
         self.refuse(USAGE, ["needs a value"], "plan", "-m", LLAMA, "--kv=")

@@ -4,6 +4,8 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <map>
+#include <utility>
 
 #include "base/error.h"
 #include "base/text.h"
@@ -25,11 +27,27 @@ std::string spoken(std::string names) {
   return names;
 }
 
+// What other programs that run models call the same.
+constexpr std::pair<const char*, const char*> kElsewhere[] = {
+    {"--context", "--ctx-size"},      {"--n-ctx", "--ctx-size"},         {"--max-model-len", "--ctx-size"},
+    {"--kv-cache-dtype", "--kv"},     {"--batch-size", "--ubatch-size"}, {"--n-predict", "--predict"},
+    {"--max-tokens", "--predict"},    {"--quantization", "--weights"},   {"--temperature", "--temp"},
+    {"--max-num-seqs", "--parallel"},
+};
+
 // What a mistyped option was meant to be: one that it begins, else the one with the fewest edits.
 std::string likely(const std::string& typed, const std::vector<std::string>& known) {
   const auto begun = std::find_if(known.begin(), known.end(),
                                   [&](const std::string& name) { return typed.size() > 2 && name.starts_with(typed); });
-  return begun != known.end() ? *begun : nearest(typed, known);
+  if (begun != known.end()) return *begun;
+  std::map<std::string, std::string> meant;
+  for (const std::string& name : known) meant[name] = name;
+  for (const auto& [elsewhere, here] : kElsewhere) {
+    if (meant.contains(here)) meant.emplace(elsewhere, here);
+  }
+  std::vector<std::string> names;
+  for (const auto& [name, unused] : meant) names.push_back(name);
+  return meant.at(nearest(typed, names));
 }
 
 // Breaks a paragraph into lines at spaces.
