@@ -108,7 +108,7 @@ class CpuBackend : public Backend {
   void pack(Tensor x, int64_t first, const PackedSide& side) override {
     if (side.direct()) return pack_each(x, first, side);
     // A head's tail fills and empties token by token, so heads are what can go side by side.
-    for_heads(side, x.rows() > 1 || (side.closing() > 1 && is_due(side, first + 1)), [&](int64_t head) {
+    const auto pack_head = [&](int64_t head) {
       int64_t closed = side.closed;
       close_due(side, head, first, closed);
       for (int64_t t = 0; t < x.rows(); ++t) {
@@ -117,7 +117,11 @@ class CpuBackend : public Backend {
         kernels_.to_bf16(x.row<float>(t) + head * side.head_dim, side.head_dim, row);
         if (token >= 0) close_due(side, head, first + t + 1, closed);
       }
-    });
+    };
+    // One thread copies a row faster than others wake.
+    const bool one_row = x.rows() == 1 && (side.closing() == 1 || !is_due(side, first + 1));
+    if (!one_row) return parallel_for(side.kv_heads, pack_head);
+    for (int64_t head = 0; head < side.kv_heads; ++head) pack_head(head);
   }
 
   void freeze(const PackedSide& side, bool find_mean) override { freeze_side(side, find_mean); }
@@ -183,17 +187,10 @@ class CpuBackend : public Backend {
     return side.tail_rows > 0 && side.closed < side.due_now(tokens);
   }
 
-  // One thread alone copies a row faster than others wake.
-  template <typename Body>
-  static void for_heads(const PackedSide& side, bool worth_threads, Body body) {
-    if (worth_threads) return parallel_for(side.kv_heads, body);
-    for (int64_t head = 0; head < side.kv_heads; ++head) body(head);
-  }
-
   // Tokens that are packed as they come, behind what a tail that was needed until now still holds.
   void pack_each(Tensor x, int64_t first, const PackedSide& side) {
     if (is_due(side, first)) {
-      for_heads(side, true, [&](int64_t head) {
+      parallel_for(side.kv_heads, [&](int64_t head) {
         int64_t closed = side.closed;
         close_due(side, head, first, closed);
       });

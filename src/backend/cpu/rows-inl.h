@@ -92,7 +92,10 @@ void rope(float* x, const float* cosines, const float* sines, int64_t half) {
   }
 }
 
-#if HWY_TARGET != HWY_SCALAR
+// hadamard() in vectors: the same sums.
+#if HWY_TARGET == HWY_SCALAR
+HWY_INLINE void hadamard_row(float* x, int64_t n) { hadamard(x, static_cast<int>(n)); }
+#else
 // Lanes i and i + kHalf become their sum and difference.
 template <int kHalf>
 HWY_INLINE VF butterflies(DF d, VF v) {
@@ -105,15 +108,12 @@ HWY_INLINE VF butterflies(DF d, VF v) {
   const auto second = hn::RebindMask(d, hn::TestBit(hn::Iota(di, 0), hn::Set(di, kHalf)));
   return hn::IfThenElse(second, hn::Sub(other, v), hn::Add(v, other));
 }
-#endif
 
-// hadamard() in vectors: the same sums.
 HWY_INLINE void hadamard_row(float* x, int64_t n) {
   const DF d;
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));
   const int64_t block = n & -n;
-  if (HWY_TARGET == HWY_SCALAR || block < lanes) return hadamard(x, static_cast<int>(n));
-#if HWY_TARGET != HWY_SCALAR
+  if (block < lanes) return hadamard(x, static_cast<int>(n));
   for (int64_t i = 0; i < n; i += lanes) {
     auto v = butterflies<2>(d, butterflies<1>(d, hn::LoadU(d, x + i)));
     v = butterflies<4>(d, v);
@@ -130,8 +130,8 @@ HWY_INLINE void hadamard_row(float* x, int64_t n) {
   }
   const auto scale = hn::Set(d, 1.0f / __builtin_sqrtf(static_cast<float>(block)));
   for (int64_t i = 0; i < n; i += lanes) hn::StoreU(hn::Mul(hn::LoadU(d, x + i), scale), d, x + i);
-#endif
 }
+#endif
 
 void transform(float* x, int64_t n, bool rotate, const float* offset) {
   const DF d;
