@@ -301,8 +301,11 @@ class Search(Cli):
         self.refuse(USAGE, ["--max-drop", "--needles 0"], *search, "--max-drop", "1%", "--needles", "0")
 
     def test_papers_table(self):
-        out = self.succeed("search", "-m", LLAMA, "-c", "256", "--space", "paper", "-w", "w16", "--needles", "0", "--verify", "0",
+        out = self.succeed("search", "-m", LLAMA, "-c", "256", "--space", "paper", "-w", "w16,w8g32", "--needles", "0", "--verify", "0",
                            "--max-loss", "100", "--chunks", "256").out
+        # The grid has no weights of 8 bits, small as they are.
+        self.assertRegex(out, r"\| the paper's grid +\| w16_k")
+        self.assertIn("w8g32", out)
         for row in ("16 bit, un-fused attention", "16 bit, fused attention", "the paper's grid"):
             self.assertIn(row, out)
 

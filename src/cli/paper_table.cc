@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 
 #include "base/text.h"
 #include "cli/output.h"
@@ -45,15 +46,25 @@ bool usable(const Measurement& m) {
   return m.state == State::kDone && std::isfinite(m.value("peak_bytes")) && std::isfinite(m.value("kld_mean"));
 }
 
-// The schemes of the paper's grid that the model can hold.
-std::vector<std::string> paper_schemes(const Checkpoint& checkpoint, const Backend& backend, int context) {
-  SpaceOptions options;
-  options.name = "paper";
-  for (const Axis& axis : make_space(options, checkpoint, backend, context).space.axes) {
-    if (axis.part == "scheme") return axis.choices;
+// What the model can hold of the paper's grid, at any chunk.
+class PaperGrid {
+ public:
+  PaperGrid(const Checkpoint& checkpoint, const Backend& backend, int context) {
+    SpaceOptions options;
+    options.name = "paper";
+    for (Axis& axis : make_space(options, checkpoint, backend, context).space.axes)
+      choices_[axis.part] = std::move(axis.choices);
   }
-  return {};
-}
+  bool has(const Point& point) const { return lists("scheme", point.kv) && lists("weights", point.weights); }
+
+ private:
+  bool lists(const std::string& part, const std::string& choice) const {
+    const std::vector<std::string>& all = choices_.at(part);
+    return std::find(all.begin(), all.end(), choice) != all.end();
+  }
+
+  std::map<std::string, std::vector<std::string>> choices_;
+};
 
 }  // namespace
 
@@ -68,11 +79,10 @@ PaperBaselines paper_baselines(const Checkpoint& checkpoint, const Backend& back
 std::string paper_table(const ReportInput& input, const Checkpoint& checkpoint, const Backend& backend) {
   if (input.measurements.empty()) return {};
   const int context = input.measurements.front().regime.context;
-  const std::vector<std::string> schemes = paper_schemes(checkpoint, backend, context);
+  const PaperGrid of_paper(checkpoint, backend, context);
   std::vector<Measurement> grid, others;
   for (const Measurement& m : input.measurements) {
-    const bool listed = std::find(schemes.begin(), schemes.end(), m.point.kv) != schemes.end();
-    if (usable(m)) (listed ? grid : others).push_back(m);
+    if (usable(m)) (of_paper.has(m.point) ? grid : others).push_back(m);
   }
   const auto is_exact = [](const Measurement& m) {
     return m.point.kv == Point().kv && m.point.weights == Point().weights;

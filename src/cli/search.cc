@@ -195,6 +195,8 @@ class Search : public Command {
       // What a larger space adds to the paper's grid.
       SpaceOptions quick = space_;
       quick.name = "quick";
+      // The 4-bit linears are made by then.
+      if (quick.weights.empty()) quick.weights = {"w8g128e8", "w4g128e8.awq"};
       settings.budget = budget(quick.name);
       const Space more = make_space(quick, *loaded.checkpoint, *loaded.backend, context_).space;
       measure_points(evaluators, *make_sampler("guided", more, settings), study, spent, share);
