@@ -9,6 +9,7 @@
 
 #include "base/text.h"
 #include "report/format.h"
+#include "study/measurement_json.h"
 
 namespace kvpareto {
 namespace {
@@ -117,8 +118,10 @@ Findings read_study(const ReportInput& input) {
   findings.max_loss = input.max_loss;
   findings.sensitivity = sensitivity_of(input.probes);
   findings.weight_sensitivity = sensitivity_of(input.probes, Probed::kWeights);
+  // What weights were fitted to tells points apart, not circumstances.
+  const auto circumstances = [](const Measurement& m) { return regime_of(m.regime, Point()); };
   for (const Measurement& m : input.measurements) {
-    if (m.regime == input.measurements.front().regime) {
+    if (circumstances(m) == circumstances(input.measurements.front())) {
       findings.points.push_back(m);
     } else {
       ++findings.left_out;

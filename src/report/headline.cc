@@ -57,7 +57,8 @@ std::string answer(const Findings& findings) {
   if (!findings.recommended) return no_answer(findings);
   const size_t best = *findings.recommended;
   const Measurement& m = findings.points[best];
-  const std::string name = emphasis(m.point.kv);
+  const bool exact_weights = m.point.weights == Point().weights;
+  const std::string name = emphasis(exact_weights ? m.point.kv : m.point.weights + " " + m.point.kv);
   if (!findings.baseline) {
     return fmt::format("{} peaks at {} and diverges by {}.", name, human_bytes(findings.cost(best)), loss_in_words(m));
   }
@@ -68,9 +69,9 @@ std::string answer(const Findings& findings) {
   const double saved = findings.cost(*findings.baseline) - findings.cost(best);
   const std::string change = percent_change(findings.cost(best), findings.cost(*findings.baseline));
   return fmt::format(
-      "{} needs <span class=\"nb\">{} {}</span> <span class=\"nb\">({})</span> than the 16-bit cache, at a divergence "
-      "of {}.",
-      name, human_bytes(std::abs(saved)), saved >= 0 ? "less" : "more", change, loss_in_words(m));
+      "{} needs <span class=\"nb\">{} {}</span> <span class=\"nb\">({})</span> than {}, at a divergence of {}.", name,
+      human_bytes(std::abs(saved)), saved >= 0 ? "less" : "more", change,
+      exact_weights ? "the 16-bit cache" : "16 bits in all", loss_in_words(m));
 }
 
 // What the sentence leaves open: chunk, and what was compared.

@@ -172,6 +172,26 @@ TEST(Page, TellsWhatWeightsWereFittedToWhereThereAreSome) {
   EXPECT_THAT(html_report(study_of({m})), HasSubstr("32 of mine.txt"));
 }
 
+TEST(Page, TheSentenceNamesWeightsThatAreNotExact) {
+  Measurement rounded = synthetic_point("k8v8g64", 256, 200 * kMiB, 0.005);
+  rounded.point.weights = "w8g128e8";
+  ReportInput input = study_of({synthetic_point("k16v16", 256, 360 * kMiB, 0), rounded});
+  input.goal = Goal::kLeastMemory;
+  const std::string page = html_report(input);
+  EXPECT_THAT(page, HasSubstr("w8g128e8 k8v8g64</em> needs"));
+  EXPECT_THAT(page, HasSubstr("than 16 bits in all"));
+}
+
+TEST(Page, FittedWeightsStandBesideOthers) {
+  Measurement fitted = synthetic_point("k16v16", 256, 200 * kMiB, 0.05);
+  fitted.point.weights = "w4g128.awq";
+  fitted.regime.calibration = "32 of mine.txt";
+  ReportInput input = study_of({synthetic_point("k16v16", 256, 360 * kMiB, 0), fitted});
+  EXPECT_EQ(read_study(input).points.size(), 2u);
+  input.measurements.back().regime.context = 99;
+  EXPECT_EQ(read_study(input).left_out, 1u);
+}
+
 TEST(Page, SingleLayersAlone) {
   ReportInput input;
   input.probes = synthetic_study(Like::kCliff).probes;
