@@ -453,6 +453,19 @@ class Quantize(Cli):
         self.assertEqual(len(list((self.folder / "cache/kvpareto/weights").iterdir())), 2)
         self.refuse(FAILURE, ["none.jsonl"], *again, "--calibration", "none.jsonl")
 
+    def test_a_search_shows_them_beside_others(self):
+        text = self.folder / "my text.jsonl"
+        text.write_text("".join(json.dumps({"text": f"Line {i} of a text. " * 300}) + "\n" for i in range(40)))
+        out = self.succeed("search", *SMALL_SEARCH, "-w", "w16,w4g32.awq", "--calibration", text, "--verify", "0", "--max-loss", "100",
+                           "--least").out
+        rows = [line.split()[0] for line in out.split("Recommended")[0].splitlines()[1:] if line.strip()]
+        self.assertIn("k16v16", rows)
+        self.assertTrue(any(row.startswith("w4g32.awq_") for row in rows), rows)
+        peaks = [float(line.split(" MiB")[0].split()[-1]) for line in out.split("Recommended")[0].splitlines()[1:] if " MiB" in line]
+        self.assertEqual(peaks[1:], sorted(peaks[1:]))
+        self.assertIn(f"-w w4g32.awq --calibration '{text}'", out)
+        self.assertIn("w4g32.awq k", (self.folder / "kvpareto-report.html").read_text())
+
     def test_wrong_values(self):
         self.refuse(USAGE, ["-o"], "quantize", "-m", QWEN)
         self.refuse(USAGE, ["w5g128"], "quantize", "-m", QWEN, "-o", "x", "-w", "w5g128")
