@@ -26,8 +26,8 @@ class Quantize : public Command {
             "input channels to where rounding hurts least (AWQ), searches a clipping range for every group, and lets "
             "the columns of each matrix, and each layer, make up for the rounding of those before them; rtn rounds to "
             "nearest and is the control. 4 bits everywhere give a Hugging Face AWQ folder that other programs load "
-            "too; other weights "
-            "this program's own layout. Works a layer at a time, and goes on where it was if it is started again.",
+            "too; other weights this program's own layout. Works a layer at a time, and goes on where it was if it is "
+            "started again.",
             {"quantize -m model.gguf -o model-awq", "quantize -m model --bits 3 --group 64 -o model-w3",
              "quantize -m model.gguf -w w4g128,down:w8g128,0:w8g64 -o model-mixed",
              "quantize -m model.gguf --method rtn -o model-rtn"}};

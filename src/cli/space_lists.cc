@@ -47,8 +47,8 @@ const Strings kNamed = {"best-5", "best-4", "best-3", "kivi-4", "kivi-2", "pre-4
 const Strings kBestKeys = {"16", "8t64.pre", "4t64.pre", "3t64.pre.fit", "2t64.pre.fit"};
 const Strings kBestWeights = {"w16", "w8g128e8", "w4g128e8"};
 const Strings kBestValues = {"16", "8g64", "4g64.had", "3g64.had.fit", "2g64.had.fit"};
-// With smaller and larger groups, which move half a bit and a quarter between layers: int4 in all of them cannot be
-// beaten otherwise (bench/results/2026-11-27-per-layer-qwen2.5-coder-0.5b.md).
+// With smaller and larger groups, which move half a bit and a quarter between layers: without them no search beat int4
+// in all layers (bench/results/2026-11-27-per-layer-qwen2.5-coder-0.5b.md).
 const Strings kLayerKeys = {"16",        "8t64.pre",     "4t32.pre",     "4t64.pre",
                             "4t128.pre", "3t32.pre.fit", "3t64.pre.fit", "2t64.pre.fit"};
 const Strings kLayerValues = {"16", "8g64", "4g32.had", "4g64.had", "3g32.had.fit", "3g64.had.fit", "2g64.had.fit"};
