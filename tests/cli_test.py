@@ -259,11 +259,17 @@ class Search(Cli):
         own = self.folder / "own.toml"
         own.write_text('keys = ["16", "8g32"]\nvalues = ["16", "4g32.had"]\nper_layer = true\n')
         shown = self.succeed("space", "-m", LLAMA, "--space", own).out
-        self.assertRegex(shown, r"keys of each of \d+ layers")
+        self.assertRegex(shown, r"keys of layer 0, and \d+ more")
+        own.write_text('keys = ["16"]\nvalues = ["16", "8g32"]\nlinears = ["w16", "w4g32"]\nlinears_per = "kind"\nembedding = ["8"]\n')
+        shown = self.succeed("space", "-m", LLAMA, "--space", own).out
+        self.assertRegex(shown, r"linears qkv, and 3 more +\| +2 \| w16 w4g32")
+        self.assertRegex(shown, r"embedding and head +\| +2 \| 16 8 ")
+        self.assertIn("9 axes, 64 points", shown)
         limited = self.succeed("space", "-m", LLAMA, "--space", own, "--mem-budget", "1KiB").out
         self.assertRegex(limited, "Not valid.*more than 1.*KiB")
         for text, words in (("keys = 3", ["own.toml, line 1", "keys"]), ("kees = ['8']", ["'kees'", "keys"]), ("keys =", ["line 1"]),
-                            ("per_layer = true", ["schemes", "neither"]), ("keys = ['9']\nvalues = ['8']", ["9"])):
+                            ("per_layer = true", ["schemes", "neither"]), ("linears_per = 'heads'", ["line 1", '"kind"']),
+                            ("schemes = ['k8v8']\nlinears = ['w4g32.awq']", ["w4g32.awq", "alone"]), ("keys = ['9']\nvalues = ['8']", ["9"])):
             own.write_text(text)
             self.refuse(USAGE, words, "space", "-m", LLAMA, "--space", own)
         self.refuse(USAGE, ["'quik'", "nearest is quick"], "space", "-m", LLAMA, "--space", "quik")
@@ -278,6 +284,19 @@ class Search(Cli):
         self.assertTrue(any("," in point for point in points), "no point that differs by layer")
         self.assertLessEqual(len(points), 26)
         self.assertIn("k16v16", self.succeed("front").out)
+
+    def test_guided_search_of_every_linear(self):
+        own = self.folder / "own.toml"
+        own.write_text('keys = ["16", "8g32"]\nvalues = ["16"]\nlinears = ["w8g32", "w4g32"]\nembedding = ["8"]\nlinears_per = "layer"\n')
+        search = ["search", "-m", LLAMA, "-c", "128", "--space", own, "--needles", "0", "--verify", "0", "--evaluations", "24"]
+        self.succeed(*search)
+        rows = json.loads(self.succeed("front", "--all", "-o", "json").out)
+        mixed = {row["weights"] for row in rows if ":" in row["weights"]}
+        self.assertTrue(any(re.search(r"\d\.(qkv|o|gateup|down):", weights) for weights in mixed), mixed)
+        for row in rows:
+            self.assertEqual(row["peak_bytes"], row["predicted_peak_bytes"])
+        # The front's weights are held as it says, by other commands too.
+        self.succeed("plan", "-m", LLAMA, "-c", "128", "-w", max(mixed, key=len))
 
     def test_questions(self):
         """The most accurate under a budget with the longest context, and the smallest within a limit."""

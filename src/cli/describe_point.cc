@@ -47,16 +47,16 @@ double bits_of(const WeightChoice& choice) {
 
 void add_weights(Description& description, const WeightScheme& scheme, int layers) {
   const std::string family = scheme.awq ? "awq" : "nearest";
-  const auto add = [&](const char* part, const WeightChoice& choice, int layer, int of) {
+  const auto add = [&](const char* part, const WeightChoice& choice, int layer, int of, int kinds) {
     if (is_exact(choice)) return;
-    description.effects.push_back({part, layer, to_text(choice) + " " + family, family, bits_of(choice), of});
+    description.effects.push_back({part, layer, to_text(choice) + " " + family, family, bits_of(choice), of, kinds});
   };
   constexpr int kKinds = static_cast<int>(std::size(kLinearKinds));
-  if (scheme.changes.empty()) add("weights", scheme.linears, 0, 1);
+  if (scheme.changes.empty()) add("weights", scheme.linears, 0, 1, 1);
   for (int place = 0; !scheme.changes.empty() && place < layers * kKinds; ++place) {
-    add("weights", scheme.at(place / kKinds, static_cast<LinearKind>(place % kKinds)), place, layers * kKinds);
+    add("weights", scheme.at(place / kKinds, static_cast<LinearKind>(place % kKinds)), place, layers * kKinds, kKinds);
   }
-  add("table", scheme.table, 0, 1);
+  add("table", scheme.table, 0, 1, 1);
   const bool quantized = !is_exact(scheme.linears) || !scheme.changes.empty();
   if (quantized && scheme.activations == Activations::kFloat) description.scales.push_back("a16");
 }

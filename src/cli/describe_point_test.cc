@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <map>
 #include <set>
 
 #include "search/quality.h"
@@ -87,6 +88,31 @@ TEST(DescribePoint, LetsTheModelOfQualityGuessMixedWeights) {
   EXPECT_NEAR(std::exp(quality.guess(spared).log_loss), all - 0.05, 0.15 * (all - 0.05));
   EXPECT_NEAR(std::exp(quality.guess(other).log_loss), all - 0.001, 0.1 * all);
   EXPECT_LT(quality.guess(spared).deviation, unknown);
+}
+
+// Every kind measured alone in all layers tells what schemes that mix kinds lose, other layers' too, though no layer
+// was measured alone.
+TEST(DescribePoint, LetsTheModelOfQualityGuessOfKinds) {
+  const std::map<std::string, double> losses = {{"qkv", .002}, {"o", .001}, {"gateup", .008}, {"down", .05}};
+  std::vector<Measurement> kinds;
+  for (const auto& [kind, loss] : losses) {
+    Measurement m;
+    m.point = {"w16," + kind + ":w4g128", "k16v16", 256};
+    m.regime.texts = 4;
+    m.values["kld_mean"] = {loss, 0, 4};
+    kinds.push_back(m);
+  }
+  Quality quality([](const Point& point) { return describe(point); }, 4);
+  quality.fit(kinds);
+  const auto guess = [&](const std::string& weights) {
+    return std::exp(quality.guess({weights, "k16v16", 256}).log_loss);
+  };
+  EXPECT_NEAR(guess("w4g128"), .061, 0.1 * .061);
+  EXPECT_NEAR(guess("w4g128,down:w16"), .011, 0.1 * .011);
+  EXPECT_NEAR(guess("w4g128,0-2.down:w16"), .036, 0.1 * .036);
+  EXPECT_GT(quality.guess({"w4g128,0-2.down:w16", "k16v16", 256}).deviation,
+            1.5 * quality.guess({"w4g128,down:w16", "k16v16", 256}).deviation)
+      << "which of its layers lose it is not known";
 }
 
 }  // namespace

@@ -3,13 +3,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <map>
 
 #include "base/error.h"
-#include "base/text.h"
 #include "cli/describe_point.h"
-#include "engine/session.h"
+#include "cli/point_maker.h"
 #include "kv/catalogue.h"
+#include "quant/mixed_weights.h"
 
 namespace kvpareto {
 namespace {
@@ -21,47 +20,6 @@ void add_once(std::vector<std::string>& list, const std::string& text) {
   if (std::find(list.begin(), list.end(), text) == list.end()) list.push_back(text);
 }
 
-// --- From choices to a scheme
-// -------------------------------------------------------------------------------------------
-
-std::string base_text(const std::string& keys, const std::string& values) { return "k" + keys + ".v" + values; }
-
-// Pairs of sides, one a layer, as the scheme with the fewest words: what most layers have, and what others change.
-std::string layered_text(const std::vector<std::pair<std::string, std::string>>& layers) {
-  std::map<std::pair<std::string, std::string>, size_t> counts;
-  for (const auto& pair : layers) ++counts[pair];
-  const auto& usual =
-      std::max_element(counts.begin(), counts.end(), [](auto& a, auto& b) { return a.second < b.second; })->first;
-  std::string text = base_text(usual.first, usual.second);
-  for (size_t layer = 0; layer < layers.size(); ++layer) {
-    const auto& [keys, values] = layers[layer];
-    std::vector<std::string> changes;
-    if (keys != usual.first) changes.push_back("k" + keys);
-    if (values != usual.second) changes.push_back("v" + values);
-    if (!changes.empty()) text += fmt::format(",{}:{}", layer, join(changes, "."));
-  }
-  return text;
-}
-
-// A window goes behind the base and before the changes of layers.
-std::string with_window(const std::string& scheme, const std::string& window) {
-  if (window.empty()) return scheme;
-  const size_t comma = std::min(scheme.find(','), scheme.size());
-  return scheme.substr(0, comma) + "." + window + scheme.substr(comma);
-}
-
-bool exact(const KvScheme& scheme) {
-  const LayerScheme plain;
-  const auto is_plain = [&](const LayerScheme& layer) {
-    return layer.keys.codec == Codec::kBf16 && layer.values.codec == Codec::kBf16;
-  };
-  return is_plain(scheme.base()) && std::all_of(scheme.changed().begin(), scheme.changed().end(),
-                                                [&](const auto& change) { return is_plain(change.second); });
-}
-
-// --- Axes
-// ---------------------------------------------------------------------------------------------------------------
-
 class Builder {
  public:
   Builder(const SpaceOptions& options, const ModelShape& shape) : shape_(shape), own_(options.name.ends_with(".toml")) {
@@ -71,6 +29,7 @@ class Builder {
     if (!options.weights.empty()) {
       lists_.weights = {Point().weights};
       lists_.weights.insert(lists_.weights.end(), options.weights.begin(), options.weights.end());
+      lists_.linears.clear();
     }
   }
 
@@ -111,20 +70,14 @@ class Builder {
     return list;
   }
 
-  std::vector<std::string> weights(const Checkpoint& checkpoint) {
-    std::vector<std::string> list;
-    for (const std::string& text : lists_.weights) {
-      const WeightScheme scheme = parse_weights(text);
-      try {
-        plan_weights(checkpoint, shape_, scheme);
-      } catch (const Error& error) {
-        if (own_) throw;
-        left_out.push_back(fmt::format("{}: {}", text, error.what()));
-        continue;
-      }
-      add_once(list, to_text(scheme));
-    }
-    return list;
+  // Whole schemes, or bits of linears and of the table.
+  std::vector<Axis> weights(const Checkpoint& checkpoint) {
+    if (lists_.linears.empty()) return {{"weights", "weights", whole_weights(checkpoint)}};
+    const auto choices = linears(checkpoint);
+    std::vector<Axis> axes;
+    for (const std::string& where : places_of_linears()) axes.push_back({"linears" + where, "weights", choices});
+    axes.push_back({"embedding and head", "table", tables(checkpoint)});
+    return axes;
   }
 
   // The paper's pairs per token, in the first of its groups that the heads can hold.
@@ -147,6 +100,65 @@ class Builder {
   std::vector<std::string> left_out;
 
  private:
+  std::vector<std::string> whole_weights(const Checkpoint& checkpoint) {
+    std::vector<std::string> list;
+    for (const std::string& text : lists_.weights) {
+      const WeightScheme scheme = parse_weights(text);
+      if (holds(checkpoint, text, scheme)) add_once(list, to_text(scheme));
+    }
+    return list;
+  }
+
+  std::vector<std::string> linears(const Checkpoint& checkpoint) {
+    std::vector<std::string> list = {Point().weights};
+    for (const std::string& text : lists_.linears) {
+      const WeightScheme scheme = parse_weights(text);
+      if (to_text(scheme) != to_text(scheme.linears)) {
+        fail_usage("linears '{}': wanted bits and group alone, as in w4g128", text);
+      }
+      if (holds(checkpoint, text, scheme)) add_once(list, to_text(scheme));
+    }
+    return list;
+  }
+
+  // Texts as they stand behind the 'e' of a scheme.
+  std::vector<std::string> tables(const Checkpoint& checkpoint) {
+    std::vector<std::string> list = {kExact};
+    for (const std::string& text : lists_.embedding) {
+      const WeightScheme scheme = parse_weights("w16e" + text);
+      WeightScheme plain;
+      plain.table = scheme.table;
+      if (!(scheme == plain)) fail_usage("embedding '{}': wanted bits and group alone, as in 8 or 4g32", text);
+      if (scheme == WeightScheme() || !holds(checkpoint, "embedding " + text, scheme)) continue;
+      add_once(list, to_text(scheme).substr(to_text(scheme).find('e') + 1));
+    }
+    return list;
+  }
+
+  bool holds(const Checkpoint& checkpoint, const std::string& name, const WeightScheme& scheme) {
+    try {
+      plan_weights(checkpoint, shape_, scheme);
+    } catch (const Error& error) {
+      if (own_) throw;
+      left_out.push_back(fmt::format("{}: {}", name, error.what()));
+      return false;
+    }
+    return true;
+  }
+
+  // Of the axes of linears, in the order of mixed_weights.
+  std::vector<std::string> places_of_linears() const {
+    if (lists_.linears_per == "model") return {""};
+    std::vector<std::string> places;
+    for (int layer = 0; layer < (lists_.linears_per == "layer" ? shape_.layers : 1); ++layer) {
+      for (const std::string_view kind : kLinearKinds) {
+        places.push_back(lists_.linears_per == "layer" ? fmt::format(" {} of layer {}", kind, layer)
+                                                       : fmt::format(" {}", kind));
+      }
+    }
+    return places;
+  }
+
   void take_options(const SpaceOptions& options) {
     const std::vector<std::string> groups =
         options.groups.empty() ? std::vector<std::string>{"64", "32", "128"} : options.groups;
@@ -181,58 +193,6 @@ class Builder {
   SpaceLists lists_;
 };
 
-// Makes points of choices: the functions of a Space share it.
-struct Maker {
-  std::vector<Axis> axes;
-  const Checkpoint* checkpoint;
-  ModelShape shape;
-  const Backend* backend;
-  int context;
-  double most_bytes;
-  mutable std::map<std::string, WeightPlan> plans = {};  // by the text of the scheme
-
-  const WeightPlan& plan_of(const std::string& weights) const {
-    const auto found = plans.find(weights);
-    if (found != plans.end()) return found->second;
-    return plans.emplace(weights, plan_weights(*checkpoint, shape, parse_weights(weights))).first->second;
-  }
-
-  const std::string* chosen(const std::string& part, const Choices& choices, int layer = 0) const {
-    for (size_t axis = 0; axis < axes.size(); ++axis) {
-      if (axes[axis].part == part && layer-- == 0) return &axes[axis].choices[static_cast<size_t>(choices[axis])];
-    }
-    return nullptr;
-  }
-
-  std::string scheme_text(const Choices& choices) const {
-    if (const std::string* scheme = chosen("scheme", choices)) return *scheme;
-    std::vector<std::pair<std::string, std::string>> layers;
-    for (int layer = 0; const std::string* keys = chosen("keys", choices, layer); ++layer) {
-      layers.emplace_back(*keys, *chosen("values", choices, layer));
-    }
-    return with_window(layered_text(layers), *chosen("windows", choices));
-  }
-
-  double bytes(const Point& point) const {
-    const SessionOptions options = {parse_scheme(point.kv), context, point.chunk, 1};
-    return static_cast<double>(session_bytes(shape, plan_of(point.weights), *backend, options).total());
-  }
-
-  Made make(const Choices& choices) const {
-    const KvScheme scheme = parse_scheme(scheme_text(choices));
-    Made made{{*chosen("weights", choices), to_text(scheme), std::stoi(*chosen("chunk", choices))}, {}};
-    if (exact(scheme) && (scheme.recent > 0 || scheme.sinks > 0)) {
-      made.reason = "a window beside 16 bits keeps nothing more exact";
-    } else if (made.reason = why_invalid(scheme, shape.layers, shape.head_dim, shape.qkv_bias); made.reason.empty()) {
-      const double needed = most_bytes > 0 ? bytes(made.point) : 0;
-      if (needed > most_bytes) {
-        made.reason = fmt::format("takes {}, more than {}", human_bytes(needed), human_bytes(most_bytes));
-      }
-    }
-    return made;
-  }
-};
-
 }  // namespace
 
 ModelSpace make_space(const SpaceOptions& options, const Checkpoint& checkpoint, const Backend& backend, int context) {
@@ -240,7 +200,7 @@ ModelSpace make_space(const SpaceOptions& options, const Checkpoint& checkpoint,
   Builder lists(options, shape);
   ModelSpace result;
   std::vector<Axis>& axes = result.space.axes;
-  axes.push_back({"weights", "weights", lists.weights(checkpoint)});
+  axes = lists.weights(checkpoint);
   if (const auto schemes = lists.schemes(); !schemes.empty()) {
     axes.push_back({"scheme", "scheme", schemes});
   } else {
@@ -255,12 +215,13 @@ ModelSpace make_space(const SpaceOptions& options, const Checkpoint& checkpoint,
   axes.push_back({"chunk", "chunk", lists.chunks(), true});
   result.space.baselines = lists.baselines();
   result.left_out = lists.left_out;
-  const auto maker = std::make_shared<Maker>(Maker{axes, &checkpoint, shape, &backend, context, options.most_bytes});
+  const auto maker = std::make_shared<PointMaker>(checkpoint, shape, backend, context, options.most_bytes);
+  maker->set_axes(axes);
   result.space.make = [maker](const Choices& choices) { return maker->make(choices); };
   result.space.bytes = [maker](const Point& point) { return maker->bytes(point); };
   const Detail detail = lists.per_layer() ? Detail::kLayers : Detail::kTogether;
   result.space.describe = [maker, detail](const Point& point) {
-    return describe_point(point, maker->shape.layers, maker->shape.head_dim, detail);
+    return describe_point(point, maker->shape().layers, maker->shape().head_dim, detail);
   };
   check_space(result.space);
   return result;

@@ -26,7 +26,8 @@ class SpaceCommand : public Command {
         "Prints the axes of a search space on a model, the choices of each, how many points that makes, what the "
         "model cannot hold and why, and the least and most memory at a context; nothing is loaded or measured. Without "
         "a model, the list of spaces. A file of your own (TOML) has lists named keys and values (sides of schemes), or "
-        "schemes, and if wanted windows, weights, chunks, and per_layer = true.",
+        "schemes, and if wanted windows, weights, chunks, and per_layer = true. Instead of weights, whole schemes, it "
+        "may have linears and embedding, whose bits are chosen per model, kind or layer (linears_per).",
         {"space", "space -m model.gguf --space full", "space -m model.gguf --space mine.toml --mem-budget 1GiB"}};
   }
 
@@ -63,9 +64,9 @@ class SpaceCommand : public Command {
     std::set<std::string> parts;
     for (const Axis& axis : space.axes) {
       const auto same = [&](const Axis& other) { return other.part == axis.part; };
-      const auto layers = std::count_if(space.axes.begin(), space.axes.end(), same);
+      const auto alike = std::count_if(space.axes.begin(), space.axes.end(), same);
       if (!parts.insert(axis.part).second) continue;
-      const std::string name = layers > 1 ? fmt::format("{} of each of {} layers", axis.part, layers) : axis.name;
+      const std::string name = alike > 1 ? fmt::format("{}, and {} more", axis.name, alike - 1) : axis.name;
       rows.push_back({name, std::to_string(axis.choices.size()), shortened(axis)});
     }
     std::string text =

@@ -46,6 +46,9 @@ const Strings kNamed = {"best-5", "best-4", "best-3", "kivi-4", "kivi-2", "pre-4
 // One good family a side: what docs/SCHEMES.md found best at every number of bits.
 const Strings kBestKeys = {"16", "8t64.pre", "4t64.pre", "3t64.pre.fit", "2t64.pre.fit"};
 const Strings kBestWeights = {"w16", "w8g128e8", "w4g128e8"};
+const Strings kLinears = {"w16", "w8g128", "w4g32", "w4g128", "w3g128"};
+const Strings kTables = {"16", "8", "4"};
+const Strings kLinearsPer = {"model", "kind", "layer"};
 const Strings kBestValues = {"16", "8g64", "4g64.had", "3g64.had.fit", "2g64.had.fit"};
 // With smaller and larger groups, which move half a bit and a quarter between layers: without them no search beat int4
 // in all layers (bench/results/2026-11-27-per-layer-qwen2.5-coder-0.5b.md).
@@ -74,16 +77,21 @@ const std::vector<SpacePreset>& space_presets() {
         .chunks = {256, 128, 512}},
        12},
       {"per-layer",
-       "the same families in groups of several sizes, chosen for every layer by itself",
+       "the same families in groups of several sizes, and bits of each kind of linear, chosen for every layer by "
+       "itself",
        {.schemes = {},
         .keys = kLayerKeys,
         .values = kLayerValues,
         .per_layer = true,
         .windows = {"", "recent128.sink4"},
-        .weights = kBestWeights,
+        .linears = kLinears,
+        .linears_per = "layer",
+        .embedding = kTables,
         .chunks = {256, 128, 512}}},
       {"full",
-       "all that this program knows for keys, values and weights, the same in all layers",
+       "all that this program knows for keys and values, the same in all layers; bits of each kind of linear, of "
+       "embedding "
+       "and head",
        {.schemes = {},
         .keys = {"16",           "8g32",         "8g64",          "8gh",       "8t64.pre", "8.pre.bias",
                  "4g32",         "4g64",         "4g32.had",      "4g32.mean", "4b64x32",  "4t32",
@@ -93,7 +101,9 @@ const std::vector<SpacePreset>& space_presets() {
         .values = {"16", "8g32", "8g64", "8gh", "4g32", "4g64", "4gh", "4g32.had", "4g64.had", "4gh.had", "3g32",
                    "3g32.had.fit", "3g64.had.fit", "2g32", "2g32.had.fit", "2g64.had.fit"},
         .windows = {"", "sink4", "recent64.sink4", "recent128.sink4"},
-        .weights = {"w16", "w8g128e8", "w4g32e8", "w4g128e8", "w4g128e4", "w3g128e8"},
+        .linears = kLinears,
+        .linears_per = "kind",
+        .embedding = kTables,
         .chunks = {256, 64, 128, 512, 1024}}},
       {"paper",
        "the grid of KV Pareto (arXiv 2512.01953): seven pairs of bits, every granularity, weights of 16 bits and AWQ's "
@@ -169,12 +179,11 @@ SpaceLists read_toml(const std::string& path) {
     fail_usage("{}, line {}: {}", path, error.source().begin.line, error.description());
   }
   SpaceLists lists;
-  const std::map<std::string, Strings*> texts = {{"schemes", &lists.schemes},
-                                                 {"keys", &lists.keys},
-                                                 {"values", &lists.values},
-                                                 {"windows", &lists.windows},
-                                                 {"weights", &lists.weights}};
-  Strings known = {"per_layer", "chunks"};
+  const std::map<std::string, Strings*> texts = {{"schemes", &lists.schemes},    {"keys", &lists.keys},
+                                                 {"values", &lists.values},      {"windows", &lists.windows},
+                                                 {"weights", &lists.weights},    {"linears", &lists.linears},
+                                                 {"embedding", &lists.embedding}};
+  Strings known = {"per_layer", "linears_per", "chunks"};
   for (const auto& [name, list] : texts) known.push_back(name);
   for (const auto& [key, node] : table) {
     const std::string name(key.str());
@@ -182,6 +191,12 @@ SpaceLists read_toml(const std::string& path) {
       *found->second = read_list<std::string>(path, name, node, "texts");
     } else if (name == "chunks") {
       lists.chunks = read_list<int>(path, name, node, "numbers");
+    } else if (name == "linears_per") {
+      const std::string value = node.value_exact<std::string>().value_or("");
+      if (std::find(kLinearsPer.begin(), kLinearsPer.end(), value) == kLinearsPer.end()) {
+        wrong(path, node, fmt::format("linears_per: wanted one of \"{}\"", join(kLinearsPer, "\", \"")));
+      }
+      lists.linears_per = value;
     } else if (name == "per_layer") {
       const auto value = node.value_exact<bool>();
       if (!value) wrong(path, node, "per_layer: wanted true or false");
@@ -196,6 +211,12 @@ SpaceLists read_toml(const std::string& path) {
   }
   if (!lists.schemes.empty() && (!lists.keys.empty() || !lists.values.empty() || lists.per_layer)) {
     fail_usage("{}: wanted 'schemes' or sides ('keys', 'values', 'per_layer'), found both", path);
+  }
+  if (table.contains("weights") && table.contains("linears")) {
+    fail_usage("{}: wanted whole schemes of 'weights' or 'linears', found both", path);
+  }
+  if (!table.contains("linears") && (table.contains("linears_per") || table.contains("embedding"))) {
+    fail_usage("{}: wanted 'linears' beside 'linears_per' and 'embedding', found none", path);
   }
   return lists;
 }

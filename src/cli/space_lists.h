@@ -8,11 +8,14 @@ namespace kvpareto {
 
 // Either whole schemes, or sides to be combined. What comes first is measured first where all is measured.
 struct SpaceLists {
-  std::vector<std::string> schemes;         // "k8v4g64", or names of the catalogue
-  std::vector<std::string> keys, values;    // "16", "8g32", "4t64.pre"
-  bool per_layer = false;                   // keys and values are chosen for every layer
-  std::vector<std::string> windows = {""};  // "recent128.sink4"; empty: none
-  std::vector<std::string> weights = {"w16"};
+  std::vector<std::string> schemes;             // "k8v4g64", or names of the catalogue
+  std::vector<std::string> keys, values;        // "16", "8g32", "4t64.pre"
+  bool per_layer = false;                       // keys and values are chosen for every layer
+  std::vector<std::string> windows = {""};      // "recent128.sink4"; empty: none
+  std::vector<std::string> weights = {"w16"};   // whole schemes, if `linears` is empty
+  std::vector<std::string> linears = {};        // "w4g128", chosen per
+  std::string linears_per = "model";            //   "model", "kind" (qkv, o, gateup, down), or "layer" and kind
+  std::vector<std::string> embedding = {"16"};  // of embedding and head, beside `linears`: "16", "8", "4"
   std::vector<int> chunks = {256};
 };
 

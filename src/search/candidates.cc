@@ -1,7 +1,10 @@
 #include "search/candidates.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 
 namespace kvpareto {
 namespace {
@@ -41,6 +44,18 @@ bool Candidates::at_first_of_refined(const Choices& choices) const {
   return true;
 }
 
+// Where a choice is had that is not had everywhere: in one layer of a space too large to walk, in one kind of layers.
+// Elsewhere it tells of the choice.
+std::string Candidates::where_alone(const std::vector<Effect>& effects) const {
+  const Effect& first = effects.front();
+  if (!walkable_ && effects.size() == 1 && first.layers > 1) return fmt::format(" layer {}", first.layer);
+  const bool one_kind = std::all_of(effects.begin(), effects.end(), [&](const Effect& effect) {
+    return effect.kinds > 1 && effect.layer % effect.kinds == first.layer % first.kinds;
+  });
+  const auto of_a_kind = static_cast<size_t>(first.layers / first.kinds);
+  return one_kind && effects.size() == of_a_kind ? fmt::format(" kind {}", first.layer % first.kinds) : "";
+}
+
 // The parts that a trial tells of: those choices of which no other part is louder, as far as priors know.
 std::vector<Point> Candidates::screening(Quality& quality) const {
   std::vector<Candidate> pool = walked_;
@@ -58,18 +73,13 @@ std::vector<Point> Candidates::screening(Quality& quality) const {
   for (size_t i = 0; i < pool.size(); ++i) {
     const Description description = space_.describe(pool[i].point);
     double whole = 0;
-    std::map<std::string, double> by_choice;
-    std::map<std::string, size_t> layers;
+    std::map<std::string, std::vector<Effect>> by_choice;
     for (const Effect& effect : description.effects) {
-      const double loss = quality.effect_loss(effect);
-      whole += loss;
-      by_choice[effect.part + " " + effect.choice] += loss;
-      ++layers[effect.part + " " + effect.choice];
+      whole += quality.loss_of({&effect, 1});
+      by_choice[effect.part + " " + effect.choice].push_back(effect);
     }
-    for (const auto& [what, loss] : by_choice) {
-      // One layer alone tells of that layer; all of them alike tell of the choice.
-      const bool single = !walkable_ && layers[what] == 1;
-      offer(single ? what + pool[i].point.kv : what, i, loss / whole);
+    for (const auto& [choice, effects] : by_choice) {
+      offer(choice + where_alone(effects), i, quality.loss_of(effects) / whole);
     }
     for (const std::string& scale : description.scales) offer("scale " + scale, i, -whole);
   }
@@ -214,13 +224,14 @@ std::vector<std::vector<Share>> Candidates::shares(const Choices& scales, Qualit
       all.back().push_back({space_.bytes(point) - base_bytes, 0});
     }
     for (size_t choice = 0; choice < points.size(); ++choice) {
-      for (const Effect& effect : points[choice]) {
-        // What every choice of this axis has is an effect of another one.
-        const bool own = !std::all_of(points.begin(), points.end(), [&](const std::vector<Effect>& effects) {
+      // What every choice of this axis has is an effect of another one.
+      std::vector<Effect> own;
+      std::copy_if(points[choice].begin(), points[choice].end(), std::back_inserter(own), [&](const Effect& effect) {
+        return !std::all_of(points.begin(), points.end(), [&](const std::vector<Effect>& effects) {
           return std::find(effects.begin(), effects.end(), effect) != effects.end();
         });
-        if (own) all.back()[choice].loss += quality.effect_loss(effect, draw);
-      }
+      });
+      all.back()[choice].loss = quality.loss_of(own, draw);
     }
   }
   return all;

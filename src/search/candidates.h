@@ -33,6 +33,7 @@ class Candidates {
  private:
   bool add(std::vector<Candidate>& list, std::set<std::string>& seen, const Choices& choices) const;
   bool at_first_of_refined(const Choices& choices) const;
+  std::string where_alone(const std::vector<Effect>& effects) const;
   std::vector<Candidate> singles() const;
   std::vector<int> fewest_bits(size_t axis) const;
   std::vector<Candidate> allocated(Quality& quality, Random& random, const std::map<std::string, Choices>& near) const;

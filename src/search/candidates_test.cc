@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <set>
 
 #include "base/hash.h"
 #include "search/sampler.h"
@@ -136,6 +137,91 @@ TEST(Candidates, GuidedFindsNearlyAllThatLayersGive) {
     const double reached = hypervolume(found, bounds), most = hypervolume(best, bounds);
     EXPECT_GT(reached, 0.98 * most) << "seed " << seed;
     EXPECT_GT(reached, hypervolume(uniform, bounds) + 0.5 * (most - hypervolume(uniform, bounds))) << "seed " << seed;
+  }
+}
+
+// Linears by kind at 16 to 3 bits and keys at 16 to 2, "aaaa" and "k"; one kind of linear is fragile, one bears all.
+class KindWorld {
+ public:
+  KindWorld() {
+    for (const char* kind : {"qkv", "o", "gateup", "down"}) {
+      space.axes.push_back({"linears " + std::string(kind), "weights", {"16", "8", "4", "3"}});
+    }
+    space.axes.push_back({"keys", "keys", {"16", "8", "4", "3", "2"}});
+    space.make = [](const Choices& choices) {
+      Made made{{"", std::string(1, static_cast<char>('a' + choices[4])), 256}, {}};
+      for (size_t kind = 0; kind < 4; ++kind) made.point.weights += static_cast<char>('a' + choices[kind]);
+      return made;
+    };
+    space.describe = [](const Point& point) {
+      Description description;
+      for (int place = 0; place < 4 * kLayers; ++place) {
+        const int bits = kBits[point.weights[static_cast<size_t>(place % 4)] - 'a'];
+        if (bits == 16) continue;
+        description.effects.push_back({"weights", place, std::to_string(bits), "all", bits + 0.2, 4 * kLayers, 4});
+      }
+      const int bits = kBits[point.kv[0] - 'a'];
+      if (bits < 16) description.effects.push_back({"keys", 0, std::to_string(bits), "all", bits + 0.5});
+      return description;
+    };
+    space.bytes = [this](const Point& point) {
+      double sum = 1e6 + 2e5 * kBits[point.kv[0] - 'a'];
+      for (size_t kind = 0; kind < 4; ++kind) sum += kSizes[kind] * kBits[point.weights[kind] - 'a'];
+      return sum;
+    };
+    space.baselines = {space.make(Choices(5, 0)).point};
+  }
+
+  double loss(const Point& point) const {
+    constexpr double kFragile[] = {1, 0.2, 2, 15};
+    double sum = 0;
+    for (const Effect& effect : space.describe(point).effects) {
+      const double scale = effect.part == "keys" ? 0.02 : 0.004 * kFragile[effect.layer % 4] / kLayers;
+      sum += scale * std::pow(3.6, 4 - effect.bits);
+    }
+    return sum;
+  }
+
+  Space space;
+
+ private:
+  static constexpr double kSizes[] = {1e5, 1e5, 8e5, 4e5};
+};
+
+TEST(Candidates, ScreenEveryKindOfLinearAlone) {
+  const KindWorld world;
+  Quality quality(world.space.describe, kTexts);
+  std::set<std::string> weights;
+  for (const Point& point : Candidates(world.space).screening(quality)) weights.insert(point.weights);
+  for (const char* alone : {"caaa", "acaa", "aaca", "aaac", "daaa", "adaa", "aada", "aaad"}) {
+    EXPECT_TRUE(weights.contains(alone)) << alone;
+  }
+}
+
+TEST(Candidates, GuidedFindsWhichKindsBearFewBits) {
+  const KindWorld world;
+  std::vector<Place> all;
+  for (size_t index = 0; index < countable_size(world.space); ++index) {
+    const Point point = world.space.make(choices_at(world.space, index)).point;
+    all.push_back({world.space.bytes(point), world.loss(point)});
+  }
+  const Bounds bounds = bounds_of(all);
+  for (uint64_t seed = 1; seed <= 3; ++seed) {
+    std::vector<Measurement> measured;
+    std::vector<Place> found;
+    const auto sampler = make_sampler("guided", world.space, {kTexts, seed, 40});
+    for (auto next = sampler->propose(measured); !next.empty(); next = sampler->propose(measured)) {
+      for (const Trial& trial : next) {
+        Measurement m;
+        m.point = trial.point;
+        m.regime.texts = trial.texts;
+        m.values = {{"peak_bytes", {world.space.bytes(trial.point), 0, 1}},
+                    {"kld_mean", {world.loss(trial.point), 0, 1}}};
+        measured.push_back(m);
+        if (trial.texts == kTexts) found.push_back({world.space.bytes(trial.point), world.loss(trial.point)});
+      }
+    }
+    EXPECT_GT(hypervolume(found, bounds), 0.985 * hypervolume(all, bounds)) << "seed " << seed;
   }
 }
 

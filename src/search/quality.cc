@@ -13,7 +13,8 @@ namespace {
 // Priors, wide enough to be told otherwise by one measurement. Losses fall by a factor of 4 a bit where rounding is all
 // there is (its variance does); what is measured here falls a little slower at the low end.
 constexpr double kUsualLoss = 0.03;  // nats/token of a part at 4 bits in all layers
-constexpr double kPartDeviation = 2.5, kFamilyDeviation = 1.0, kChoiceDeviation = 0.5, kLayerDeviation = 1.0;
+constexpr double kPartDeviation = 2.5, kFamilyDeviation = 1.0, kChoiceDeviation = 0.5, kKindDeviation = 1.0,
+                 kLayerDeviation = 1.0;
 constexpr double kSlope = -1.3, kSlopeDeviation = 0.4;
 // A layer that stands out at few bits does less at more (one of Qwen2.5-0.5B's had 21 % of the keys' loss at 2 bits and
 // 5 % at 3): what 2 bits tell counts for three quarters at 4.
@@ -71,6 +72,10 @@ Quality::Terms Quality::terms_of(const Effect& effect) {
   if (effect.layers > 1) {
     const std::string name = part + " layer " + std::to_string(effect.layer) + " of " + effect.family;
     terms.push_back({term(name, -std::log(effect.layers), kLayerDeviation), 1});
+    if (effect.kinds > 1) {
+      const std::string kind = part + " kind " + std::to_string(effect.layer % effect.kinds) + " of " + effect.family;
+      terms.push_back({term(kind, 0, kKindDeviation), 1});
+    }
     terms.push_back({term(name + " slope", 0, kLayerSlopeDeviation), effect.bits - 4});
   }
   return terms;
@@ -83,7 +88,8 @@ void Quality::add(Row& row, const Effect& effect) {
     return;
   }
   Effect one = effect;
-  one.layers = layers->second;
+  one.layers = layers->second.layers;
+  one.kinds = layers->second.kinds;
   for (one.layer = 0; one.layer < one.layers; ++one.layer) row.parts.push_back({terms_of(one)});
 }
 
@@ -92,7 +98,7 @@ void Quality::note_layers(std::span<const Measurement> measurements) {
   for (const Measurement& m : measurements) {
     if (m.state != State::kDone) continue;
     for (const Effect& effect : describe_(m.point).effects) {
-      if (effect.layers > 1) layers_[effect.part] = effect.layers;
+      if (effect.layers > 1) layers_[effect.part] = effect;
     }
   }
 }
@@ -250,9 +256,10 @@ Guess Quality::guess(const Point& point) {
   return {log_loss, std::sqrt(variance(slope) + unknown * unknown)};
 }
 
-double Quality::effect_loss(const Effect& effect, Random* draw) {
+double Quality::loss_of(std::span<const Effect> effects, Random* draw) {
+  if (effects.empty()) return 0;
   Row row;
-  add(row, effect);
+  for (const Effect& effect : effects) add(row, effect);
   std::map<int, double> slope;
   double log_loss = evaluate(row, slope);
   if (draw != nullptr) log_loss += std::sqrt(variance(slope)) * draw->normal();

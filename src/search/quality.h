@@ -4,7 +4,7 @@
 // Model: loss = s * sum over effects of t, one effect for every layer and side (and the weights) that is not at 16
 // bits;
 //   log t = part + family of the part + slope of the part * (bits - 4) + choice
-//           + layer under the family + slope of the layer * (bits - 4)
+//           + kind of layer + layer, both under the family + slope of the layer * (bits - 4)
 //   log s = the sum of the scales' logarithms (windows, chunk, on how much it was measured) + what is the point's own
 // Additive over layers and sides as measured (docs/METHODS.md); every term is a number with a normal prior, so that
 // what was never measured is guessed from its like, with a wide error, and what was measured on little from that.
@@ -40,8 +40,8 @@ class Quality {
   // From these measurements alone; those that failed or lost nothing say nothing. `elsewhere`: of other regimes.
   void fit(std::span<const Measurement> measurements, std::span<const Measurement> elsewhere = {});
   Guess guess(const Point& point);
-  // The loss that one effect adds, on its own; `draw` adds a draw from the posterior (of independent terms), if given.
-  double effect_loss(const Effect& effect, Random* draw = nullptr);
+  // The loss that these effects add, on their own; `draw` adds a draw from the posterior of their sum, if given.
+  double loss_of(std::span<const Effect> effects, Random* draw = nullptr);
 
  private:
   struct Term {
@@ -80,7 +80,7 @@ class Quality {
   Describe describe_;
   int texts_;
   std::map<std::string, int> names_;
-  std::map<std::string, int> layers_;  // of the parts that were measured layer by layer
+  std::map<std::string, Effect> layers_;  // of the parts that were measured layer by layer: some effect on one
   std::vector<Term> terms_;
   std::vector<double> covariance_;  // [fitted, fitted] of the terms that were known when it was found
   size_t fitted_ = 0;

@@ -80,7 +80,8 @@ TEST(Quality, LayersThatStandOutAtFewBitsDoLessAtMore) {
   Quality quality(describe, kTexts);
   quality.fit(measured);
   const auto loss = [&](int layer, double bits) {
-    return quality.effect_loss({"keys", layer, std::string(1, static_cast<char>('0' + bits)), "all", bits, kLayers});
+    return quality.loss_of(
+        std::vector<Effect>{{"keys", layer, std::string(1, static_cast<char>('0' + bits)), "all", bits, kLayers}});
   };
   const double at_two = std::log(loss(2, 2) / loss(3, 2)), at_four = std::log(loss(2, 4) / loss(3, 4));
   EXPECT_NEAR(at_two, std::log(10 / 1.6), 0.1);
@@ -111,7 +112,9 @@ TEST(Quality, WhatRoundingCarriesIsNoLossOfTheLayer) {
   ASSERT_GT(measured[2].values["kld_mean"].value, 2 * measured[16].values["kld_mean"].value);
   Quality quality(describe, kTexts);
   quality.fit(measured);
-  const auto loss = [&](int layer) { return quality.effect_loss({"keys", layer, "4", "all", 4, kLayers}); };
+  const auto loss = [&](int layer) {
+    return quality.loss_of(std::vector<Effect>{{"keys", layer, "4", "all", 4, kLayers}});
+  };
   EXPECT_NEAR(std::log(loss(0) / loss(7)), 0, 0.15);
   EXPECT_NEAR(std::log(loss(7) / 2e-4), 0, 0.15);
   for (const Measurement& m : measured) {

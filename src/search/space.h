@@ -32,6 +32,7 @@ struct Effect {
   std::string family;  // choices whose losses are spread over the layers alike: "t32.pre"
   double bits = 0;     // of a stored value, scales included
   int layers = 1;      // how many such layers the part has; 1: this is the effect on all of them together
+  int kinds = 1;       // every so many layers one of the same kind comes again; those of a kind are alike
   bool operator==(const Effect&) const = default;
 };
 
