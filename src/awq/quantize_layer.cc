@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "awq/refine.h"
 #include "awq/search_scales.h"
 #include "base/error.h"
 #include "base/interrupt.h"
@@ -33,6 +34,17 @@ std::vector<float> chosen_rows(const Matrix& matrix, std::span<const int64_t> ro
 void append_errors(const RoundedWeights& rounded, std::span<const float> rows, std::vector<float>& stacks) {
   std::vector<float> values = rounded.values();
   for (size_t i = 0; i < values.size(); ++i) stacks.push_back(values[i] - rows[i]);
+}
+
+// The same of the reported rows of a whole matrix.
+std::vector<float> chosen_errors(const RoundedWeights& rounded, const Matrix& matrix) {
+  std::vector<float> errors;
+  for (const int64_t r : reported_rows(matrix.rows())) {
+    for (int64_t c = 0; c < matrix.columns; ++c) {
+      errors.push_back(rounded.value(r, c) - matrix.weights[static_cast<size_t>(r * matrix.columns + c)]);
+    }
+  }
+  return errors;
 }
 
 std::vector<float> transposed(const std::vector<float>& square, int64_t columns) {
@@ -171,8 +183,9 @@ class LayerQuantizer {
     if (options_.clip) append_errors(rounded(rows, true), rows, stacks);
     const std::vector<double> errors = errors_of_stacks(stacks, options_.clip ? 3 : 2, factor);
     report.clipped = options_.clip && errors[2] < errors[1];
-    report.after = errors[report.clipped ? 2 : 1] / errors[0];
-    out_.rounded[i] = rounded(matrix.weights, report.clipped);
+    RoundedWeights& made = out_.rounded[i].emplace(rounded(matrix.weights, report.clipped));
+    if (options_.compensate && options_.passes > 0) refine(backend_, matrix.weights, factor, options_.passes, made);
+    report.after = factor.output_error(chosen_errors(made, matrix)) / errors[0];
   }
 
   const ModelShape& shape_;

@@ -23,6 +23,7 @@ struct QuantizeOptions {
   bool compensate = true;  // rounding errors are made up for by later columns
   double correct = 0.7;    // this part of what earlier roundings did is made up for, as far as inputs tell it
   bool clip = true;        // clipping search in every group, where it lowers the linear's output error
+  int passes = 3;          // over the codes and scales that were found (refine), where `compensate`
   double damping = 0.2;    // of the mean square input, added to every channel's
 };
 

@@ -153,6 +153,7 @@ class ModelQuantizer {
     text["compensate"] = options.compensate;
     text["correct"] = options.correct;
     text["clip"] = options.clip;
+    text["passes"] = options.passes;
     text["damping"] = options.damping;
     text["instructions"] = backend_.name();
     return text;

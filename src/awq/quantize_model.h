@@ -14,7 +14,7 @@
 namespace kvpareto {
 
 // Another number whenever this program would make other weights of the same job.
-inline constexpr int kQuantizeRecipe = 4;
+inline constexpr int kQuantizeRecipe = 5;
 
 struct QuantizeJob {
   WeightScheme scheme;  // of the linears; tables stay 16 bits

@@ -13,16 +13,11 @@ constexpr float kLargestF16 = 65504;
 constexpr int kClipSteps = 8;  // 1, .95, ... .65
 constexpr float kClipStep = 0.05f;
 
-int most_of(const WeightFormat& format) { return (1 << format.bits()) - 1; }
-
 // Half up; `shifted` is never below -1.
 int nearest_code(float value, const GroupRange& range, int least, int most) {
   const float shifted = value * range.inverse + static_cast<float>(range.zero) + 0.5f;
   return static_cast<int>(std::min(std::max(shifted, static_cast<float>(least)), static_cast<float>(most) + 0.5f));
 }
-
-// The smallest code in use: eight bits are symmetric about 128.
-int least_of(const WeightFormat& format) { return format.codec == WeightCodec::kInt8 ? 1 : 0; }
 
 GroupRange range_between(const WeightFormat& format, float low, float high) {
   GroupRange range;
@@ -30,7 +25,7 @@ GroupRange range_between(const WeightFormat& format, float low, float high) {
   if (format.codec == WeightCodec::kInt8) {
     wanted = std::max(-low, high) / 127;
   } else {
-    wanted = (high - low) / static_cast<float>(most_of(format));
+    wanted = (high - low) / static_cast<float>(most_code(format));
   }
   range.scale = to_f16(std::min(wanted, kLargestF16));
   const float scale = to_float(range.scale);
@@ -38,7 +33,7 @@ GroupRange range_between(const WeightFormat& format, float low, float high) {
   if (format.codec == WeightCodec::kInt8) {
     range.zero = 128;
   } else {
-    const float zero = std::min(-low * range.inverse + 0.5f, static_cast<float>(most_of(format)));
+    const float zero = std::min(-low * range.inverse + 0.5f, static_cast<float>(most_code(format)));
     range.zero = static_cast<uint8_t>(std::max(0.0f, zero));
   }
   return range;
@@ -47,7 +42,7 @@ GroupRange range_between(const WeightFormat& format, float low, float high) {
 float range_error(const WeightFormat& format, const GroupRange& range, const float* values, const float* importance,
                   int64_t count) {
   const float scale = to_float(range.scale), zero = static_cast<float>(range.zero);
-  const int least = least_of(format), most = most_of(format);
+  const int least = least_code(format), most = most_code(format);
   // Four sums, so that the loop can run in vectors; in an order that no instruction set changes.
   float sums[4] = {};
   for (int64_t i = 0; i < count; i += 4) {
@@ -72,7 +67,7 @@ struct Row {
 
 void round_block(const Row& row, int64_t begin, int64_t end, const WeightFormat& format, const Factor& factor,
                  bool compensate) {
-  const int least = least_of(format), most = most_of(format);
+  const int least = least_code(format), most = most_code(format);
   for (int64_t k = begin; k < end; ++k) {
     const int32_t column = factor.order()[static_cast<size_t>(k)];
     const GroupRange& range = row.ranges[column / format.group];
@@ -105,6 +100,9 @@ void pass_on(Backend& backend, const std::vector<float>& errors, const Factor& f
 }
 
 }  // namespace
+
+int least_code(const WeightFormat& format) { return format.codec == WeightCodec::kInt8 ? 1 : 0; }
+int most_code(const WeightFormat& format) { return (1 << format.bits()) - 1; }
 
 float RoundedWeights::value(int64_t row, int64_t column) const {
   const auto group = static_cast<size_t>(row * groups() + column / format.group);

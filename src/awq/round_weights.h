@@ -24,6 +24,10 @@ struct RoundedWeights {
   void divide_rows(std::span<const float> by);
 };
 
+// The codes in use: eight bits are symmetric about 128.
+int least_code(const WeightFormat& format);
+int most_code(const WeightFormat& format);
+
 // Scale and zero point of one group; inverse is 0 where the scale vanishes.
 struct GroupRange {
   f16 scale;

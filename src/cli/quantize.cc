@@ -54,6 +54,7 @@ class Quantize : public Command {
     options.flag("--no-scale", no_scale_, "leave the channels' scales alone");
     options.flag("--no-clip", no_clip_, "groups keep their whole range");
     options.flag("--no-correct", no_correct_, "do not make up for what rounding the layers before did");
+    options.flag("--no-refine", no_refine_, "do not go over codes and scales again");
     options.flag("--no-compensate", no_compensate_,
                  "round every column for itself; with --no-correct, AWQ as it was published");
     model_.declare_machine(options);
@@ -70,6 +71,7 @@ class Quantize : public Command {
     job.options.clip = !no_clip_;
     job.options.compensate = !no_compensate_;
     if (no_correct_) job.options.correct = 0;
+    if (no_refine_) job.options.passes = 0;
     const bool awq_layout = layout_ == "awq" || (layout_ == "auto" && is_uniform_int4(job.scheme));
     job.layout = awq_layout ? Layout::kAwq : Layout::kPlain;
     const auto checkpoint = model_.open();
@@ -143,7 +145,7 @@ class Quantize : public Command {
   std::string folder_, method_ = "awq", weights_, layout_ = "auto";
   int bits_ = 4, group_ = 128;
   CalibrationSize size_;
-  bool no_scale_ = false, no_clip_ = false, no_compensate_ = false, no_correct_ = false;
+  bool no_scale_ = false, no_clip_ = false, no_compensate_ = false, no_correct_ = false, no_refine_ = false;
 };
 
 }  // namespace
