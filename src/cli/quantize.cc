@@ -24,8 +24,9 @@ class Quantize : public Command {
             "make a model with weights of few bits",
             "Quantizes the linear layers and writes a folder that loads like any other model. awq moves the scales of "
             "input channels to where rounding hurts least (AWQ), searches a clipping range for every group, and lets "
-            "the columns of each matrix, and each layer, make up for the rounding of those before them; rtn rounds to "
-            "nearest and is the control. 4 bits everywhere give a Hugging Face AWQ folder that other programs load "
+            "the columns of each matrix, and each layer, make up for the rounding of those before them, then goes over "
+            "codes and scales again; rtn rounds to nearest and is the control. 4 bits everywhere give a Hugging Face "
+            "AWQ folder that other programs load "
             "too; other weights this program's own layout. Works a layer at a time, and goes on where it was if it is "
             "started again.",
             {"quantize -m model.gguf -o model-awq", "quantize -m model --bits 3 --group 64 -o model-w3",

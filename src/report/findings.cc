@@ -108,8 +108,8 @@ bool Findings::several_chunks() const {
 
 std::string Findings::label(size_t i) const {
   const Point& point = points[i].point;
-  const std::string weights = point.weights == "w16" ? "" : point.weights + " ";
-  return weights + point.kv + (point.chunk == chunk ? "" : fmt::format("·{}", point.chunk));
+  const std::string weights = point.weights == "w16" ? "" : clipped(point.weights, kLongestWeights) + " ";
+  return weights + clipped(point.kv, kLongestScheme) + (point.chunk == chunk ? "" : fmt::format("·{}", point.chunk));
 }
 
 Findings read_study(const ReportInput& input) {

@@ -110,4 +110,22 @@ std::optional<Interval> share_interval95(const Estimate& estimate) {
   return Interval{std::max(0.0, center - half), std::min(1.0, center + half)};
 }
 
+size_t width_of(const std::string& text) {
+  return static_cast<size_t>(
+      std::count_if(text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xc0) != 0x80; }));
+}
+
+std::string clipped(const std::string& text, size_t width) {
+  std::string out;
+  for (const char c : text) out += static_cast<unsigned char>(c) < ' ' || c == 0x7f ? '?' : c;
+  if (width_of(out) <= width) return out;
+  size_t end = 0, seen = 0;
+  while (end < out.size() && (seen < width || (static_cast<unsigned char>(out[end]) & 0xc0) == 0x80)) {
+    seen += (static_cast<unsigned char>(out[end]) & 0xc0) != 0x80;
+    if (seen == width) break;
+    ++end;
+  }
+  return out.substr(0, end) + "…";
+}
+
 }  // namespace kvpareto

@@ -40,4 +40,12 @@ std::string error_bar_name(const Estimate& estimate);
 // The 95 % interval of a share of successes (Wilson 1927), which stays inside [0, 1] and has a width at 0 and 1.
 std::optional<Interval> share_interval95(const Estimate& estimate);
 
+// Characters that a text of a configuration has room for: schemes of the catalogue and the usual weights stay whole, to
+// be copied; those that differ by layer do not.
+inline constexpr size_t kLongestScheme = 43, kLongestWeights = 28;
+// Columns a terminal shows: UTF-8 characters, all of them of width one here.
+size_t width_of(const std::string& text);
+// The first `width` characters, the last an ellipsis if some are lost; control characters as '?'.
+std::string clipped(const std::string& text, size_t width);
+
 }  // namespace kvpareto

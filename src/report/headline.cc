@@ -58,7 +58,8 @@ std::string answer(const Findings& findings) {
   const size_t best = *findings.recommended;
   const Measurement& m = findings.points[best];
   const bool exact_weights = m.point.weights == Point().weights;
-  const std::string name = emphasis(exact_weights ? m.point.kv : m.point.weights + " " + m.point.kv);
+  const std::string name = emphasis((exact_weights ? "" : clipped(m.point.weights, kLongestWeights) + " ") +
+                                    clipped(m.point.kv, kLongestScheme));
   if (!findings.baseline) {
     return fmt::format("{} peaks at {} and diverges by {}.", name, human_bytes(findings.cost(best)), loss_in_words(m));
   }

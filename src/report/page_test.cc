@@ -2,6 +2,7 @@
 
 #include "report/page.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -180,6 +181,20 @@ TEST(Page, TheSentenceNamesWeightsThatAreNotExact) {
   const std::string page = html_report(input);
   EXPECT_THAT(page, HasSubstr("w8g128e8 k8v8g64</em> needs"));
   EXPECT_THAT(page, HasSubstr("than 16 bits in all"));
+}
+
+// Weights that differ by layer are long: whole in the command, in tooltips and for sorting, cut where they are read.
+TEST(Page, LongWeightsAreCutWhereThereIsNoRoom) {
+  Measurement mixed = synthetic_point("k8v8g64", 256, 200 * kMiB, 0.005);
+  mixed.point.weights = "w8g128e8";
+  for (int layer = 0; layer < 12; ++layer) mixed.point.weights += fmt::format(",{}.down:w4g128", 2 * layer);
+  ReportInput input = study_of({synthetic_point("k16v16", 256, 360 * kMiB, 0), mixed});
+  input.goal = Goal::kLeastMemory;
+  const std::string page = html_report(input);
+  EXPECT_THAT(page, HasSubstr("w8g128e8,0.down:w4g128,2.do… k8v8g64</em> needs"));
+  EXPECT_THAT(page, HasSubstr(fmt::format("<td data-v=\"{0}\" title=\"{0}\">w8g128e8,0.down:w4g128,2.do…</td>",
+                                          mixed.point.weights)));
+  EXPECT_THAT(page, HasSubstr(fmt::format("-w &#39;{}&#39;", mixed.point.weights)));
 }
 
 TEST(Page, FittedWeightsStandBesideOthers) {

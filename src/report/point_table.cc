@@ -33,6 +33,13 @@ std::string cell(const std::string& text, double value, const char* style = "") 
   return fmt::format("<td{}{}>{}</td>", key, *style == 0 ? "" : fmt::format(" class=\"{}\"", style), text);
 }
 
+// Whole in a tooltip where there is no room for all of it.
+std::string text_cell(const std::string& text, size_t width, const char* before, const std::string& behind) {
+  const std::string whole = escape_html(text), shown = escape_html(clipped(text, width));
+  const std::string title = shown == whole ? "" : fmt::format(" title=\"{}\"", whole);
+  return fmt::format("<td data-v=\"{}\"{}>{}{}{}</td>", whole, title, before, shown, behind);
+}
+
 std::string figure_cell(const Findings& findings, size_t i, const std::string& column) {
   const auto found = findings.points[i].values.find(column);
   if (found == findings.points[i].values.end() || !std::isfinite(found->second.value)) return "<td></td>";
@@ -63,10 +70,9 @@ std::string row(const Findings& findings, size_t i, const std::vector<std::strin
   std::string markup =
       fmt::format("<tr class=\"{}\" data-p=\"{}\" data-front=\"{}\" data-chunk=\"{}\"{}>", row_style(findings, i), i,
                   findings.on_front[i] ? 1 : 0, m.point.chunk, *remark == 0 ? "" : " data-keep=\"\"");
-  const std::string scheme = escape_html(m.point.kv);
-  markup += fmt::format("<td data-v=\"{}\"><i></i>{}{}</td>", scheme, scheme,
-                        *remark == 0 ? "" : fmt::format("<small>{}</small>", remark));
-  if (with_weights) markup += fmt::format("<td data-v=\"{0}\">{0}</td>", escape_html(m.point.weights));
+  const std::string note = *remark == 0 ? "" : fmt::format("<small>{}</small>", remark);
+  markup += text_cell(m.point.kv, kLongestScheme, "<i></i>", note);
+  if (with_weights) markup += text_cell(m.point.weights, kLongestWeights, "", "");
   markup += cell(std::to_string(m.point.chunk), m.point.chunk);
   markup += cell(human_bytes(findings.cost(i)), findings.cost(i));
   if (findings.baseline) {

@@ -111,29 +111,6 @@ std::string lines(const std::vector<Json>& rows, const char* separator, std::str
   return text;
 }
 
-// Columns of a scheme: those of the catalogue are whole, to be copied, and the table stays within 110.
-constexpr size_t kLongestScheme = 43;
-
-// Columns a terminal shows: UTF-8 characters, all of them of width one here.
-size_t width_of(const std::string& text) {
-  return static_cast<size_t>(
-      std::count_if(text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xc0) != 0x80; }));
-}
-
-// The first `width` characters, the last an ellipsis if some are lost; control characters as '?'.
-std::string clipped(const std::string& text, size_t width) {
-  std::string out;
-  for (const char c : text) out += static_cast<unsigned char>(c) < ' ' || c == 0x7f ? '?' : c;
-  if (width_of(out) <= width) return out;
-  size_t end = 0, seen = 0;
-  while (end < out.size() && (seen < width || (static_cast<unsigned char>(out[end]) & 0xc0) == 0x80)) {
-    seen += (static_cast<unsigned char>(out[end]) & 0xc0) != 0x80;
-    if (seen == width) break;
-    ++end;
-  }
-  return out.substr(0, end) + "…";
-}
-
 struct Column {
   std::string name;
   bool left;

@@ -38,8 +38,9 @@ bool drawable(const MemoryCurve& curve) {
   });
 }
 
+// As long as a panel is wide.
 std::string name_of(const MemoryCurve& curve) {
-  return curve.weights == "w16" ? curve.kv : curve.weights + " " + curve.kv;
+  return clipped(curve.weights == "w16" ? curve.kv : curve.weights + " " + curve.kv, 32);
 }
 
 double total(const MemoryCurve& curve, size_t at) {
