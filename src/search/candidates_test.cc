@@ -118,6 +118,21 @@ std::vector<Place> uniform_places(const LayeredWorld& world) {
   return places;
 }
 
+// What is measured whole, with as much as so many whole measurements cost.
+template <typename World>
+std::vector<Place> found_by_guided(const World& world, uint64_t seed, double budget) {
+  std::vector<Measurement> measured;
+  std::vector<Place> found;
+  const auto sampler = make_sampler("guided", world.space, {kTexts, seed, budget});
+  for (auto next = sampler->propose(measured); !next.empty(); next = sampler->propose(measured)) {
+    for (const Trial& trial : next) {
+      measured.push_back(world.measure(trial));
+      if (trial.texts == kTexts) found.push_back({world.space.bytes(trial.point), world.loss(trial.point)});
+    }
+  }
+  return found;
+}
+
 TEST(Candidates, GuidedFindsNearlyAllThatLayersGive) {
   const LayeredWorld world;
   const std::vector<Place> best = best_places(world), uniform = uniform_places(world);
@@ -125,15 +140,7 @@ TEST(Candidates, GuidedFindsNearlyAllThatLayersGive) {
   everywhere.insert(everywhere.end(), uniform.begin(), uniform.end());
   const Bounds bounds = bounds_of(everywhere);
   for (uint64_t seed = 1; seed <= 3; ++seed) {
-    std::vector<Measurement> measured;
-    std::vector<Place> found;
-    const auto sampler = make_sampler("guided", world.space, {kTexts, seed, 45});
-    for (auto next = sampler->propose(measured); !next.empty(); next = sampler->propose(measured)) {
-      for (const Trial& trial : next) {
-        measured.push_back(world.measure(trial));
-        if (trial.texts == kTexts) found.push_back({world.space.bytes(trial.point), world.loss(trial.point)});
-      }
-    }
+    const std::vector<Place> found = found_by_guided(world, seed, 45);
     const double reached = hypervolume(found, bounds), most = hypervolume(best, bounds);
     EXPECT_GT(reached, 0.98 * most) << "seed " << seed;
     EXPECT_GT(reached, hypervolume(uniform, bounds) + 0.5 * (most - hypervolume(uniform, bounds))) << "seed " << seed;
@@ -182,6 +189,14 @@ class KindWorld {
     return sum;
   }
 
+  Measurement measure(const Trial& trial) const {
+    Measurement m;
+    m.point = trial.point;
+    m.regime.texts = trial.texts;
+    m.values = {{"peak_bytes", {space.bytes(trial.point), 0, 1}}, {"kld_mean", {loss(trial.point), 0, 1}}};
+    return m;
+  }
+
   Space space;
 
  private:
@@ -207,20 +222,7 @@ TEST(Candidates, GuidedFindsWhichKindsBearFewBits) {
   }
   const Bounds bounds = bounds_of(all);
   for (uint64_t seed = 1; seed <= 3; ++seed) {
-    std::vector<Measurement> measured;
-    std::vector<Place> found;
-    const auto sampler = make_sampler("guided", world.space, {kTexts, seed, 40});
-    for (auto next = sampler->propose(measured); !next.empty(); next = sampler->propose(measured)) {
-      for (const Trial& trial : next) {
-        Measurement m;
-        m.point = trial.point;
-        m.regime.texts = trial.texts;
-        m.values = {{"peak_bytes", {world.space.bytes(trial.point), 0, 1}},
-                    {"kld_mean", {world.loss(trial.point), 0, 1}}};
-        measured.push_back(m);
-        if (trial.texts == kTexts) found.push_back({world.space.bytes(trial.point), world.loss(trial.point)});
-      }
-    }
+    const std::vector<Place> found = found_by_guided(world, seed, 40);
     EXPECT_GT(hypervolume(found, bounds), 0.985 * hypervolume(all, bounds)) << "seed " << seed;
   }
 }
