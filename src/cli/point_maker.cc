@@ -51,12 +51,14 @@ std::string with_window(const std::string& scheme, const std::string& window) {
   return scheme.substr(0, comma) + "." + window + scheme.substr(comma);
 }
 
-PointMaker::PointMaker(const Checkpoint& checkpoint, const ModelShape& shape, const Backend& backend, int context,
-                       double most_bytes)
-    : checkpoint_(checkpoint), shape_(shape), backend_(backend), context_(context), most_bytes_(most_bytes) {}
-
-void PointMaker::set_axes(const std::vector<Axis>& axes) {
-  axes_ = axes;
+PointMaker::PointMaker(const std::vector<Axis>& axes, const Checkpoint& checkpoint, const ModelShape& shape,
+                       const Backend& backend, int context, double most_bytes)
+    : axes_(axes),
+      checkpoint_(checkpoint),
+      shape_(shape),
+      backend_(backend),
+      context_(context),
+      most_bytes_(most_bytes) {
   for (size_t axis = 0; axis < axes.size(); ++axis) parts_[axes[axis].part].push_back(axis);
 }
 

@@ -18,11 +18,9 @@ namespace kvpareto {
 //   "chunk"             tokens of a prefill step
 class PointMaker {
  public:
-  // No axis yet. Checkpoint and backend must outlive it. `most_bytes`: 0 if there is no limit.
-  PointMaker(const Checkpoint& checkpoint, const ModelShape& shape, const Backend& backend, int context,
-             double most_bytes);
-
-  void set_axes(const std::vector<Axis>& axes);
+  // Checkpoint and backend must outlive it. `most_bytes`: 0 if there is no limit.
+  PointMaker(const std::vector<Axis>& axes, const Checkpoint& checkpoint, const ModelShape& shape,
+             const Backend& backend, int context, double most_bytes);
 
   Made make(const Choices& choices) const;
   double bytes(const Point& point) const;
@@ -34,14 +32,14 @@ class PointMaker {
   std::string weights_text(const Choices& choices) const;
   const WeightPlan& plan_of(const std::string& weights) const;
 
+  std::vector<Axis> axes_;
+  std::map<std::string, std::vector<size_t>> parts_;  // axes of each
   const Checkpoint& checkpoint_;
   ModelShape shape_;
   const Backend& backend_;
   int context_;
   double most_bytes_;
-  std::vector<Axis> axes_;
-  std::map<std::string, std::vector<size_t>> parts_;  // axes of each
-  mutable std::map<std::string, WeightPlan> plans_;   // by the text of the scheme
+  mutable std::map<std::string, WeightPlan> plans_;  // by the text of the scheme
 };
 
 // Texts of sides ("4g64") as a scheme, and a window ("recent128.sink4") behind it.

@@ -215,8 +215,7 @@ ModelSpace make_space(const SpaceOptions& options, const Checkpoint& checkpoint,
   axes.push_back({"chunk", "chunk", lists.chunks(), true});
   result.space.baselines = lists.baselines();
   result.left_out = lists.left_out;
-  const auto maker = std::make_shared<PointMaker>(checkpoint, shape, backend, context, options.most_bytes);
-  maker->set_axes(axes);
+  const auto maker = std::make_shared<PointMaker>(axes, checkpoint, shape, backend, context, options.most_bytes);
   result.space.make = [maker](const Choices& choices) { return maker->make(choices); };
   result.space.bytes = [maker](const Point& point) { return maker->bytes(point); };
   const Detail detail = lists.per_layer() ? Detail::kLayers : Detail::kTogether;
