@@ -1,6 +1,7 @@
 #include "base/progress.h"
 
 #include <fmt/format.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -9,6 +10,16 @@
 #include "base/text.h"
 
 namespace kvpareto {
+namespace {
+
+// Of a line that is drawn over and over: one that wraps would leave its beginning behind. As wide as the terminal is
+// now.
+size_t columns_of(std::FILE* terminal) {
+  winsize size{};
+  return ::ioctl(::fileno(terminal), TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
+}
+
+}  // namespace
 
 Progress::Progress(std::string title, double total, std::string unit, std::FILE* stream)
     : title_(std::move(title)),
@@ -50,7 +61,7 @@ void Progress::update(double done, const std::string& note) {
   last_ = now;
   drawn_ = true;
   const std::string text = line(done, note, elapsed.count());
-  fmt::print(stream_, "{}{}{}", terminal_ ? "\r\033[K" : "", terminal_ ? text.substr(0, 160) : text,
+  fmt::print(stream_, "{}{}{}", terminal_ ? "\r\033[K" : "", terminal_ ? text.substr(0, columns_of(stream_) - 1) : text,
              terminal_ ? "" : "\n");
   std::fflush(stream_);
 }

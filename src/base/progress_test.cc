@@ -2,6 +2,9 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <pty.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
 
 #include "base/file.h"
 #include "base/testing.h"
@@ -11,6 +14,7 @@ namespace {
 using ::testing::EndsWith;
 using ::testing::HasSubstr;
 using ::testing::Not;
+using ::testing::StartsWith;
 
 class ProgressTest : public ::testing::Test {
  protected:
@@ -70,6 +74,30 @@ TEST_F(ProgressTest, ALogGetsWholeLinesNowAndThen) {
   EXPECT_THAT(written(), Not(HasSubstr("1/3")));
   EXPECT_THAT(written(), HasSubstr("3/3 points"));
   EXPECT_THAT(written(), Not(HasSubstr("\r")));
+}
+
+// A terminal of 50 columns is given lines that do not wrap, whatever the note.
+TEST(ProgressOnATerminal, LinesDoNotWrap) {
+  int master = -1, slave = -1;
+  winsize size{};
+  size.ws_row = 24;
+  size.ws_col = 50;
+  ASSERT_EQ(::openpty(&master, &slave, nullptr, nullptr, &size), 0);
+  std::FILE* stream = ::fdopen(slave, "w");
+  {
+    Progress progress("search", 2, "points", stream);
+    progress.update(2, std::string(300, 'x'));
+  }
+  char drawn[1000];
+  const ssize_t count = ::read(master, drawn, sizeof drawn);
+  std::fclose(stream);
+  ::close(master);
+  ASSERT_GT(count, 0);
+  std::string line(drawn, static_cast<size_t>(count));
+  line = line.substr(line.find('s'), line.find("\r", 1) - line.find('s'));
+  EXPECT_THAT(line, StartsWith("search ["));
+  EXPECT_LT(line.size(), 50u);
+  EXPECT_GT(line.size(), 40u);
 }
 
 }  // namespace

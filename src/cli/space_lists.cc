@@ -89,9 +89,8 @@ const std::vector<SpacePreset>& space_presets() {
         .embedding = kTables,
         .chunks = {256, 128, 512}}},
       {"full",
-       "all that this program knows for keys and values, the same in all layers; bits of each kind of linear, of "
-       "embedding "
-       "and head",
+       "all that this program knows for keys and values, in all layers alike; bits of each kind of linear and of the "
+       "embedding",
        {.schemes = {},
         .keys = {"16",           "8g32",         "8g64",          "8gh",       "8t64.pre", "8.pre.bias",
                  "4g32",         "4g64",         "4g32.had",      "4g32.mean", "4b64x32",  "4t32",
