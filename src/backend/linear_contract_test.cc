@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 
 #include "backend/contract.h"
+#include "base/parallel.h"
 #include "quant/gguf_blocks.h"
 #include "quant/weight_panel.h"
 
@@ -72,7 +73,7 @@ void check_bf16(const LinearCase& c) {
   }
 }
 
-constexpr int64_t kTokenCounts[] = {1, 3, 15, 16, 17, 33, 100};
+constexpr int64_t kTokenCounts[] = {1, 3, 7, 8, 15, 16, 17, 33, 100};
 
 TEST(LinearContract, SmallShapesInEveryWay) {
   int turn = 0;
@@ -92,6 +93,14 @@ TEST(LinearContract, ShapesOfModels) {
     check_bf16({576, 960, tokens, tokens % 2 == 0, tokens % 4 == 1});
     check_bf16({896, 144, tokens, tokens % 2 == 1, tokens % 4 == 3});
   }
+}
+
+// On so many threads oneDNN asks for more scratch between two powers of two than at either.
+TEST(LinearContract, ManyThreads) {
+  const int before = thread_count();
+  set_thread_count(64);
+  for (const int64_t tokens : {17, 23, 100}) check_bf16({1152, 896, tokens, false, true});
+  set_thread_count(before);
 }
 
 TEST(LinearContract, ScratchForMoreTokensHoldsFewer) {

@@ -1,6 +1,7 @@
 #include "backend/cpu/dense.h"
 
 #include <algorithm>
+#include <bit>
 #include <dnnl.hpp>
 #include <map>
 #include <tuple>
@@ -11,6 +12,10 @@ namespace kvpareto {
 namespace {
 
 using dnnl::memory;
+
+// Primitives that are kept, of some 100 KB each: a prompt's last chunk may have any number of tokens. Making one takes
+// a third of a millisecond.
+constexpr size_t kMostProducts = 64;
 
 // Everything a primitive is specialised for. Threads count: oneDNN cuts the work when it makes one.
 struct Shape {
@@ -26,7 +31,7 @@ struct Dense::Parts {
   memory::data_type type;
   dnnl::engine engine{dnnl::engine::kind::cpu, 0};
   dnnl::stream stream{engine};
-  mutable std::map<Shape, dnnl::matmul::primitive_desc> plans;
+  mutable std::map<Shape, dnnl::matmul::primitive_desc> plans;  // of all products, and more
   std::map<Shape, dnnl::matmul> products;
 
   const dnnl::matmul::primitive_desc& plan(const Shape& s) const {
@@ -48,6 +53,18 @@ struct Dense::Parts {
         s.bias ? dnnl::matmul::desc(x, weight, bias, out) : dnnl::matmul::desc(x, weight, out);
     return plans.emplace(s, dnnl::matmul::primitive_desc(description, attributes, engine)).first->second;
   }
+  size_t scratch_bytes(const Shape& s) const { return plan(s).scratchpad_desc().get_size(); }
+
+  bool knows(const Shape& s) const { return products.contains(s); }
+  const dnnl::matmul& product(const Shape& s) {
+    const auto found = products.find(s);
+    if (found != products.end()) return found->second;
+    if (products.size() == kMostProducts) {
+      products.clear();
+      plans.clear();
+    }
+    return products.emplace(s, dnnl::matmul(plan(s))).first->second;
+  }
 };
 
 void confine_dense(const std::string& instruction_set) {
@@ -58,6 +75,7 @@ void confine_dense(const std::string& instruction_set) {
 }
 
 Dense::Dense(DType type) : parts_(std::make_unique<Parts>()) {
+  dnnl::set_primitive_cache_capacity(0);  // Parts::products is one
   parts_->type = type == DType::kBf16 ? memory::data_type::bf16 : memory::data_type::f32;
 }
 Dense::~Dense() = default;
@@ -66,8 +84,9 @@ size_t Dense::scratch_bytes(int64_t tokens, int64_t rows, int64_t columns) const
   size_t most = 0;
   for (const int64_t stride : {rows, 2 * rows}) {  // rows that stand apart are another implementation's work
     for (const auto& [bias, accumulate] : {std::pair{false, false}, {true, false}, {false, true}}) {
-      const Shape shape{tokens, rows, columns, stride, bias, accumulate, thread_count()};
-      most = std::max(most, parts_->plan(shape).scratchpad_desc().get_size());
+      for (int64_t piece = 1; piece < 2 * tokens; piece *= 2) {
+        most = std::max(most, parts_->scratch_bytes({piece, rows, columns, stride, bias, accumulate, thread_count()}));
+      }
     }
   }
   return most;
@@ -83,9 +102,17 @@ void Dense::run(const void* x, const void* weight, const float* bias, float* out
     bias = nullptr;
   }
   const Shape shape{tokens, rows, columns, out_stride, bias != nullptr, accumulate, thread_count()};
+  // Between two powers of two oneDNN may ask for more than at both, with many threads.
+  if (!parts_->knows(shape) && parts_->scratch_bytes(shape) > scratch_bytes(tokens, rows, columns)) {
+    const auto first = static_cast<int64_t>(std::bit_floor(static_cast<uint64_t>(tokens)));
+    const auto bytes = static_cast<int64_t>(memory::data_type_size(parts_->type));
+    run(x, weight, bias, out, out_stride, first, rows, columns, accumulate, scratch);
+    run(static_cast<const char*>(x) + first * columns * bytes, weight, bias, out + first * out_stride, out_stride,
+        tokens - first, rows, columns, accumulate, scratch);
+    return;
+  }
+  const dnnl::matmul& product = parts_->product(shape);
   const dnnl::matmul::primitive_desc& plan = parts_->plan(shape);
-  auto found = parts_->products.find(shape);
-  if (found == parts_->products.end()) found = parts_->products.emplace(shape, dnnl::matmul(plan)).first;
   const auto view = [&](const memory::desc& desc, const void* data) {
     return memory(desc, parts_->engine, const_cast<void*>(data));
   };
@@ -94,7 +121,7 @@ void Dense::run(const void* x, const void* weight, const float* bias, float* out
                                                {DNNL_ARG_DST, view(plan.dst_desc(), out)},
                                                {DNNL_ARG_SCRATCHPAD, view(plan.scratchpad_desc(), scratch)}};
   if (bias != nullptr) arguments.emplace(DNNL_ARG_BIAS, view(plan.bias_desc(), bias));
-  found->second.execute(parts_->stream, arguments);
+  product.execute(parts_->stream, arguments);
   parts_->stream.wait();
 }
 

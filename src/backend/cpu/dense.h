@@ -1,5 +1,5 @@
 #pragma once
-// Dense products of 16 rows and more by oneDNN; the only file that knows its API.
+// Dense products of 8 rows and more by oneDNN; the only file that knows its API.
 
 #include <cstddef>
 #include <cstdint>
@@ -22,6 +22,7 @@ class Dense {
   // contiguous but for out, whose rows stand `out_stride` apart.
   void run(const void* x, const void* weight, const float* bias, float* out, int64_t out_stride, int64_t tokens,
            int64_t rows, int64_t columns, bool accumulate, void* scratch);
+  // What suffices for up to so many tokens.
   size_t scratch_bytes(int64_t tokens, int64_t rows, int64_t columns) const;
 
  private:

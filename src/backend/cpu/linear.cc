@@ -1,7 +1,6 @@
 #include "backend/cpu/linear.h"
 
 #include <algorithm>
-#include <bit>
 
 #include "backend/cpu/amx_linear.h"
 #include "base/parallel.h"
@@ -9,7 +8,9 @@
 namespace kvpareto {
 namespace {
 
-// Products with fewer rows of x than this read the weight once in our own kernel.
+// Products with fewer rows of x than this read the weight in our own kernel: of a weight that oneDNN takes as it is,
+// and of others, which must be widened for it.
+constexpr int64_t kDirectRows = 8;
 constexpr int64_t kDenseRows = CpuLinears::kFewTokens + 1;
 // What oneDNN cannot multiply by is widened, this many rows at a time.
 constexpr int64_t kWidenedRows = 256;
@@ -49,14 +50,20 @@ bool CpuLinears::rounds(const LinearSpec& spec, const LinearSpec::Part& part) co
   return spec.activations == Activations::kInt8 && part.format.codec != WeightCodec::kBf16;
 }
 
-size_t CpuLinears::dense_scratch_bytes(int64_t tokens, int64_t rows, int64_t columns, bool widened) const {
-  const int64_t at_once = widened ? std::min(rows, kWidenedRows) : rows;
-  const size_t weight = widened ? Backend::padded(static_cast<size_t>(at_once * columns) * bytes_of(activation_)) : 0;
-  size_t most = 0;
-  for (int64_t piece = kDenseRows; piece <= tokens; piece *= 2) {
-    most = std::max(most, weight + Backend::padded(dense_.scratch_bytes(piece, at_once, columns)));
-  }
-  return most;
+bool CpuLinears::takes_directly(const WeightFormat& format) const {
+  return format.codec == WeightCodec::kBf16 && activation_ == DType::kBf16;
+}
+
+bool CpuLinears::is_dense(int64_t tokens, const WeightFormat& format) const {
+  return tokens >= (takes_directly(format) ? kDirectRows : kDenseRows);
+}
+
+size_t CpuLinears::dense_scratch_bytes(int64_t tokens, const LinearSpec::Part& part, int64_t columns) const {
+  if (!is_dense(tokens, part.format)) return 0;
+  if (takes_directly(part.format)) return Backend::padded(dense_.scratch_bytes(tokens, part.rows, columns));
+  const int64_t at_once = std::min(part.rows, kWidenedRows);
+  return Backend::padded(static_cast<size_t>(at_once * columns) * bytes_of(activation_)) +
+         Backend::padded(dense_.scratch_bytes(tokens, at_once, columns));
 }
 
 size_t CpuLinears::scratch_bytes(int64_t tokens, const LinearSpec& spec) const {
@@ -73,8 +80,7 @@ size_t CpuLinears::scratch_bytes(int64_t tokens, const LinearSpec& spec) const {
     const int64_t few_tokens = std::min(tokens, kDenseRows);
     const size_t few =
         float_bytes(few_tokens * spec.columns) + (packed ? float_bytes(few_tokens * (spec.columns / 16)) : 0);
-    const bool widened = packed || activation_ != DType::kBf16;
-    most = std::max(most, slices + std::max(few, dense_scratch_bytes(tokens, part.rows, spec.columns, widened)));
+    most = std::max(most, slices + std::max(few, dense_scratch_bytes(tokens, part, spec.columns)));
   }
   return most;
 }
@@ -95,27 +101,12 @@ void CpuLinears::multiply(const HostLinear& matrix, Tensor x, Tensor out, bool a
       multiply_tiles({segment, linear_kernels_, bias, accumulate, x, columns}, scratch.data);
     } else if (rounds(matrix.spec(), matrix.spec().parts[i++])) {
       int8_rows(product);
+    } else if (is_dense(x.rows(), segment.format)) {
+      many_rows(product);
     } else {
-      dense(product);
+      few_rows(product);
     }
   }
-}
-
-// Pieces of a power of two: oneDNN plans a primitive for each number of tokens, and its scratch is known beforehand.
-void CpuLinears::dense(const Product& product) {
-  int64_t done = 0;
-  const int64_t tokens = product.x.rows();
-  const auto piece_of = [&](int64_t count) {
-    Product piece = product;
-    piece.x = product.x.slice(done, count);
-    piece.out = product.out.slice(done, count);
-    done += count;
-    return piece;
-  };
-  while (tokens - done >= kDenseRows) {
-    many_rows(piece_of(static_cast<int64_t>(std::bit_floor(static_cast<uint64_t>(tokens - done)))));
-  }
-  if (done < tokens) few_rows(piece_of(tokens - done));
 }
 
 // Rows [first, first + rows) of the weight in the type of the inputs.
@@ -142,7 +133,7 @@ const void* CpuLinears::widen(const Product& product, int64_t first, int64_t row
 
 void CpuLinears::many_rows(const Product& product) {
   const WeightSegment& weight = product.weight;
-  const bool widened = !weight.is_bf16() || activation_ != DType::kBf16;
+  const bool widened = !takes_directly(weight.format);
   const int64_t at_once = widened ? std::min(kWidenedRows, weight.rows) : weight.rows;
   auto* slices = static_cast<float*>(product.scratch);
   char* place = static_cast<char*>(product.scratch) + (weight.is_bf16() ? 0 : slices_bytes());

@@ -1,15 +1,22 @@
 // One token times quantized weights: how fast the memory is read is all that counts. See linear_tiles-inl.h.
 
-// Panels that are read side by side, a few units of each in turn: one stream alone is slower than the memory.
-constexpr int64_t kStreams = 4;
+constexpr int64_t kMostStreams = 4;
 // Columns of a panel that are multiplied before it is the next one's turn.
 constexpr int64_t kTurnColumns = 128;
-constexpr int64_t kStreamPrefetched = 1024;  // bytes ahead
+
+// Panels that are read side by side, a few units of each in turn, and how many bytes ahead: one stream alone is slower
+// than the memory. What is fastest on an Intel Xeon reads half as fast as the other on an AMD EPYC
+// (bench/results/2026-11-28-epyc-zen5-2core.md).
+struct Streams {
+  int64_t count, ahead;
+};
+inline Streams machine_streams() { return __builtin_cpu_is("amd") ? Streams{2, 3072} : Streams{kMostStreams, 1024}; }
 
 // Columns [begin, begin + columns) of the panel whose units begin at `unit`, times the job's only input, added to sums
 // [16]; codes go from memory to products without a stop. Returns where the next unit begins.
 template <WeightCodec kCodec>
-const uint8_t* stream_turn(const PanelJob& job, const uint8_t* unit, int64_t begin, int64_t columns, float* sums) {
+const uint8_t* stream_turn(const PanelJob& job, const uint8_t* unit, int64_t begin, int64_t columns, int64_t ahead,
+                           float* sums) {
   constexpr WeightCodecInfo kInfo = info_of(kCodec);
   constexpr int kBits = kInfo.low_bits + kInfo.high_bits, kStep = kInfo.sub == 16 ? 16 : kPanelColumns;
   constexpr int64_t kBlock = kBits * kPlaneBytes, kHeader = kPanelRows * (2 * kInfo.halves + kInfo.bytes);
@@ -20,12 +27,12 @@ const uint8_t* stream_turn(const PanelJob& job, const uint8_t* unit, int64_t beg
   Held<1> held;
   load_held<1>(sums, held);
   for (int64_t c = begin; c < begin + columns;) {
-    for (int64_t line = 0; line < kHeader; line += 64) __builtin_prefetch(unit + kStreamPrefetched + line);
+    for (int64_t line = 0; line < kHeader; line += 64) __builtin_prefetch(unit + ahead + line);
     unpack_scales<kCodec>(unit, scales, offsets);
     unit += kHeader;
     for (int64_t b = 0; b < unit_columns; b += kPanelColumns, c += kPanelColumns, unit += kBlock) {
 #pragma GCC unroll 8
-      for (int64_t line = 0; line < kBlock; line += 64) __builtin_prefetch(unit + kStreamPrefetched + line);
+      for (int64_t line = 0; line < kBlock; line += 64) __builtin_prefetch(unit + ahead + line);
       const int64_t at = (b >> sub_bits) * kPanelRows;
       add_block<kBits, kStep, 1>(BlockInputs(job, 0, c, sub_bits), PackedBlock<kInfo.low_bits, kInfo.high_bits>{unit},
                                  scales + at, offsets + at, ((b + kPanelColumns) & inside) == 0, held);
@@ -38,21 +45,23 @@ const uint8_t* stream_turn(const PanelJob& job, const uint8_t* unit, int64_t beg
 template <WeightCodec kCodec>
 void stream_panels(const PanelJob& job, int64_t first, int64_t last) {
   const int64_t turn = std::max<int64_t>(kTurnColumns, job.format.unit());
+  const Streams streams = machine_streams();
   // Each stream goes through neighbouring panels, so that what is prefetched behind the end of one is the next.
-  const int64_t each = (last - first + kStreams - 1) / kStreams;
+  const int64_t each = (last - first + streams.count - 1) / streams.count;
   for (int64_t p = first; p < first + each; ++p) {
     const int64_t count = (last - p + each - 1) / each;  // of streams that have such a panel still
     const auto panel_of = [&](int64_t s) { return p + s * each; };
     const auto rows_of = [&](int64_t s) { return std::min<int64_t>(kPanelRows, job.rows - panel_of(s) * kPanelRows); };
-    alignas(64) float sums[kStreams * kPanelRows];
-    const uint8_t* units[kStreams];
+    alignas(64) float sums[kMostStreams * kPanelRows];
+    const uint8_t* units[kMostStreams];
     for (int64_t s = 0; s < count; ++s) {
       begin_sums(job, panel_of(s), true, 0, 1, rows_of(s), sums + s * kPanelRows);
       units[s] = job.panels + panel_bytes(job.format, job.columns) * static_cast<size_t>(panel_of(s));
     }
     for (int64_t c = 0; c < job.columns; c += turn) {
       for (int64_t s = 0; s < count; ++s) {
-        units[s] = stream_turn<kCodec>(job, units[s], c, std::min(turn, job.columns - c), sums + s * kPanelRows);
+        units[s] = stream_turn<kCodec>(job, units[s], c, std::min(turn, job.columns - c), streams.ahead,
+                                       sums + s * kPanelRows);
       }
     }
     for (int64_t s = 0; s < count; ++s) end_sums(job, panel_of(s), 0, 1, rows_of(s), sums + s * kPanelRows);
