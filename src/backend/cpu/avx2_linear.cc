@@ -71,15 +71,15 @@ struct Vectors {
 
     // Overwrites the sums with the products of steps [kFirst, kFirst + kCount) of a block.
     template <int kFirst, int kCount, typename Block>
-    KVPARETO_INLINE void add(Block block, const int8_t* x, int64_t stride) {
+    KVPARETO_INLINE void add(Block block, const int8_t* x) {
       // As many steps as fit a 16-bit sum.
       constexpr int kRun = std::min(kCount, kBits <= 4 ? 8 : kBits == 5 ? 4 : kBits == 6 ? 2 : 1);
 #pragma GCC unroll 8
       for (int step = 0; step < kCount; step += kRun) {
         if constexpr (kBits == 8) {
-          add_bytes(block, kFirst + step, x, stride, step == 0);
+          add_bytes(block, kFirst + step, x, step == 0);
         } else {
-          add_run<kRun>(block, kFirst + step, x, stride, step == 0);
+          add_run<kRun>(block, kFirst + step, x, step == 0);
         }
       }
     }
@@ -99,14 +99,14 @@ struct Vectors {
     }
 
     template <int kRun, typename Block>
-    KVPARETO_INLINE void add_run(Block block, int begin, const int8_t* x, int64_t stride, bool first) {
+    KVPARETO_INLINE void add_run(Block block, int begin, const int8_t* x, bool first) {
       __m256i narrow[kTokens][kParts];
 #pragma GCC unroll 8
       for (int step = begin; step < begin + kRun; ++step) {
         const Codes low = block.at(step, 0), high = block.at(step, 1);
 #pragma GCC unroll 6
         for (int t = 0; t < kTokens; ++t) {
-          const __m256i inputs = four_inputs(x + t * stride + 4 * step);
+          const __m256i inputs = four_inputs(x + t * kPanelColumns + 4 * step);
           if (step == begin) {
             narrow[t][0] = _mm256_maddubs_epi16(low, inputs);
             narrow[t][1] = _mm256_maddubs_epi16(high, inputs);
@@ -128,14 +128,14 @@ struct Vectors {
 
     // |w| (x with the sign of w): 128 * 127 * 2 fits 16 bits, once.
     template <typename Block>
-    KVPARETO_INLINE void add_bytes(Block block, int step, const int8_t* x, int64_t stride, bool first) {
+    KVPARETO_INLINE void add_bytes(Block block, int step, const int8_t* x, bool first) {
       const __m256i ones = _mm256_set1_epi16(1), middle = all_bytes(-128);
       const __m256i low = _mm256_xor_si256(block.at(step, 0), middle);
       const __m256i high = _mm256_xor_si256(block.at(step, 1), middle);
       const __m256i low_size = _mm256_abs_epi8(low), high_size = _mm256_abs_epi8(high);
 #pragma GCC unroll 6
       for (int t = 0; t < kTokens; ++t) {
-        const __m256i inputs = four_inputs(x + t * stride + 4 * step);
+        const __m256i inputs = four_inputs(x + t * kPanelColumns + 4 * step);
         const __m256i low_inputs = _mm256_sign_epi8(inputs, low), high_inputs = _mm256_sign_epi8(inputs, high);
         if (first) {
           sums[t][0] = _mm256_madd_epi16(_mm256_maddubs_epi16(low_size, low_inputs), ones);
@@ -197,12 +197,12 @@ KVPARETO_INLINE std::pair<int, int> half_sums(const int8_t* codes) {
   return {static_cast<int>(first) - 128 * 16, static_cast<int>(second) - 128 * 16};
 }
 
-void round_row(const float* x, int64_t columns, int64_t sub, int8_t* codes, float* scales, float* sums) {
+void round_row(const float* x, int64_t columns, int64_t sub, const RoundedRow& row, float* sums) {
   float sum = 0;
   for (int64_t c = 0; c < columns; c += kPanelColumns) {
-    const float scale = round_block(x + c, codes + c);
-    scales[c / kPanelColumns] = scale;
-    const auto [first, second] = half_sums(codes + c);
+    const float scale = round_block(x + c, row.block(c));
+    row.scale(c) = scale;
+    const auto [first, second] = half_sums(row.block(c));
     if (sub == 16) {
       sums[c / 16] = scale * static_cast<float>(first);
       sums[c / 16 + 1] = scale * static_cast<float>(second);
@@ -215,7 +215,7 @@ void round_row(const float* x, int64_t columns, int64_t sub, int8_t* codes, floa
   }
 }
 
-const LinearKernels kTable = {round_row, panels_int8, panels_float, widen_panel, nullptr};
+const LinearKernels kTable = {tile_tokens, round_row, panels_int8, panels_float, widen_panel, nullptr};
 
 }  // namespace
 

@@ -191,6 +191,7 @@ void CpuLinears::int8_rows(const Product& product) const {
   const WeightSegment& weight = product.weight;
   const int64_t columns = weight.columns, most = std::min(product.x.rows(), kRoundedRows);
   const int sub = weight.format.sub();
+  const int64_t tile = linear_kernels_.tile_tokens(weight.format);
   auto* slices = static_cast<float*>(product.scratch);
   char* place = static_cast<char*>(product.scratch) + slices_bytes();
   auto* widened = reinterpret_cast<float*>(place);  // a row a thread, where inputs are bf16
@@ -209,11 +210,14 @@ void CpuLinears::int8_rows(const Product& product) const {
         } else {
           kernels_.to_f32(product.x.row<bf16>(done + t), columns, widened + thread_number() * columns);
         }
-        linear_kernels_.round_row(row, columns, sub, codes + t * columns, scales + t * (columns / kPanelColumns),
-                                  sums + t * (columns / sub));
+        const int64_t at = t % tile, first = t - at;
+        const RoundedRow to{codes + first * columns + at * kPanelColumns,
+                            scales + first * (columns / kPanelColumns) + at, std::min(tile, tokens - first)};
+        linear_kernels_.round_row(row, columns, sub, to, sums + t * (columns / sub));
       }
     });
     PanelJob job = job_of(product, product.out.slice(done, tokens), tokens);
+    job.tile = tile;
     job.codes = codes;
     job.scales = scales;
     job.sums = sums;

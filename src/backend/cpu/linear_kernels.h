@@ -15,8 +15,11 @@ struct PanelJob {
   WeightFormat format;
   const uint8_t* panels;
   int64_t rows, columns, tokens;
-  const int8_t* codes;  // inputs rounded to int8 (round_inputs() of host_linear.h): [tokens][columns] ...
-  const float* scales;  // ... and [tokens][columns / 32]
+  // Inputs rounded to int8 (round_inputs() of host_linear.h) in tiles of so many tokens, the last of what is left, so
+  // that all that is multiplied by a block of a panel lies side by side: of a tile of n tokens
+  int64_t tile;
+  const int8_t* codes;  // [columns / 32][n][32] ...
+  const float* scales;  // ... and [columns / 32][n]
   const float* x;       // or inputs as they are, [tokens][columns]
   const float* sums;    // of either kind's values: [tokens][columns / sub of the format]
   const float* bias;    // [rows] or null
@@ -28,6 +31,16 @@ struct PanelJob {
 // Columns of a panel that are unpacked at once: with the inputs of a tile they fill a first-level cache of 32 KiB, not
 // more. A multiple of every format's unit.
 inline constexpr int64_t kSliceColumns = 1024;
+
+// Where a row of inputs rounded to int8 goes: one of a tile of `tokens`.
+struct RoundedRow {
+  int8_t* codes;
+  float* scales;
+  int64_t tokens;
+
+  int8_t* block(int64_t column) const { return codes + column * tokens; }
+  float& scale(int64_t column) const { return scales[column / kPanelColumns * tokens]; }
+};
 
 // Views into the scratch of one thread.
 struct PanelSlice {
@@ -41,8 +54,10 @@ struct PanelSlice {
 };
 
 struct LinearKernels {
+  // Tokens of a tile of inputs that are multiplied by weights of a format.
+  int64_t (*tile_tokens)(const WeightFormat& format);
   // One row of inputs rounded to int8, with the sums of its values over `sub` columns each.
-  void (*round_row)(const float* x, int64_t columns, int64_t sub, int8_t* codes, float* scales, float* sums);
+  void (*round_row)(const float* x, int64_t columns, int64_t sub, const RoundedRow& row, float* sums);
   // The job's product for panels [first, last), by its int8 inputs or its f32 ones; scratch of PanelSlice::kFloats.
   void (*panels_int8)(const PanelJob& job, int64_t first, int64_t last, float* scratch);
   void (*panels_float)(const PanelJob& job, int64_t first, int64_t last, float* scratch);

@@ -37,7 +37,7 @@ const Tiles& int8_tiles(const WeightFormat& format) {
 
 // One slice of a panel times all inputs; its sums so far are in the job's result.
 void multiply_slice(const PanelJob& job, int64_t panel, int64_t begin, int64_t columns, const PanelSlice& slice,
-                    const Tiles& tiles, int most) {
+                    const Tiles& tiles, int64_t most) {
   const int64_t rows = std::min<int64_t>(kPanelRows, job.rows - panel * kPanelRows);
   unpack(job.format, job.panels + panel_bytes(job.format, job.columns) * static_cast<size_t>(panel), begin, columns,
          slice);
@@ -53,7 +53,7 @@ void multiply_slice(const PanelJob& job, int64_t panel, int64_t begin, int64_t c
 
 // Few tokens read a panel as one stream. Many read a slice of all panels before the next: their inputs of a slice stay
 // in the second-level cache.
-void each_panel(const PanelJob& job, int64_t first, int64_t last, float* scratch, const Tiles& tiles, int most) {
+void each_panel(const PanelJob& job, int64_t first, int64_t last, float* scratch, const Tiles& tiles, int64_t most) {
   const PanelSlice slice(scratch);
   const auto multiply = [&](int64_t panel, int64_t begin, int64_t at_once) {
     multiply_slice(job, panel, begin, std::min(at_once, job.columns - begin), slice, tiles, most);
@@ -69,9 +69,11 @@ void each_panel(const PanelJob& job, int64_t first, int64_t last, float* scratch
   }
 }
 
+int64_t tile_tokens(const WeightFormat& format) { return format.bits() == 8 ? kMostByteTokens : kMostTokens; }
+
 void panels_int8(const PanelJob& job, int64_t first, int64_t last, float* scratch) {
   if (job.tokens == 1) return stream(job, first, last);
-  each_panel(job, first, last, scratch, int8_tiles(job.format), job.format.bits() == 8 ? kMostByteTokens : kMostTokens);
+  each_panel(job, first, last, scratch, int8_tiles(job.format), job.tile);
 }
 
 void panels_float(const PanelJob& job, int64_t first, int64_t last, float* scratch) {

@@ -34,8 +34,9 @@ const uint8_t* stream_turn(const PanelJob& job, const uint8_t* unit, int64_t beg
 #pragma GCC unroll 8
       for (int64_t line = 0; line < kBlock; line += 64) __builtin_prefetch(unit + ahead + line);
       const int64_t at = (b >> sub_bits) * kPanelRows;
-      add_block<kBits, kStep, 1>(BlockInputs(job, 0, c, sub_bits), PackedBlock<kInfo.low_bits, kInfo.high_bits>{unit},
-                                 scales + at, offsets + at, ((b + kPanelColumns) & inside) == 0, held);
+      add_block<kBits, kStep, 1>(BlockInputs<1>(job, 0, c, sub_bits),
+                                 PackedBlock<kInfo.low_bits, kInfo.high_bits>{unit}, scales + at, offsets + at,
+                                 ((b + kPanelColumns) & inside) == 0, held);
     }
   }
   store_held<1>(held, sums);

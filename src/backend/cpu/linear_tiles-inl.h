@@ -11,19 +11,18 @@
 
 KVPARETO_INLINE int bits_of(int power) { return std::countr_zero(static_cast<unsigned>(power)); }
 
-// What the products of one block of columns take of a few inputs; strides from input to input.
+// What the products of one block of columns take of the tile of inputs that begins with `token`.
+template <int kTokens>
 struct BlockInputs {
-  const int8_t* codes;
-  const float *scales, *totals;  // of the block, of its first group of one scale
-  int64_t stride, scale_stride, total_stride;
+  const int8_t* codes;           // [tokens][32]
+  const float *scales, *totals;  // of the block [tokens]; of its first group of one scale
+  int64_t total_stride;          // from input to input
 
   // A division would take as long as the products of a few inputs: groups are of 2^sub_bits columns.
   BlockInputs(const PanelJob& job, int64_t token, int64_t column, int sub_bits)
-      : codes(job.codes + token * job.columns + column),
-        scales(job.scales + (token * job.columns + column) / kPanelColumns),
+      : codes(job.codes + token * job.columns + column * kTokens),
+        scales(job.scales + (token * job.columns + column * kTokens) / kPanelColumns),
         totals(job.sums + (token * job.columns >> sub_bits) + (column >> sub_bits)),
-        stride(job.columns),
-        scale_stride(job.columns / kPanelColumns),
         total_stride(job.columns >> sub_bits) {}
 };
 
@@ -33,18 +32,18 @@ using Held = typename Vectors::Float[kTokens][Vectors::kParts];
 // Part kPart of a block, kStep columns that share a scale on either side: its products, and if `ends` what their group
 // takes away.
 template <int kBits, int kStep, int kPart, int kTokens, typename Block>
-KVPARETO_INLINE void add_part(const BlockInputs& in, Block block, const float* scales, const float* offsets, bool ends,
-                              Held<kTokens>& held) {
+KVPARETO_INLINE void add_part(const BlockInputs<kTokens>& in, Block block, const float* scales, const float* offsets,
+                              bool ends, Held<kTokens>& held) {
   using Float = typename Vectors::Float;
   constexpr int kParts = Vectors::kParts, kLanes = kPanelRows / kParts, kCount = kStep / 4;
   typename Vectors::template Dot<kBits, kTokens> dot;
-  dot.template add<kPart * kCount, kCount>(block, in.codes, in.stride);
+  dot.template add<kPart * kCount, kCount>(block, in.codes);
 #pragma GCC unroll 2
   for (int p = 0; p < kParts; ++p) {
     const Float weight_scale = Vectors::load(scales + kPart * kPanelRows + p * kLanes);
 #pragma GCC unroll 12
     for (int t = 0; t < kTokens; ++t) {
-      const Float scale = Vectors::multiply(weight_scale, Vectors::all(in.scales[t * in.scale_stride]));
+      const Float scale = Vectors::multiply(weight_scale, Vectors::all(in.scales[t]));
       held[t][p] = Vectors::fma(dot.whole(t, p), scale, held[t][p]);
     }
   }
@@ -60,8 +59,8 @@ KVPARETO_INLINE void add_part(const BlockInputs& in, Block block, const float* s
 }
 
 template <int kBits, int kStep, int kTokens, typename Block>
-KVPARETO_INLINE void add_block(const BlockInputs& in, Block block, const float* scales, const float* offsets, bool ends,
-                               Held<kTokens>& held) {
+KVPARETO_INLINE void add_block(const BlockInputs<kTokens>& in, Block block, const float* scales, const float* offsets,
+                               bool ends, Held<kTokens>& held) {
   add_part<kBits, kStep, 0, kTokens>(in, block, scales, offsets, ends, held);
   if constexpr (kStep == 16) add_part<kBits, kStep, 1, kTokens>(in, block, scales, offsets, ends, held);
 }
@@ -85,7 +84,8 @@ KVPARETO_INLINE void store_held(const Held<kTokens>& held, float* sums) {
   }
 }
 
-// Columns [begin, begin + columns) of the panel times `kTokens` inputs from `token` on, added to sums f32 [tokens][16].
+// Columns [begin, begin + columns) of the panel times the tile of `kTokens` inputs from `token` on, added to sums f32
+// [tokens][16].
 template <int kBits, int kStep, int kTokens>
 void tile_int8(const PanelJob& job, const PanelSlice& slice, int64_t begin, int64_t columns, int64_t token,
                float* sums) {
@@ -95,7 +95,7 @@ void tile_int8(const PanelJob& job, const PanelSlice& slice, int64_t begin, int6
   load_held<kTokens>(sums, held);
   for (int64_t c = 0; c < columns; c += kPanelColumns) {
     const int64_t at = (c >> sub_bits) * kPanelRows;
-    add_block<kBits, kStep, kTokens>(BlockInputs(job, token, begin + c, sub_bits),
+    add_block<kBits, kStep, kTokens>(BlockInputs<kTokens>(job, token, begin + c, sub_bits),
                                      UnpackedBlock{slice.codes + c * kPanelRows}, slice.scales + at, slice.offsets + at,
                                      ((c + kPanelColumns) & inside) == 0, held);
   }

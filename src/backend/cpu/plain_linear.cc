@@ -33,14 +33,17 @@ void unpack(const WeightFormat& format, const uint8_t* panel, int64_t begin, int
 // Where row r of a slice holds column c.
 int64_t place_of(int64_t r, int64_t c) { return c / 4 * kPlaneBytes + 4 * r + c % 4; }
 
-void round_row(const float* x, int64_t columns, int64_t sub, int8_t* codes, float* scales, float* sums) {
-  for (int64_t c = 0; c < columns; c += kPanelColumns) scales[c / kPanelColumns] = round_inputs(x + c, codes + c);
+int64_t tile_tokens(const WeightFormat& /*format*/) { return 1; }
+
+void round_row(const float* x, int64_t columns, int64_t sub, const RoundedRow& row, float* sums) {
+  for (int64_t c = 0; c < columns; c += kPanelColumns) row.scale(c) = round_inputs(x + c, row.block(c));
   for (int64_t c = 0; c < columns; c += sub) {
     float sum = 0;
     for (int64_t b = c; b < c + sub; b += 16) {
       int whole = 0;
-      for (int i = 0; i < 16; ++i) whole += codes[b + i];
-      sum += scales[b / kPanelColumns] * static_cast<float>(whole);
+      const int64_t inside = b % kPanelColumns;
+      for (int i = 0; i < 16; ++i) whole += row.block(b - inside)[inside + i];
+      sum += row.scale(b) * static_cast<float>(whole);
     }
     sums[c / sub] = sum;
   }
@@ -132,7 +135,7 @@ void widen_panel(const WeightFormat& format, const uint8_t* panel, int64_t rows,
   }
 }
 
-const LinearKernels kTable = {round_row, panels_int8, panels_float, widen_panel, nullptr};
+const LinearKernels kTable = {tile_tokens, round_row, panels_int8, panels_float, widen_panel, nullptr};
 
 }  // namespace
 

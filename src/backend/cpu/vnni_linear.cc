@@ -58,7 +58,7 @@ struct Vectors {
 
     // Overwrites the sums with the products of steps [kFirst, kFirst + kCount) of a block.
     template <int kFirst, int kCount, typename Block>
-    KVPARETO_INLINE void add(Block block, const int8_t* x, int64_t stride) {
+    KVPARETO_INLINE void add(Block block, const int8_t* x) {
 #pragma GCC unroll 12
       for (int t = 0; t < kTokens; ++t) sums[t] = _mm512_setzero_si512();
 #pragma GCC unroll 8
@@ -70,7 +70,7 @@ struct Vectors {
           using FourInputs [[gnu::may_alias, gnu::aligned(1)]] = int32_t;
           __asm__("vpdpbusd %2%{1to16%}, %1, %0"
                   : "+v"(sums[t])
-                  : "v"(bytes), "m"(*reinterpret_cast<const FourInputs*>(x + t * stride + 4 * step)));
+                  : "v"(bytes), "m"(*reinterpret_cast<const FourInputs*>(x + t * kPanelColumns + 4 * step)));
         }
       }
     }
@@ -116,8 +116,8 @@ struct Vectors {
 }  // namespace
 
 const LinearKernels& vnni_linear_kernels() {
-  static const LinearKernels kTable = {avx2_linear_kernels().round_row, panels_int8, panels_float, widen_panel,
-                                       pair_panel};
+  static const LinearKernels kTable = {
+      tile_tokens, avx2_linear_kernels().round_row, panels_int8, panels_float, widen_panel, pair_panel};
   return kTable;
 }
 
