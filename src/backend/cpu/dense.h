@@ -1,5 +1,5 @@
 #pragma once
-// Dense products of 8 rows and more by oneDNN; the only file that knows its API.
+// Dense products of 16 rows and more by oneDNN; the only file that knows its API.
 
 #include <cstddef>
 #include <cstdint>

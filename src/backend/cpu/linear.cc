@@ -8,9 +8,8 @@
 namespace kvpareto {
 namespace {
 
-// Products with fewer rows of x than this read the weight in our own kernel: of a weight that oneDNN takes as it is,
-// and of others, which must be widened for it.
-constexpr int64_t kDirectRows = 8;
+// Products with fewer rows of x than this read the weight in our own kernel, which gives each row what it gives a row
+// alone: samples side by side (eval) do not depend on each other.
 constexpr int64_t kDenseRows = CpuLinears::kFewTokens + 1;
 // What oneDNN cannot multiply by is widened, this many rows at a time.
 constexpr int64_t kWidenedRows = 256;
@@ -54,12 +53,8 @@ bool CpuLinears::takes_directly(const WeightFormat& format) const {
   return format.codec == WeightCodec::kBf16 && activation_ == DType::kBf16;
 }
 
-bool CpuLinears::is_dense(int64_t tokens, const WeightFormat& format) const {
-  return tokens >= (takes_directly(format) ? kDirectRows : kDenseRows);
-}
-
 size_t CpuLinears::dense_scratch_bytes(int64_t tokens, const LinearSpec::Part& part, int64_t columns) const {
-  if (!is_dense(tokens, part.format)) return 0;
+  if (tokens < kDenseRows) return 0;
   if (takes_directly(part.format)) return Backend::padded(dense_.scratch_bytes(tokens, part.rows, columns));
   const int64_t at_once = std::min(part.rows, kWidenedRows);
   return Backend::padded(static_cast<size_t>(at_once * columns) * bytes_of(activation_)) +
@@ -101,7 +96,7 @@ void CpuLinears::multiply(const HostLinear& matrix, Tensor x, Tensor out, bool a
       multiply_tiles({segment, linear_kernels_, bias, accumulate, x, columns}, scratch.data);
     } else if (rounds(matrix.spec(), matrix.spec().parts[i++])) {
       int8_rows(product);
-    } else if (is_dense(x.rows(), segment.format)) {
+    } else if (x.rows() >= kDenseRows) {
       many_rows(product);
     } else {
       few_rows(product);

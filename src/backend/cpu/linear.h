@@ -42,9 +42,8 @@ class CpuLinears {
 
   bool uses_tiles(int64_t tokens, int64_t columns) const;
   bool rounds(const LinearSpec& spec, const LinearSpec::Part& part) const;
-  // Whether oneDNN multiplies by a weight as it is, and whether it multiplies so many tokens.
+  // Whether oneDNN multiplies by a weight as it is.
   bool takes_directly(const WeightFormat& format) const;
-  bool is_dense(int64_t tokens, const WeightFormat& format) const;
   size_t dense_scratch_bytes(int64_t tokens, const LinearSpec::Part& part, int64_t columns) const;
   void many_rows(const Product& product);
   void few_rows(const Product& product) const;
