@@ -445,8 +445,10 @@ class Quantize(Cli):
             rows = json.loads(self.succeed("eval", *options, "--text", text, "-o", "json", *SMALL_EVAL).out)
             return rows[0]["kld_mean"]
 
-        self.assertEqual(loss("-m", "copy", "-w", "stored"), 0)
-        self.assertAlmostEqual(loss("-m", "copy", "-w", "stored", "--reference", QWEN), loss("-m", QWEN, "-w", "w4g32"), 6)
+        from_original = loss("-m", "copy", "-w", "stored", "--reference", QWEN)
+        self.assertAlmostEqual(from_original, loss("-m", QWEN, "-w", "w4g32"), 6)
+        # Inputs rounded to int8 cost this much where there are no tiles of AMX.
+        self.assertLess(loss("-m", "copy", "-w", "stored"), 0.02 * from_original)
         self.refuse(FAILURE, ["missing.gguf"], "eval", "-m", "copy", "--reference", "missing.gguf", *SMALL_EVAL)
         self.refuse(USAGE, ["wanted a reference with a vocabulary of 291 tokens"], "eval", "-m", QWEN, "--reference",
                     TESTDATA / "folders/tiny-mistral-v01", *SMALL_EVAL)
