@@ -103,8 +103,8 @@ void Dense::run(const void* x, const void* weight, const float* bias, float* out
   }
   const Shape shape{tokens, rows, columns, out_stride, bias != nullptr, accumulate, thread_count()};
   // Between two powers of two oneDNN may ask for more than at both, with many threads.
-  if (!parts_->knows(shape) && parts_->scratch_bytes(shape) > scratch_bytes(tokens, rows, columns)) {
-    const auto first = static_cast<int64_t>(std::bit_floor(static_cast<uint64_t>(tokens)));
+  const auto first = static_cast<int64_t>(std::bit_floor(static_cast<uint64_t>(tokens)));
+  if (first < tokens && !parts_->knows(shape) && parts_->scratch_bytes(shape) > scratch_bytes(tokens, rows, columns)) {
     const auto bytes = static_cast<int64_t>(memory::data_type_size(parts_->type));
     run(x, weight, bias, out, out_stride, first, rows, columns, accumulate, scratch);
     run(static_cast<const char*>(x) + first * columns * bytes, weight, bias, out + first * out_stride, out_stride,

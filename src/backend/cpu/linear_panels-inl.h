@@ -42,7 +42,7 @@ void multiply_slice(const PanelJob& job, int64_t panel, int64_t begin, int64_t c
   unpack(job.format, job.panels + panel_bytes(job.format, job.columns) * static_cast<size_t>(panel), begin, columns,
          slice);
   for (int64_t t = 0; t < job.tokens;) {
-    const int64_t count = std::min<int64_t>(most, job.tokens - t);
+    const int64_t count = std::min(most, job.tokens - t);
     alignas(64) float sums[kMostTokens * kPanelRows];
     begin_sums(job, panel, begin == 0, t, count, rows, sums);
     tiles[static_cast<size_t>(count)](job, slice, begin, columns, t, sums);
