@@ -1,5 +1,6 @@
 // Products of queries and weights with rows of bf16 as they lie; one instance a Highway target. Included by kernels.cc
-// after products-inl.h. Even and odd channels of a vector of pairs widen in one instruction each.
+// after products-inl.h. Even and odd channels of a vector of pairs widen in one instruction each. The memory is told of
+// the next tile's rows, which lie behind this one's.
 
 HWY_BEFORE_NAMESPACE();
 namespace kvpareto::HWY_NAMESPACE {
@@ -40,6 +41,7 @@ HWY_INLINE void score_rows(const float* queries, int64_t n, const bf16* const* r
 #pragma GCC unroll 4
       for (int i = 0; i < 4; ++i) {
         VF even, odd;
+        hwy::Prefetch(row[i] + c + kTile * n);
         widen_pairs(row[i] + c, even, odd);
         for (int q = 0; q < kCount; ++q) {
           sums[q][i] = hn::MulAdd(even, hn::LoadU(d, queries + q * n + c), sums[q][i]);
@@ -71,7 +73,10 @@ HWY_INLINE void add_rows(const float* weights, const bf16* const* rows, int64_t 
     }
     for (int64_t k = 0; k < count; ++k) {
       VF low[pairs], high[pairs];
-      for (int v = 0; v < pairs; ++v) widen_pairs(rows[k] + c + 2 * v * lanes, low[v], high[v]);
+      for (int v = 0; v < pairs; ++v) {
+        hwy::Prefetch(rows[k] + c + 2 * v * lanes + kTile * n);
+        widen_pairs(rows[k] + c + 2 * v * lanes, low[v], high[v]);
+      }
       for (int q = 0; q < kCount; ++q) {
         const auto weight = hn::Set(d, weights[q * kRun + k]);
         for (int v = 0; v < pairs; ++v) {

@@ -17,6 +17,11 @@
 #include <hwy/cache_control.h>
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
+// Kernels of AVX-512 run only where there is VNNI (cpu_instruction_sets()).
+#if HWY_TARGET == HWY_AVX3
+#undef HWY_TARGET_STR
+#define HWY_TARGET_STR HWY_TARGET_STR_AVX3 ",avx512vnni"
+#endif
 //
 #include <hwy/contrib/math/math-inl.h>
 

@@ -19,9 +19,11 @@ struct Pairs {
 };
 HWY_INLINE Pairs load_pairs(const int16_t* in) { return {in[0], in[1]}; }
 HWY_INLINE Pairs same_pairs(const int16_t* pair) { return load_pairs(pair); }
-HWY_INLINE VI add_products(Pairs a, Pairs b, VI sum) {
-  return hn::Set(DI(), hn::GetLane(sum) + a.first * b.first + a.second * b.second);
+using Sums = VI;
+HWY_INLINE Sums add_products(Pairs a, Pairs b, Sums sums) {
+  return hn::Set(DI(), hn::GetLane(sums) + a.first * b.first + a.second * b.second);
 }
+HWY_INLINE VI lanes_of(Sums sums) { return sums; }
 #else
 using DPairs = hn::Repartition<int16_t, DI>;
 using Pairs = hn::Vec<DPairs>;
@@ -32,23 +34,30 @@ HWY_INLINE Pairs same_pairs(const int16_t* pair) {
   __builtin_memcpy(&both, pair, 4);
   return hn::BitCast(DPairs(), hn::Set(DI(), both));
 }
-// One statement, in place: of separate instructions g++ 12 keeps sums in memory. clang takes no such statement. Kernels
-// of AVX-512 run only where there is VNNI, which has one instruction for both steps (cpu_instruction_sets()).
-HWY_INLINE VI add_products(Pairs a, Pairs b, VI sum) {
 #if HWY_TARGET <= HWY_AVX3
-  __asm__("vpdpwssd %[b], %[a], %[sum]" : [sum] "+v"(sum.raw) : [a] "v"(a.raw), [b] "v"(b.raw));
-  return sum;
-#elif defined(__clang__)
+// Of the type that the instruction has: as __m512i, g++ 12 copies all sums of a loop in every turn.
+using Sums = __v16si;
+HWY_INLINE Sums add_products(Pairs a, Pairs b, Sums sums) {
+  return reinterpret_cast<Sums>(_mm512_dpwssd_epi32(reinterpret_cast<__m512i>(sums), a.raw, b.raw));
+}
+HWY_INLINE VI lanes_of(Sums sums) { return VI{reinterpret_cast<__m512i>(sums)}; }
+#else
+using Sums = VI;
+HWY_INLINE VI lanes_of(Sums sums) { return sums; }
+// One statement, in place: of separate instructions g++ 12 keeps sums in memory. clang takes no such statement.
+HWY_INLINE Sums add_products(Pairs a, Pairs b, Sums sums) {
+#if defined(__clang__)
   VI none = hn::Zero(DI());
-  return hn::ReorderWidenMulAccumulate(DI(), a, b, sum, none);
+  return hn::ReorderWidenMulAccumulate(DI(), a, b, sums, none);
 #else
   VI products;
-  __asm__("vpmaddwd %[b], %[a], %[products]\n\tvpaddd %[products], %[sum], %[sum]"
-          : [sum] "+v"(sum.raw), [products] "=&v"(products.raw)
+  __asm__("vpmaddwd %[b], %[a], %[products]\n\tvpaddd %[products], %[sums], %[sums]"
+          : [sums] "+v"(sums.raw), [products] "=&v"(products.raw)
           : [a] "v"(a.raw), [b] "v"(b.raw));
-  return sum;
+  return sums;
 #endif
 }
+#endif
 #endif
 
 // Sums of the lanes of four vectors.
@@ -153,7 +162,7 @@ HWY_INLINE Rounded round_by(float step, const float* x, int64_t n, const float* 
   auto whole = hn::Zero(DI());
   for (int64_t i = 0; i < n; i += lanes) {
     const auto given = hn::LoadU(d, x + i), scaled = hn::Mul(given, hn::LoadU(d, factors + i));
-    const auto q = hn::NearestInt(hn::Mul(scaled, inverse));
+    const auto q = Nearest(hn::Mul(scaled, inverse)).integer();
     sum = hn::Add(sum, scaled);
     low = hn::MulAdd(given, hn::LoadU(d, lows + i), low);
     whole = hn::Add(whole, q);
@@ -192,7 +201,7 @@ HWY_INLINE void round_rows(const float* x, int64_t n, int64_t rows, const float*
     for (int64_t j = 0; j < n; j += 2) {
       const auto even = hn::Mul(hn::LoadU(d, x + j * rows + r), hn::Mul(hn::Set(d, factors[j]), inverse));
       const auto odd = hn::Mul(hn::LoadU(d, x + (j + 1) * rows + r), hn::Mul(hn::Set(d, factors[j + 1]), inverse));
-      const auto a = hn::NearestInt(even), b = hn::NearestInt(odd);
+      const auto a = Nearest(even).integer(), b = Nearest(odd).integer();
       whole = hn::Add(whole, hn::Add(a, b));
       const auto pair = hn::Or(hn::And(a, first), hn::ShiftLeft<16>(b));
       hn::StoreU(pair, di, reinterpret_cast<int32_t*>(out) + j / 2 * rows + r);
@@ -226,9 +235,9 @@ HWY_INLINE CodeChunks code_chunks(const PackedSide& side, const uint8_t* block, 
   const auto bytes = static_cast<int64_t>(chunk_bytes(side.codec)), next = static_cast<int64_t>(side.block_bytes);
   const uint8_t* first = block + side.code_place(place, static_cast<int>(channel)).chunk * bytes;
   if (side.lanes == Lanes::kTokens)
-    return {side.codec, first, bytes, bytes * side.head_dim / 2, bytes * CodeChunks::kPairs, next};
+    return {side.codec, first, bytes, bytes * side.head_dim / 2, bytes * CodeChunks::kPairs, next, next};
   const int64_t pair = bytes * side.head_dim / kLanes;
-  return {side.codec, first, pair, bytes, next, bytes * kBlockTokens / kLanes};
+  return {side.codec, first, pair, bytes, next, bytes * kBlockTokens / kLanes, next};
 }
 
 // Rows of pairs that are chunks of codes of one block, unpacked when they are multiplied: few queries share them, so
@@ -236,11 +245,11 @@ HWY_INLINE CodeChunks code_chunks(const PackedSide& side, const uint8_t* block, 
 template <Codec kCodec>
 struct CodeRows {
   const uint8_t* first;
-  int64_t pair, across;  // see CodeChunks
-  int64_t lane = 0;      // in its chunk
+  int64_t pair, across, ahead;  // see CodeChunks
+  int64_t lane = 0;             // in its chunk
 
   explicit HWY_INLINE CodeRows(const CodeChunks& chunks)
-      : first(chunks.first), pair(chunks.pair), across(chunks.across) {}
+      : first(chunks.first), pair(chunks.pair), across(chunks.across), ahead(chunks.ahead) {}
   HWY_INLINE CodeRows at(int64_t lanes) const {
     CodeRows rows = *this;
     rows.first += lanes / kLanes * across;
@@ -255,42 +264,42 @@ struct CodeRows {
 #elif HWY_TARGET <= HWY_AVX3
     for (int v = 0; v < kCodeVectors; ++v) {
       Codes low, high;
+      hwy::Prefetch(chunk + v * across + ahead);
       unpack_halves<kCodec>(chunk + v * across, low, high);
       in[v] = hn::Combine(DPairs(), high, low);
     }
 #else
+    hwy::Prefetch(chunk + ahead);
     unpack_halves<kCodec>(chunk, in[0], in[1]);
 #endif
   }
 };
 
+// Calls body(index) with compile-time indices. A loop that a pragma unrolls is unrolled too late: g++ 12 has put the
+// arrays that it counts through into memory by then.
+template <int kCount, typename Body>
+HWY_INLINE void repeat(Body body) {
+  [&]<int... kIndices>(std::integer_sequence<int, kIndices...>) HWY_ATTR {
+    (body(std::integral_constant<int, kIndices>()), ...);
+  }
+  (std::make_integer_sequence<int, kCount>());
+}
+
 // sums[i][v] = sum over p < n of pair p of a[i] (p * step_p + i * step_i) times vector v of row p of b.
 template <int kOut, int kVectors, typename Rows>
 HWY_INLINE void multiply_pairs(const int16_t* a, int64_t step_i, int64_t step_p, int64_t n, const Rows& b,
                                VI (&sums)[kOut][kVectors]) {
-  VI totals[kOut][kVectors];
-#pragma GCC unroll 8
-  for (int i = 0; i < kOut; ++i) {
-#pragma GCC unroll 4
-    for (int v = 0; v < kVectors; ++v) totals[i][v] = hn::Zero(DI());
-  }
-  // Two in a row: one at a time g++ 12 copies every sum in every turn.
-#pragma GCC unroll 2
+  Sums totals[kOut][kVectors] = {};
   for (int64_t p = 0; p < n; ++p, a += step_p) {
     Pairs in[kVectors];
     b.load(p, in);
-#pragma GCC unroll 8
-    for (int i = 0; i < kOut; ++i) {
+    repeat<kOut>([&](auto i) HWY_ATTR {
       const Pairs factor = same_pairs(a + i * step_i);
-#pragma GCC unroll 4
-      for (int v = 0; v < kVectors; ++v) totals[i][v] = add_products(factor, in[v], totals[i][v]);
-    }
+      repeat<kVectors>([&](auto v) HWY_ATTR { totals[i][v] = add_products(factor, in[v], totals[i][v]); });
+    });
   }
-#pragma GCC unroll 8
-  for (int i = 0; i < kOut; ++i) {
-#pragma GCC unroll 4
-    for (int v = 0; v < kVectors; ++v) sums[i][v] = totals[i][v];
-  }
+  repeat<kOut>([&](auto i)
+                   HWY_ATTR { repeat<kVectors>([&](auto v) HWY_ATTR { sums[i][v] = lanes_of(totals[i][v]); }); });
 }
 
 // Codes in the lanes: out[i][l] (+)= scale[l] sum(x[i] code[l]) + minimum[l] sum[i], for `width` lanes, rounded up to

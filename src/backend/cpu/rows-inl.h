@@ -39,16 +39,33 @@ struct RowWriter {
   }
 };
 
+// x rounded to the nearest integer, ties to even; |x| < 2^22. NearestInt() looks for overflow besides, which takes four
+// instructions more.
+struct Nearest {
+  using DI = hn::RebindToSigned<DF>;
+  static constexpr float kShift = 12582912;  // 1.5 * 2^23: the unit is the last bit
+
+  explicit HWY_INLINE Nearest(VF x) : shifted(hn::Add(x, hn::Set(DF(), kShift))) {}
+  HWY_INLINE VF value() const { return hn::Sub(shifted, hn::Set(DF(), kShift)); }
+  HWY_INLINE hn::Vec<DI> integer() const { return hn::Sub(bits(), hn::BitCast(DI(), hn::Set(DF(), kShift))); }
+  // Times 2^23, as an exponent is written: the shift drops out.
+  HWY_INLINE hn::Vec<DI> exponent() const { return hn::ShiftLeft<23>(bits()); }
+
+ private:
+  HWY_INLINE hn::Vec<DI> bits() const { return hn::BitCast(DI(), shifted); }
+  VF shifted;
+};
+
 // 2^x of x <= 0 to 2e-7 of it; 0 where it is below 2^-125. A third of the work of the library's exp: x = n + r.
 HWY_INLINE VF power_of_two([[maybe_unused]] DF d, VF x) {
   const hn::RebindToSigned<DF> di;
   const auto least = hn::Set(d, -125.0f);
   const auto seen = hn::Max(x, least);
-  const auto n = hn::NearestInt(seen);
-  const auto r = hn::Sub(seen, hn::ConvertTo(d, n));
+  const Nearest n(seen);
+  const auto r = hn::Sub(seen, n.value());
   auto sum = hn::Zero(d);
   for (const float c : kPowerOfTwo) sum = hn::MulAdd(sum, r, hn::Set(d, c));
-  const auto scaled = hn::BitCast(d, hn::Add(hn::BitCast(di, sum), hn::ShiftLeft<23>(n)));
+  const auto scaled = hn::BitCast(d, hn::Add(hn::BitCast(di, sum), n.exponent()));
   return hn::IfThenElseZero(hn::Gt(x, least), scaled);
 }
 

@@ -30,6 +30,7 @@ struct CodeChunks {
   const uint8_t* first;
   int64_t pair, across;  // bytes
   int64_t pairs, block;
+  int64_t ahead;  // from a chunk to that which will be wanted in its place
 };
 
 // out[i][l] (+)= scale[l] sum over p of (x[i] pair p times codes [p][l]) + minimum[l] sum[i], for i < count and l <
