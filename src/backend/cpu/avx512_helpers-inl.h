@@ -1,5 +1,4 @@
-// What the files of AMX share in AVX-512. Included by files that compute with it, inside their namespace and their
-// target.
+// What the files of AMX and of products of bf16 share in AVX-512. Included inside their namespace and their target.
 
 // 2^x to 2e-7 relative; beyond the range of f32 it is 0 or infinite.
 inline __m512 power_of_two(__m512 x) {

@@ -7,6 +7,7 @@
 #include "backend/cpu/amx_attention.h"
 #include "backend/cpu/amx_products.h"
 #include "backend/cpu/amx_tiles.h"
+#include "backend/cpu/bf16_attention.h"
 #include "backend/cpu/power_of_two.h"
 
 // "portable" is Highway's scalar target, for any x86-64: its emulated vectors
@@ -71,6 +72,16 @@ std::vector<std::string> cpu_instruction_sets() {
 }
 
 namespace {
+CpuKernels bf16_kernels() {
+  CpuKernels table = N_AVX3::kKernels;
+  table.attend_block = [](const AttendJob& job, int64_t kv_head, int64_t begin, int64_t count, float* scratch) {
+    const bool plain = job.keys.plain_bf16() && job.values.plain_bf16() && job.head_dim % 32 == 0;
+    if (!plain) return N_AVX3::attend_block(job, kv_head, begin, count, scratch);
+    attend_block_bf16(job, N_AVX3::kKernels, kv_head, begin, count, scratch);
+  };
+  return table;
+}
+
 CpuKernels amx_kernels() {
   CpuKernels table = N_AVX3::kKernels;
   table.attend_block = [](const AttendJob& job, int64_t kv_head, int64_t begin, int64_t count, float* scratch) {
@@ -83,9 +94,10 @@ CpuKernels amx_kernels() {
 }  // namespace
 
 const CpuKernels& cpu_kernels(const std::string& instruction_set) {
-  static const CpuKernels kAmx = amx_kernels();
+  static const CpuKernels kBf16 = bf16_kernels(), kAmx = amx_kernels();
   if (instruction_set == "amx_bf16") return kAmx;
-  if (instruction_set == "avx512" || instruction_set == "avx512_bf16") return N_AVX3::kKernels;
+  if (instruction_set == "avx512_bf16") return kBf16;
+  if (instruction_set == "avx512") return N_AVX3::kKernels;
   if (instruction_set == "avx2") return N_AVX2::kKernels;
   return HWY_STATIC_DISPATCH(kKernels);
 }
