@@ -41,6 +41,25 @@ double largest_norm(const std::vector<float>& values, int head_dim) {
   return std::sqrt(largest);
 }
 
+// Half of what a group reaches over, and the distance of a row [head_dim] from the middles of its groups: the largest
+// of all.
+struct Reach {
+  double half_group = 0, row = 0;
+
+  Reach(const std::vector<float>& values, int head_dim, int group) {
+    for (size_t i = 0; i < values.size(); i += static_cast<size_t>(head_dim)) {
+      double squares = 0;
+      for (auto x = values.begin() + static_cast<int64_t>(i), end = x + head_dim; x != end; x += group) {
+        const auto [low, high] = std::minmax_element(x, x + group);
+        const double middle = (static_cast<double>(*low) + *high) / 2;
+        half_group = std::max(half_group, *high - middle);
+        for (int c = 0; c < group; ++c) squares += (x[c] - middle) * (x[c] - middle);
+      }
+      row = std::max(row, std::sqrt(squares));
+    }
+  }
+};
+
 // Keys and values of `first + tokens` positions, packed by reference, and the queries of the last `tokens`.
 class Case {
  public:
@@ -63,9 +82,13 @@ class Case {
       Matrix x(DType::kF32, first + tokens, columns, 0, normals(random, (first + tokens) * columns));
       reference().pack(x.view(shape.kv_heads), 0, side->side);
     }
+    const std::vector<float> keys = decoded(keys_.side), values = decoded(values_.side);
     query_norm_ = largest_norm(queries_, shape.head_dim);
-    key_norm_ = largest_norm(decoded(keys_.side), shape.head_dim);
-    for (const float x : decoded(values_.side)) largest_value_ = std::max<double>(largest_value_, std::abs(x));
+    key_norm_ = largest_norm(keys, shape.head_dim);
+    for (const float q : queries_) largest_query_ = std::max<double>(largest_query_, std::abs(q));
+    for (const float x : values) largest_value_ = std::max<double>(largest_value_, std::abs(x));
+    key_distance_ = Reach(keys, shape.head_dim, keys_.side.group).row;
+    value_reach_ = Reach(values, shape.head_dim, values_.side.group).half_group;
   }
 
   // Queries stand among keys and values in the decoder's matrix, so their rows have gaps.
@@ -90,7 +113,23 @@ class Case {
     const double score = query_norm_ * key_norm_ / std::sqrt(d);
     const double weight = plain_ && backend.name() == "cpu/avx512_bf16" ? kBf16Unit / 2 : factor;
     return largest_value_ * (2 * score * (sum_error(d) + 4 * kF32Unit + factor) + 2 * sum_error(keys) + weight +
-                             (16 + 2 * keys / kBlockTokens) * kF32Unit);
+                             (16 + 2 * keys / kBlockTokens) * kF32Unit) +
+           off_by_fours(backend);
+  }
+
+  // Codes of at most 4 bits meet numbers of 8 bits in a chunk (docs/METHODS.md, "Products of codes"), whose roundings
+  // are independent: six standard deviations. A step is the largest query / 127, or the largest weight of a tile / 255,
+  // and an error counts by the distance of a code from the middle one; weights add up to the largest of every tile at
+  // least.
+  double off_by_fours(const Backend& backend) const {
+    const bool has_fours = backend.name().starts_with("cpu/avx512") && tokens_ >= 8;
+    const auto counts = [&](const PackedSide& side) {
+      return has_fours && side.codec != Codec::kBf16 && side.levels() <= 15;
+    };
+    const double deviation = 6 / std::sqrt(12.0);
+    const double score = deviation * largest_query_ / 127 * key_distance_ / std::sqrt(shape_.head_dim);
+    const double sum = deviation * value_reach_ / 255 * std::sqrt(kBlockTokens);
+    return (counts(keys_.side) ? 2 * score * largest_value_ : 0) + (counts(values_.side) ? sum : 0);
   }
 
   void check() const {
@@ -123,7 +162,7 @@ class Case {
   bool plain_ = false;  // both sides in bf16
   OwnedSide keys_, values_;
   std::vector<float> queries_;
-  double query_norm_ = 0, key_norm_ = 0, largest_value_ = 0;
+  double query_norm_ = 0, largest_query_ = 0, key_norm_ = 0, key_distance_ = 0, largest_value_ = 0, value_reach_ = 0;
 };
 
 TEST(AttendContract, EveryPairOfCodecsAndGroups) {
@@ -163,6 +202,138 @@ TEST(AttendContract, EveryPosition) {
       }
       if (testing::Test::HasFailure()) return;
     }
+  }
+}
+
+// A layer of one shape whose output tells of what became of its keys or of its values.
+class Probe {
+ public:
+  static constexpr int kHeadCount = 14, kKvHeads = 2, kHeadDim = 64, kGroup = 32, kTokens = 8;
+
+  Probe(Codec key, Codec value, int64_t first, const std::vector<float>& keys, const std::vector<float>& values,
+        std::vector<float> queries)
+      : first_(first),
+        keys_(key, kGroup, kHeadDim, kKvHeads, first + kTokens, Lanes::kTokens),
+        values_(value, kGroup, kHeadDim, kKvHeads, first + kTokens),
+        queries_(std::move(queries)) {
+    pack(keys, keys_);
+    pack(values, values_);
+  }
+  // [kTokens][kHeadCount][kHeadDim]
+  std::vector<float> attend(Backend& backend) {
+    Matrix in(DType::kF32, kTokens, kHeadCount * kHeadDim, 0, queries_),
+        out(DType::kF32, kTokens, kHeadCount * kHeadDim, 0);
+    GuardedScratch scratch(backend.attend_scratch_bytes(kTokens, first_ + kTokens, kHeadCount, kKvHeads, kHeadDim));
+    backend.attend(in.view(kHeadCount), first_, keys_.side, values_.side, kKvHeads, out.view(kHeadCount),
+                   scratch.view());
+    return out.values();
+  }
+  static std::vector<float> row(const OwnedSide& side, int head, int64_t token) {
+    std::vector<float> values(kHeadDim);
+    decode_row(side.side, head, token, values.data());
+    return values;
+  }
+  const OwnedSide& keys() const { return keys_; }
+  const OwnedSide& values() const { return values_; }
+
+ private:
+  void pack(const std::vector<float>& values, const OwnedSide& side) const {
+    Matrix x(DType::kF32, first_ + kTokens, kKvHeads * kHeadDim, 0, values);
+    reference().pack(x.view(kKvHeads), 0, side.side);
+  }
+
+  int64_t first_;
+  OwnedSide keys_, values_;
+  std::vector<float> queries_;
+};
+
+// The largest size, the middle and half the reach of a group of a row.
+struct GroupOf {
+  double largest = 0, middle, half;
+  GroupOf(const float* x, int count) {
+    const auto [low, high] = std::minmax_element(x, x + count);
+    for (int c = 0; c < count; ++c) largest = std::max<double>(largest, std::abs(x[c]));
+    middle = (static_cast<double>(*low) + *high) / 2;
+    half = *high - middle;
+  }
+};
+
+// Queries in steps of their largest / 127 against int4 keys: the variance of a score is that of independent roundings.
+// One value a key, 1 in a channel of its own, so that the output is the weights and their logarithms the scores.
+TEST(AttendContract, QueriesOfEightBitsCostWhatIsStated) {
+  constexpr int64_t kFirst = 56, kAll = kFirst + Probe::kTokens;
+  Random random(7);
+  std::vector<float> ones(kAll * Probe::kKvHeads * Probe::kHeadDim);
+  for (int64_t t = 0; t < kFirst; ++t) {
+    for (int head = 0; head < Probe::kKvHeads; ++head)
+      ones[static_cast<size_t>((t * Probe::kKvHeads + head) * Probe::kHeadDim + t)] = 1;
+  }
+  const std::vector<float> queries = normals(random, Probe::kTokens * Probe::kHeadCount * Probe::kHeadDim);
+  Probe probe(Codec::kInt4, Codec::kBf16, kFirst, normals(random, static_cast<int64_t>(ones.size())), ones, queries);
+  const std::vector<float> exact = probe.attend(reference());
+  for (const auto& backend : tested()) {
+    const std::vector<float> got = probe.attend(*backend);
+    double found = 0, stated = 0;
+    for (int row = 0; row < Probe::kTokens * Probe::kHeadCount; ++row) {
+      const float* query = queries.data() + row * Probe::kHeadDim;
+      const int head = row % Probe::kHeadCount / (Probe::kHeadCount / Probe::kKvHeads);
+      double sum = 0, squares = 0;
+      for (int64_t t = 0; t < kFirst; ++t) {
+        const auto at = static_cast<size_t>(row * Probe::kHeadDim + t);
+        const double off = std::log(static_cast<double>(got[at]) / exact[at]);
+        sum += off;
+        squares += off * off;
+        const std::vector<float> key = Probe::row(probe.keys(), head, t);
+        for (int c = 0; c < Probe::kHeadDim; c += Probe::kGroup) {
+          const double step = GroupOf(query + c, Probe::kGroup).largest / 127 / std::sqrt(Probe::kHeadDim);
+          const double middle = GroupOf(&key[static_cast<size_t>(c)], Probe::kGroup).middle;
+          for (int i = c; i < c + Probe::kGroup; ++i)
+            stated += step * step / 12 * std::pow(key[static_cast<size_t>(i)] - middle, 2) * (1 - 1.0 / kFirst);
+        }
+      }
+      found += squares - sum * sum / kFirst;
+    }
+    EXPECT_LE(std::sqrt(found / stated), 1.1) << backend->name();
+  }
+}
+
+// Weights in steps of a tile's largest / 255 against int4 values, each weight times the scale of its token. Queries of
+// zero make all weights the same.
+TEST(AttendContract, WeightsOfEightBitsCostWhatIsStated) {
+  constexpr int64_t kFirst = 1016, kAll = kFirst + Probe::kTokens;
+  Random random(8);
+  const int64_t count = kAll * Probe::kKvHeads * Probe::kHeadDim;
+  const std::vector<float> keys = normals(random, count), values = normals(random, count);
+  Probe probe(Codec::kInt8, Codec::kInt4, kFirst, keys, values,
+              std::vector<float>(Probe::kTokens * Probe::kHeadCount * Probe::kHeadDim));
+  const std::vector<float> exact = probe.attend(reference());
+  // Of the last token, which sees all of them; all heads of a group are the same.
+  const auto last = static_cast<size_t>((Probe::kTokens - 1) * Probe::kHeadCount * Probe::kHeadDim);
+  double stated = 0;
+  for (int head = 0; head < Probe::kKvHeads; ++head) {
+    for (int c = 0; c < Probe::kHeadDim; c += Probe::kGroup) {
+      for (int64_t tile = 0; tile < kAll; tile += kBlockTokens) {
+        double squares = 0, largest = 0;  // of codes less the middle one, in scales; of scales
+        for (int64_t t = tile; t < std::min<int64_t>(tile + kBlockTokens, kAll); ++t) {
+          const std::vector<float> row = Probe::row(probe.values(), head, t);
+          const GroupOf group(&row[static_cast<size_t>(c)], Probe::kGroup);
+          const double scale = group.half / 7.5;
+          largest = std::max(largest, scale);
+          for (int i = c; i < c + Probe::kGroup; ++i)
+            squares += std::pow((row[static_cast<size_t>(i)] - group.middle) / scale, 2);
+        }
+        stated += std::pow(largest / 255 / static_cast<double>(kAll), 2) / 12 * squares;
+      }
+    }
+  }
+  for (const auto& backend : tested()) {
+    const std::vector<float> got = probe.attend(*backend);
+    double found = 0;
+    for (int head = 0; head < Probe::kKvHeads; ++head) {
+      const size_t begin = last + static_cast<size_t>(head * Probe::kHeadCount / Probe::kKvHeads * Probe::kHeadDim);
+      for (size_t i = begin; i < begin + Probe::kHeadDim; ++i) found += std::pow(got[i] - exact[i], 2);
+    }
+    EXPECT_LE(std::sqrt(found / stated), 1.2) << backend->name();
   }
 }
 

@@ -42,6 +42,8 @@
 //
 #include "backend/cpu/turning-inl.h"
 //
+#include "backend/cpu/block_products-inl.h"
+//
 #include "backend/cpu/attention-inl.h"
 //
 #include "backend/cpu/split_products-inl.h"

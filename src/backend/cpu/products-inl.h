@@ -126,13 +126,6 @@ HWY_INLINE void each_piece(const PackedSide& side, Body body) {
 
 // --- numbers as int16
 
-// Rounded of every lane of vectors of numbers: f32 [lanes] each.
-struct RoundedRows {
-  float* steps;
-  float* sums;
-  float* rests;
-};
-
 constexpr float kMostInt16 = 32639;  // both bytes of a number can be signed then (amx_products.cc)
 
 // Largest and sum of |x times factors|.
@@ -172,44 +165,6 @@ HWY_INLINE Rounded round_by(float step, const float* x, int64_t n, const float* 
   float sums[4];
   sum_four(sum, low, wholes, wholes, sums);
   return {step, sums[1], sums[0] - step * sums[2]};
-}
-
-// x f32 [n][rows], one number a lane, times factors [n], as pairs int16 [n / 2][rows][2]; sums with lows [n].
-HWY_INLINE void round_rows(const float* x, int64_t n, int64_t rows, const float* factors, const float* lows,
-                           int16_t* out, const RoundedRows& rounded) {
-  const DF d;
-  const DI di;
-  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
-  const auto first = hn::Set(di, 0xffff);
-  for (int64_t r = 0; r < rows; r += lanes) {
-    // Even and odd numbers apart: an addition takes several cycles.
-    VF largest[2], sum[2], low[2];
-    for (int i = 0; i < 2; ++i) largest[i] = sum[i] = low[i] = hn::Zero(d);
-    for (int64_t j = 0; j < n; j += 2) {
-#pragma GCC unroll 2
-      for (int i = 0; i < 2; ++i) {
-        const auto given = hn::LoadU(d, x + (j + i) * rows + r), v = hn::Mul(given, hn::Set(d, factors[j + i]));
-        largest[i] = hn::Max(largest[i], hn::Abs(v));
-        sum[i] = hn::Add(sum[i], v);
-        low[i] = hn::MulAdd(given, hn::Set(d, lows[j + i]), low[i]);
-      }
-    }
-    const auto most = hn::Max(largest[0], largest[1]);
-    const auto step = hn::Mul(most, hn::Set(d, 1 / kMostInt16));
-    const auto inverse = hn::IfThenElseZero(hn::Gt(most, hn::Zero(d)), hn::Div(hn::Set(d, kMostInt16), most));
-    auto whole = hn::Zero(di);
-    for (int64_t j = 0; j < n; j += 2) {
-      const auto even = hn::Mul(hn::LoadU(d, x + j * rows + r), hn::Mul(hn::Set(d, factors[j]), inverse));
-      const auto odd = hn::Mul(hn::LoadU(d, x + (j + 1) * rows + r), hn::Mul(hn::Set(d, factors[j + 1]), inverse));
-      const auto a = Nearest(even).integer(), b = Nearest(odd).integer();
-      whole = hn::Add(whole, hn::Add(a, b));
-      const auto pair = hn::Or(hn::And(a, first), hn::ShiftLeft<16>(b));
-      hn::StoreU(pair, di, reinterpret_cast<int32_t*>(out) + j / 2 * rows + r);
-    }
-    hn::StoreU(step, d, rounded.steps + r);
-    hn::StoreU(hn::Add(low[0], low[1]), d, rounded.sums + r);
-    hn::StoreU(hn::NegMulAdd(step, hn::ConvertTo(d, whole), hn::Add(sum[0], sum[1])), d, rounded.rests + r);
-  }
 }
 
 // Vectors of codes that are multiplied at once. An addition takes one cycle, so few sums hide it; four by four would
@@ -263,10 +218,15 @@ struct CodeRows {
     in[0] = {static_cast<int16_t>(code(0)), static_cast<int16_t>(code(1))};
 #elif HWY_TARGET <= HWY_AVX3
     for (int v = 0; v < kCodeVectors; ++v) {
-      Codes low, high;
-      hwy::Prefetch(chunk + v * across + ahead);
-      unpack_halves<kCodec>(chunk + v * across, low, high);
-      in[v] = hn::Combine(DPairs(), high, low);
+      const uint8_t* codes = chunk + v * across;
+      hwy::Prefetch(codes + ahead);
+      if constexpr (kCodec == Codec::kInt8) {
+        in[v] = hn::PromoteTo(DPairs(), hn::LoadU(hn::Rebind<uint8_t, DPairs>(), codes));
+      } else {
+        Codes low, high;
+        unpack_halves<kCodec>(codes, low, high);
+        in[v] = hn::Combine(DPairs(), high, low);
+      }
     }
 #else
     hwy::Prefetch(chunk + ahead);
@@ -285,9 +245,16 @@ HWY_INLINE void repeat(Body body) {
   (std::make_integer_sequence<int, kCount>());
 }
 
+// How a lane's numbers are multiplied with its codes.
+struct ByPairs {
+  static constexpr int kEach = 2;  // numbers a lane
+  static constexpr float kMost = kMostInt16;
+  static HWY_INLINE Sums add(Pairs a, Pairs b, Sums sums) { return add_products(a, b, sums); }
+};
+
 // sums[i][v] = sum over p < n of pair p of a[i] (p * step_p + i * step_i) times vector v of row p of b.
-template <int kOut, int kVectors, typename Rows>
-HWY_INLINE void multiply_pairs(const int16_t* a, int64_t step_i, int64_t step_p, int64_t n, const Rows& b,
+template <typename Kind, int kOut, int kVectors, typename Rows>
+HWY_INLINE void multiply_lanes(const int16_t* a, int64_t step_i, int64_t step_p, int64_t n, const Rows& b,
                                VI (&sums)[kOut][kVectors]) {
   Sums totals[kOut][kVectors] = {};
   for (int64_t p = 0; p < n; ++p, a += step_p) {
@@ -295,7 +262,7 @@ HWY_INLINE void multiply_pairs(const int16_t* a, int64_t step_i, int64_t step_p,
     b.load(p, in);
     repeat<kOut>([&](auto i) HWY_ATTR {
       const Pairs factor = same_pairs(a + i * step_i);
-      repeat<kVectors>([&](auto v) HWY_ATTR { totals[i][v] = add_products(factor, in[v], totals[i][v]); });
+      repeat<kVectors>([&](auto v) HWY_ATTR { totals[i][v] = Kind::add(factor, in[v], totals[i][v]); });
     });
   }
   repeat<kOut>([&](auto i)
@@ -313,7 +280,7 @@ HWY_NOINLINE void add_codes(const int16_t* x, int64_t step_i, int64_t step_p, co
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));
   for (int64_t l = 0; l < width; l += kVectors * lanes) {
     VI sums[kCount][kVectors];
-    multiply_pairs(x, step_i, step_p, pairs, codes.at(l), sums);
+    multiply_lanes<ByPairs>(x, step_i, step_p, pairs, codes.at(l), sums);
     // Not unrolled, g++ 12 keeps all sums in memory for the loop above too.
 #pragma GCC unroll 8
     for (int i = 0; i < kCount; ++i) {
@@ -329,49 +296,6 @@ HWY_NOINLINE void add_codes(const int16_t* x, int64_t step_i, int64_t step_p, co
         hn::StoreU(hn::MulAdd(products, hn::LoadU(d, affine.scales + at), total), d, place);
       }
     }
-  }
-}
-
-// Codes broadcast, x in the lanes: c[i][r] (+)= scale[i] sum(x[r] code[i]) + minimum[i] sum[r], for kOut codes of each
-// pair and kVectors of rows. Arrays of `rounded` run along the lanes, those of `affine` along i.
-template <int kOut, int kVectors>
-HWY_INLINE void add_products_part(const int16_t* codes, int64_t step_p, int64_t pairs, const Affine& affine,
-                                  const int16_t* x, const RoundedRows& rounded, int64_t r, int64_t rows,
-                                  bool accumulate, float* c) {
-  const DF d;
-  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
-  VI sums[kOut][kVectors];
-  multiply_pairs(codes, 2, step_p, pairs, PairRows{x + 2 * r, 2 * rows}, sums);
-#pragma GCC unroll 3
-  for (int v = 0; v < kVectors; ++v) {
-    const int64_t at = r + v * lanes;
-    const auto step = hn::LoadU(d, rounded.steps + at), sum = hn::LoadU(d, rounded.sums + at);
-    const auto middle = hn::Mul(hn::LoadU(d, rounded.rests + at), hn::Set(d, affine.middle));
-#pragma GCC unroll 8
-    for (int i = 0; i < kOut; ++i) {
-      float* place = c + i * rows + at;
-      auto total = hn::Mul(hn::Set(d, affine.minimums[i]), sum);
-      if (accumulate) total = hn::Add(total, hn::LoadU(d, place));
-      const auto products = hn::MulAdd(hn::ConvertTo(d, sums[i][v]), step, middle);
-      hn::StoreU(hn::MulAdd(products, hn::Set(d, affine.scales[i]), total), d, place);
-    }
-  }
-}
-
-// The same for `out` codes, rounded up to kOut, and all rows (a multiple of kRowMultiple).
-HWY_INLINE void add_all_products(const int16_t* codes, int64_t step_p, int64_t pairs, const Affine& affine,
-                                 const int16_t* x, const RoundedRows& rounded, int64_t rows, int64_t out,
-                                 bool accumulate, float* c) {
-  constexpr int kOut = HWY_TARGET <= HWY_AVX3 ? 8 : 4, kVectors = HWY_TARGET <= HWY_AVX3 ? 3 : 2;
-  const auto lanes = static_cast<int64_t>(hn::Lanes(DF()));
-  for (int64_t i = 0; i < out; i += kOut) {
-    const Affine part{affine.scales + i, affine.minimums + i, affine.middle};
-    const int16_t* from = codes + 2 * i;
-    int64_t r = 0;
-    for (; r + kVectors * lanes <= rows; r += kVectors * lanes)
-      add_products_part<kOut, kVectors>(from, step_p, pairs, part, x, rounded, r, rows, accumulate, c + i * rows);
-    for (; r < rows; r += lanes)
-      add_products_part<kOut, 1>(from, step_p, pairs, part, x, rounded, r, rows, accumulate, c + i * rows);
   }
 }
 
