@@ -466,7 +466,7 @@ class Quantize(Cli):
 
     def test_weights_of_another_text_are_others(self):
         text = self.folder / "calibration.jsonl"
-        text.write_text("".join(json.dumps({"text": f"Line {i} of a text. " * 300}) + "\n" for i in range(50)))
+        text.write_text("".join(json.dumps({"text": f"Line {i} of a text. " * 300}) + "\n" for i in range(40)))
         again = ["eval", "-m", QWEN, "-w", "w4g32.awq", "-o", "json", "--study", "one.db", *SMALL_EVAL]
         losses = [json.loads(self.succeed(*again, *named).out)[0]["kld_mean"] for named in ([], ["--calibration", text], [])]
         self.assertNotEqual(losses[0], losses[1])
@@ -476,7 +476,7 @@ class Quantize(Cli):
 
     def test_a_search_shows_them_beside_others(self):
         text = self.folder / "my text.jsonl"
-        text.write_text("".join(json.dumps({"text": f"Line {i} of a text. " * 300}) + "\n" for i in range(50)))
+        text.write_text("".join(json.dumps({"text": f"Line {i} of a text. " * 300}) + "\n" for i in range(40)))
         out = self.succeed("search", *SMALL_SEARCH, "-w", "w16,w4g32.awq", "--calibration", text, "--verify", "0", "--max-loss", "100",
                            "--least").out
         rows = [line.split()[0] for line in out.split("Recommended")[0].splitlines()[1:] if line.strip()]

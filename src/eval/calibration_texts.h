@@ -10,7 +10,7 @@
 namespace kvpareto {
 
 struct CalibrationSize {
-  int sequences = 48;
+  int sequences = 32;
   int tokens = 512;   // of each
   uint64_t seed = 1;  // of places in a text file, and of sampling
 };
