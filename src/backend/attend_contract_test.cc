@@ -41,6 +41,17 @@ double largest_norm(const std::vector<float>& values, int head_dim) {
   return std::sqrt(largest);
 }
 
+// The largest size, the middle and half the reach of a group of a row.
+struct GroupOf {
+  double largest = 0, middle, half;
+  GroupOf(const float* x, int count) {
+    const auto [low, high] = std::minmax_element(x, x + count);
+    for (int c = 0; c < count; ++c) largest = std::max<double>(largest, std::abs(x[c]));
+    middle = (static_cast<double>(*low) + *high) / 2;
+    half = *high - middle;
+  }
+};
+
 // Half of what a group reaches over, and the distance of a row [head_dim] from the middles of its groups: the largest
 // of all.
 struct Reach {
@@ -50,10 +61,9 @@ struct Reach {
     for (size_t i = 0; i < values.size(); i += static_cast<size_t>(head_dim)) {
       double squares = 0;
       for (auto x = values.begin() + static_cast<int64_t>(i), end = x + head_dim; x != end; x += group) {
-        const auto [low, high] = std::minmax_element(x, x + group);
-        const double middle = (static_cast<double>(*low) + *high) / 2;
-        half_group = std::max(half_group, *high - middle);
-        for (int c = 0; c < group; ++c) squares += (x[c] - middle) * (x[c] - middle);
+        const GroupOf of(&*x, group);
+        half_group = std::max(half_group, of.half);
+        for (int c = 0; c < group; ++c) squares += (x[c] - of.middle) * (x[c] - of.middle);
       }
       row = std::max(row, std::sqrt(squares));
     }
@@ -245,17 +255,6 @@ class Probe {
   int64_t first_;
   OwnedSide keys_, values_;
   std::vector<float> queries_;
-};
-
-// The largest size, the middle and half the reach of a group of a row.
-struct GroupOf {
-  double largest = 0, middle, half;
-  GroupOf(const float* x, int count) {
-    const auto [low, high] = std::minmax_element(x, x + count);
-    for (int c = 0; c < count; ++c) largest = std::max<double>(largest, std::abs(x[c]));
-    middle = (static_cast<double>(*low) + *high) / 2;
-    half = *high - middle;
-  }
 };
 
 // Queries in steps of their largest / 127 against int4 keys: the variance of a score is that of independent roundings.
