@@ -179,6 +179,7 @@ struct BlockSpace {
   }
 };
 
+template <bool kTwo>
 void load_queries(const AttendJob& job, int64_t kv_head, int64_t begin, int64_t count, int64_t rows, bf16* high,
                   bf16* low) {
   const int64_t head_dim = job.head_dim, group = job.group(), block = job.queries_per_block;
@@ -191,7 +192,7 @@ void load_queries(const AttendJob& job, int64_t kv_head, int64_t begin, int64_t 
         const int64_t at = c / 2 * 2 * rows + 2 * (g * block + t) + c % 2;
         const float value = query[c] * factor;
         high[at] = to_bf16(value);
-        low[at] = to_bf16(value - to_float(high[at]));
+        if constexpr (kTwo) low[at] = to_bf16(value - to_float(high[at]));
       }
     }
   }
@@ -217,7 +218,7 @@ void attend_block_by(const AttendJob& job, const CpuKernels& vectors, int64_t kv
                      float* scratch, Multiply multiply) {
   const int64_t head_dim = job.head_dim, block = job.queries_per_block, rows = block * job.group();
   const BlockSpace space(scratch, head_dim, rows);
-  load_queries(job, kv_head, begin, count, rows, space.query_high, space.query_low);
+  load_queries<kTwo>(job, kv_head, begin, count, rows, space.query_high, space.query_low);
   for (int64_t i = 0; i < head_dim * rows; ++i) space.sums[i] = 0;
   for (int64_t r = 0; r < rows; ++r) {
     space.maxima[r] = kMasked;

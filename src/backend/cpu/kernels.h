@@ -48,7 +48,7 @@ inline int query_block(int group, int block_rows) {
 // Parts of a head with a scale of their own, at most.
 inline int64_t most_pieces(int64_t head_dim) { return head_dim / kChunk; }
 // f32 elements of scratch of one thread in attend_block: queries and sums, a tile, its scores, queries and weights as
-// int16, scales, statistics of every row; with AMX two tiles and no int16. The same formula for every instruction set.
+// int16, scales, statistics of every row; by products of bf16 two tiles and no int16. The same formula for every instruction set.
 inline int64_t block_scratch(int group, int head_dim, int block_rows) {
   const int64_t rows = int64_t{group} * query_block(group, block_rows), d = head_dim;
   return rows * (2 * d + 2 * kTile + d / 2 + 3 * most_pieces(d) + 13) + 2 * kTile * d + 10 * d + 2 * kTile;

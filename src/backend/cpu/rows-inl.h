@@ -58,18 +58,21 @@ struct Nearest {
 
 // 2^x of x <= 0 to 2e-7 of it; 0 where it is below 2^-125. A third of the work of the library's exp: x = n + r.
 HWY_INLINE VF power_of_two([[maybe_unused]] DF d, VF x) {
-  const auto least = hn::Set(d, -125.0f);
-  const auto seen = HWY_TARGET <= HWY_AVX3 ? x : hn::Max(x, least);
-  const Nearest n(seen);
-  const auto r = hn::Sub(seen, n.value());
-  auto sum = hn::Zero(d);
-  for (const float c : kPowerOfTwo) sum = hn::MulAdd(sum, r, hn::Set(d, c));
+  const auto of_rest = [&](VF r) HWY_ATTR {
+    auto sum = hn::Zero(d);
+    for (const float c : kPowerOfTwo) sum = hn::MulAdd(sum, r, hn::Set(d, c));
+    return sum;
+  };
 #if HWY_TARGET <= HWY_AVX3
-  return VF{_mm512_scalef_ps(sum.raw, n.value().raw)};  // of any exponent
+  // One instruction scales by any exponent.
+  const auto n = Nearest(x).value();
+  return VF{_mm512_scalef_ps(of_rest(hn::Sub(x, n)).raw, n.raw)};
 #else
   const hn::RebindToSigned<DF> di;
-  const auto scaled = hn::BitCast(d, hn::Add(hn::BitCast(di, sum), n.exponent()));
-  return hn::IfThenElseZero(hn::Gt(x, least), scaled);
+  const auto least = hn::Set(d, -125.0f), seen = hn::Max(x, least);
+  const Nearest n(seen);
+  const auto scaled = hn::Add(hn::BitCast(di, of_rest(hn::Sub(seen, n.value()))), n.exponent());
+  return hn::IfThenElseZero(hn::Gt(x, least), hn::BitCast(d, scaled));
 #endif
 }
 
