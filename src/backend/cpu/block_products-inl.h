@@ -55,34 +55,6 @@ HWY_INLINE void multiply(const float* a, int64_t step_i, int64_t step_j, int64_t
   }
 }
 
-// Codes of at most 4 bits are multiplied by fours with numbers of 8 bits, twice as many in an instruction: they are off
-// by more than that themselves (docs/METHODS.md, "Products of codes").
-constexpr int kMostOfFours = 15;
-#if HWY_TARGET <= HWY_AVX3
-// One side has a sign: queries, or codes where numbers are weights, of which none is below zero.
-template <bool kWeights>
-struct ByFours {
-  static constexpr int kEach = 4;
-  static constexpr float kMost = kWeights ? 255 : 127;
-  static HWY_INLINE Sums add(Pairs codes, Pairs x, Sums sums) {
-    const auto total = reinterpret_cast<__m512i>(sums);
-    return reinterpret_cast<Sums>(kWeights ? _mm512_dpbusd_epi32(total, x.raw, codes.raw)
-                                           : _mm512_dpbusd_epi32(total, codes.raw, x.raw));
-  }
-};
-#endif
-
-// Calls body(kind) with how codes of a side are multiplied, with queries or with weights.
-template <bool kWeights, typename Body>
-HWY_INLINE void with_kind([[maybe_unused]] const PackedSide& side, Body body) {
-#if HWY_TARGET <= HWY_AVX3
-  // Symmetric scales have signs (those of ggml's q4_0), and so have weights times them.
-  const bool unsigned_weights = !kWeights || side.fit != Fit::kSymmetric;
-  if (side.levels() <= kMostOfFours && unsigned_weights) return body(ByFours<kWeights>());
-#endif
-  body(ByPairs());
-}
-
 // Codes by pairs as unpack_tile() leaves them, [rows][stride][2] of int16, become what Kind multiplies: fours are bytes
 // [rows / 2][stride][4], the second and third in each other's place (as in round_rows()).
 template <typename Kind>

@@ -146,17 +146,16 @@ HWY_INLINE void unpack_chunks(const uint8_t* chunk, int64_t count, size_t ahead,
   }
 }
 
-// Tells the memory of the scales of the next block.
-HWY_INLINE void prefetch_fits(const PackedSide& side, const uint8_t* block) {
-  const uint8_t* next = block + side.block_bytes;
+// Tells the memory of the scales of a block.
+HWY_INLINE void prefetch_fits(const PackedSide& side, const uint8_t* next) {
   for (size_t at = side.scales_offset; at < side.block_bytes; at += 64) hwy::Prefetch(next + at);
 }
 
-// And of what lies where these tokens' codes do.
+// And of the scales of the next block, and of what lies there where these tokens' codes do.
 HWY_INLINE void prefetch_next(const PackedSide& side, const uint8_t* block, int64_t place) {
   const uint8_t* next = block + side.block_bytes + static_cast<size_t>(place) * side.row_bytes;
   for (size_t at = 0; at < side.row_bytes * kTile; at += 64) hwy::Prefetch(next + at);
-  prefetch_fits(side, block);
+  prefetch_fits(side, next);
 }
 
 // Codes of `count` tokens of a block from `place` on (a multiple of kLanes), rounded up to whole chunks, as they are

@@ -38,6 +38,8 @@
 //
 #include "backend/cpu/products-inl.h"
 //
+#include "backend/cpu/code_products-inl.h"
+//
 #include "backend/cpu/exact_rows-inl.h"
 //
 #include "backend/cpu/turning-inl.h"

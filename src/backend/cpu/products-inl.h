@@ -2,8 +2,8 @@
 // instance a Highway target. docs/METHODS.md, "Products of codes", states the method and its error. Included by
 // kernels.cc after decoding-inl.h.
 //
-// A code is not decoded: sum(x (m + s code)) = s sum(x code) + m sum(x), with x rounded to int16 and the sum of its
-// products with codes exact in int32.
+// A code is not decoded: sum(x (m + s code)) = s sum(x code) + m sum(x), with x rounded to int16 or bytes and the sum
+// of its products with codes exact in int32.
 
 HWY_BEFORE_NAMESPACE();
 namespace kvpareto::HWY_NAMESPACE {
@@ -114,9 +114,85 @@ HWY_INLINE void each_piece(const PackedSide& side, Body body) {
   }
 }
 
-// --- numbers as int16
+// Calls body(index) with compile-time indices. A loop that a pragma unrolls is unrolled too late: g++ 12 has put the
+// arrays that it counts through into memory by then.
+template <int kCount, typename Body>
+HWY_INLINE void repeat(Body body) {
+  [&]<int... kIndices>(std::integer_sequence<int, kIndices...>) HWY_ATTR {
+    (body(std::integral_constant<int, kIndices>()), ...);
+  }
+  (std::make_integer_sequence<int, kCount>());
+}
+
+// --- how a lane's numbers are multiplied with its codes
 
 constexpr float kMostInt16 = 32639;  // both bytes of a number can be signed then (amx_products.cc)
+
+struct ByPairs {
+  static constexpr int kEach = 2;  // numbers a lane
+  static constexpr float kMost = kMostInt16;
+  static HWY_INLINE Sums add(Pairs x, Pairs codes, Sums sums) { return add_products(x, codes, sums); }
+  // A vector of x to place i.
+  static HWY_INLINE void store(VI x, int16_t* out, int64_t i) {
+    const hn::Rebind<int16_t, DF> d16;
+    hn::StoreU(hn::DemoteTo(d16, x), d16, out + i);
+  }
+};
+
+// Codes of at most 4 bits are multiplied by fours with numbers of 8 bits, twice as many in an instruction: they are off
+// by more than that themselves (docs/METHODS.md, "Products of codes"). The second and third of a lane stand in each
+// other's place, so that two lanes of pairs become one by a shift.
+constexpr int kMostOfFours = 15;
+#if HWY_TARGET <= HWY_AVX3
+// One side has a sign: queries, or codes where numbers are weights, of which none is below zero.
+template <bool kWeights>
+struct ByFours {
+  static constexpr int kEach = 4;
+  static constexpr float kMost = kWeights ? 255 : 127;
+  static HWY_INLINE Sums add(Pairs x, Pairs codes, Sums sums) {
+    const auto total = reinterpret_cast<__m512i>(sums);
+    return reinterpret_cast<Sums>(kWeights ? _mm512_dpbusd_epi32(total, x.raw, codes.raw)
+                                           : _mm512_dpbusd_epi32(total, codes.raw, x.raw));
+  }
+  static HWY_INLINE void store(VI x, int16_t* out, int64_t i) {
+    const __m128i crossed = _mm_setr_epi8(0, 2, 1, 3, 4, 6, 5, 7, 8, 10, 9, 11, 12, 14, 13, 15);
+    auto* place = reinterpret_cast<__m128i*>(out + i / 2);
+    _mm_storeu_si128(place, _mm_shuffle_epi8(_mm512_cvtepi32_epi8(x.raw), crossed));
+  }
+};
+#endif
+
+// Calls body(kind) with how codes of a side are multiplied, with queries or with weights.
+template <bool kWeights, typename Body>
+HWY_INLINE void with_kind([[maybe_unused]] const PackedSide& side, Body body) {
+#if HWY_TARGET <= HWY_AVX3
+  // Symmetric scales have signs (those of ggml's q4_0), and so have weights times them.
+  const bool unsigned_weights = !kWeights || side.fit != Fit::kSymmetric;
+  if (side.levels() <= kMostOfFours && unsigned_weights) return body(ByFours<kWeights>());
+#endif
+  body(ByPairs());
+}
+
+// sums[i][v] = sum over p < n of lane p of a[i] (p * step_p + i * step_i) times vector v of row p of b.
+template <typename Kind, int kOut, int kVectors, typename Rows>
+HWY_INLINE void multiply_lanes(const int16_t* a, int64_t step_i, int64_t step_p, int64_t n, const Rows& b,
+                               VI (&sums)[kOut][kVectors]) {
+  Sums totals[kOut][kVectors] = {};
+  for (int64_t p = 0; p < n; ++p, a += step_p) {
+    Pairs in[kVectors];
+    b.template load<Kind>(p, in);
+    repeat<kOut>([&](auto i) HWY_ATTR {
+      const Pairs factor = same_pairs(a + i * step_i);
+      repeat<kVectors>([&](auto v) HWY_ATTR {
+        totals[i][v] = Rows::kCodes ? Kind::add(factor, in[v], totals[i][v]) : Kind::add(in[v], factor, totals[i][v]);
+      });
+    });
+  }
+  repeat<kOut>([&](auto i)
+                   HWY_ATTR { repeat<kVectors>([&](auto v) HWY_ATTR { sums[i][v] = lanes_of(totals[i][v]); }); });
+}
+
+// --- rounding
 
 // Largest and sum of |x times factors|.
 struct Extent {
@@ -134,11 +210,11 @@ HWY_INLINE Extent extent_of(const float* x, int64_t n, const float* factors) {
   return {hn::GetLane(hn::MaxOfLanes(d, largest)), hn::GetLane(hn::SumOfLanes(d, total))};
 }
 
-// x [n] (a multiple of kLanes) times factors in steps that keep it in 16 bits; the sum is of x times lows.
+// x [n] (a multiple of kLanes) times factors in steps that keep it within Kind::kMost; the sum is of x times lows.
+template <typename Kind>
 HWY_INLINE Rounded round_by(float step, const float* x, int64_t n, const float* factors, const float* lows,
                             int16_t* out) {
   const DF d;
-  const hn::Rebind<int16_t, DF> d16;
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));
   const auto inverse = hn::Set(d, step > 0 ? 1 / step : 0.0f);
   auto sum = hn::Zero(d), low = hn::Zero(d);
@@ -149,7 +225,7 @@ HWY_INLINE Rounded round_by(float step, const float* x, int64_t n, const float* 
     sum = hn::Add(sum, scaled);
     low = hn::MulAdd(given, hn::LoadU(d, lows + i), low);
     whole = hn::Add(whole, q);
-    hn::StoreU(hn::DemoteTo(d16, q), d16, out + i);
+    Kind::store(q, out, i);
   }
   const auto wholes = hn::ConvertTo(d, whole);
   float sums[4];
@@ -157,137 +233,20 @@ HWY_INLINE Rounded round_by(float step, const float* x, int64_t n, const float* 
   return {step, sums[1], sums[0] - step * sums[2]};
 }
 
-// Vectors of codes that are multiplied at once. An addition takes one cycle, so few sums hide it; four by four would
-// not fit 16 registers.
-constexpr int kCodeVectors = HWY_TARGET == HWY_SCALAR ? 1 : 2;
-
-// Rows of pairs as they lie, `row` numbers apart.
+// Rows of pairs, or of fours, as they lie, `row` numbers apart.
 struct PairRows {
+  static constexpr bool kCodes = false;  // but numbers (or codes by pairs, which are multiplied like these)
   const int16_t* first;
   int64_t row;
 
   HWY_INLINE PairRows at(int64_t lane) const { return {first + 2 * lane, row}; }
-  template <int kVectors>
+  template <typename Kind, int kVectors>
   HWY_INLINE void load(int64_t p, Pairs (&in)[kVectors]) const {
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; ++v)
       in[v] = load_pairs(first + p * row + 2 * v * static_cast<int64_t>(hn::Lanes(DI())));
   }
 };
-
-// From a place of the block, a multiple of kLanes, and a channel on.
-HWY_INLINE CodeChunks code_chunks(const PackedSide& side, const uint8_t* block, int64_t place, int64_t channel) {
-  const auto bytes = static_cast<int64_t>(chunk_bytes(side.codec)), next = static_cast<int64_t>(side.block_bytes);
-  const uint8_t* first = block + side.code_place(place, static_cast<int>(channel)).chunk * bytes;
-  if (side.lanes == Lanes::kTokens)
-    return {side.codec, first, bytes, bytes * side.head_dim / 2, bytes * CodeChunks::kPairs, next, next};
-  const int64_t pair = bytes * side.head_dim / kLanes;
-  return {side.codec, first, pair, bytes, next, bytes * kBlockTokens / kLanes, next};
-}
-
-// Rows of pairs that are chunks of codes of one block, unpacked when they are multiplied: few queries share them, so
-// storing them first would take longer.
-template <Codec kCodec>
-struct CodeRows {
-  const uint8_t* first;
-  int64_t pair, across, ahead;  // see CodeChunks
-  int64_t lane = 0;             // in its chunk
-
-  explicit HWY_INLINE CodeRows(const CodeChunks& chunks)
-      : first(chunks.first), pair(chunks.pair), across(chunks.across), ahead(chunks.ahead) {}
-  HWY_INLINE CodeRows at(int64_t lanes) const {
-    CodeRows rows = *this;
-    rows.first += lanes / kLanes * across;
-    rows.lane = lanes % kLanes;
-    return rows;
-  }
-  HWY_INLINE void load(int64_t p, Pairs (&in)[kCodeVectors]) const {
-    const uint8_t* chunk = first + p * pair;
-#if HWY_TARGET == HWY_SCALAR
-    const auto code = [&](int64_t i) { return code_at(kCodec, chunk, static_cast<int>(2 * lane + i)); };
-    in[0] = {static_cast<int16_t>(code(0)), static_cast<int16_t>(code(1))};
-#elif HWY_TARGET <= HWY_AVX3
-    for (int v = 0; v < kCodeVectors; ++v) {
-      const uint8_t* codes = chunk + v * across;
-      hwy::Prefetch(codes + ahead);
-      if constexpr (kCodec == Codec::kInt8) {
-        in[v] = hn::PromoteTo(DPairs(), hn::LoadU(hn::Rebind<uint8_t, DPairs>(), codes));
-      } else {
-        Codes low, high;
-        unpack_halves<kCodec>(codes, low, high);
-        in[v] = hn::Combine(DPairs(), high, low);
-      }
-    }
-#else
-    hwy::Prefetch(chunk + ahead);
-    unpack_halves<kCodec>(chunk, in[0], in[1]);
-#endif
-  }
-};
-
-// Calls body(index) with compile-time indices. A loop that a pragma unrolls is unrolled too late: g++ 12 has put the
-// arrays that it counts through into memory by then.
-template <int kCount, typename Body>
-HWY_INLINE void repeat(Body body) {
-  [&]<int... kIndices>(std::integer_sequence<int, kIndices...>) HWY_ATTR {
-    (body(std::integral_constant<int, kIndices>()), ...);
-  }
-  (std::make_integer_sequence<int, kCount>());
-}
-
-// How a lane's numbers are multiplied with its codes.
-struct ByPairs {
-  static constexpr int kEach = 2;  // numbers a lane
-  static constexpr float kMost = kMostInt16;
-  static HWY_INLINE Sums add(Pairs a, Pairs b, Sums sums) { return add_products(a, b, sums); }
-};
-
-// sums[i][v] = sum over p < n of pair p of a[i] (p * step_p + i * step_i) times vector v of row p of b.
-template <typename Kind, int kOut, int kVectors, typename Rows>
-HWY_INLINE void multiply_lanes(const int16_t* a, int64_t step_i, int64_t step_p, int64_t n, const Rows& b,
-                               VI (&sums)[kOut][kVectors]) {
-  Sums totals[kOut][kVectors] = {};
-  for (int64_t p = 0; p < n; ++p, a += step_p) {
-    Pairs in[kVectors];
-    b.load(p, in);
-    repeat<kOut>([&](auto i) HWY_ATTR {
-      const Pairs factor = same_pairs(a + i * step_i);
-      repeat<kVectors>([&](auto v) HWY_ATTR { totals[i][v] = Kind::add(factor, in[v], totals[i][v]); });
-    });
-  }
-  repeat<kOut>([&](auto i)
-                   HWY_ATTR { repeat<kVectors>([&](auto v) HWY_ATTR { sums[i][v] = lanes_of(totals[i][v]); }); });
-}
-
-// Codes in the lanes: out[i][l] (+)= scale[l] sum(x[i] code[l]) + minimum[l] sum[i], for `width` lanes, rounded up to
-// the vectors.
-template <int kCount, typename Rows>
-HWY_NOINLINE void add_codes(const int16_t* x, int64_t step_i, int64_t step_p, const Rounded* rounded, const Rows& codes,
-                            int64_t pairs, const Affine& affine, int64_t width, bool accumulate, float* out,
-                            int64_t out_stride) {
-  constexpr int kVectors = kCodeVectors;
-  const DF d;
-  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
-  for (int64_t l = 0; l < width; l += kVectors * lanes) {
-    VI sums[kCount][kVectors];
-    multiply_lanes<ByPairs>(x, step_i, step_p, pairs, codes.at(l), sums);
-    // Not unrolled, g++ 12 keeps all sums in memory for the loop above too.
-#pragma GCC unroll 8
-    for (int i = 0; i < kCount; ++i) {
-      const Rounded& r = rounded[i];
-      const auto step = hn::Set(d, r.step), middle = hn::Set(d, affine.middle * r.rest), sum = hn::Set(d, r.sum);
-#pragma GCC unroll 4
-      for (int v = 0; v < kVectors; ++v) {
-        const int64_t at = l + v * lanes;
-        float* place = out + i * out_stride + at;
-        auto total = hn::Mul(hn::LoadU(d, affine.minimums + at), sum);
-        if (accumulate) total = hn::Add(total, hn::LoadU(d, place));
-        const auto products = hn::MulAdd(hn::ConvertTo(d, sums[i][v]), step, middle);
-        hn::StoreU(hn::MulAdd(products, hn::LoadU(d, affine.scales + at), total), d, place);
-      }
-    }
-  }
-}
 
 // The weighted sum of the values of `count` tokens of a block, part by part of those that share scales. Calls
 // round(first, tokens, factors, lows) to round weights times factors, with sums of weights times lows, then
@@ -312,57 +271,6 @@ HWY_INLINE void add_values(const PackedSide& side, const uint8_t* block, int64_t
     add(t, tokens, 0, side.head_dim, scales, minimums);
     t += tokens;
   }
-}
-
-// Calls body(count, first) with a compile-time count until the whole group is done: up to four share each load (eight
-// where 32 registers hold their sums), and none is left alone with its own sums if that can be helped.
-template <typename Body>
-HWY_INLINE void by_few(int64_t group, Body body) {
-  for (int64_t g = 0; g < group;) {
-#if HWY_TARGET <= HWY_AVX3
-    const int64_t all = group - g;
-    if (all == 5) return body(std::integral_constant<int, 5>(), g);
-    if (all == 6) return body(std::integral_constant<int, 6>(), g);
-    if (all == 7) return body(std::integral_constant<int, 7>(), g);
-    if (all == 8) return body(std::integral_constant<int, 8>(), g);
-#endif
-    const int64_t left = group - g;
-    if (left == 1) {
-      body(std::integral_constant<int, 1>(), g);
-      return;
-    }
-    if (left == 2) {
-      body(std::integral_constant<int, 2>(), g);
-      return;
-    }
-    if (left == 4 || left == 7 || left == 8) {
-      body(std::integral_constant<int, 4>(), g);
-      g += 4;
-    } else {
-      body(std::integral_constant<int, 3>(), g);
-      g += 3;
-    }
-  }
-}
-
-// Calls body(first, count) for the queries of a group that share tiles.
-template <typename Body>
-HWY_INLINE void each_tile_of_queries(int64_t group, Body body) {
-  for (int64_t q = 0; q < group; q += kTileQueries) body(q, group - q < kTileQueries ? group - q : kTileQueries);
-}
-
-// All queries of a group, of codes of one block, or of several where there are tiles.
-HWY_INLINE void add_products(const TileProducts* tiles, const CodeProducts& all) {
-  if (tiles != nullptr && all.pairs % 2 == 0) {
-    return each_tile_of_queries(all.count, [&](int64_t q, int64_t n) HWY_ATTR { tiles->add_codes(all.of(q, n)); });
-  }
-  with_codec(all.codes.codec, [&](auto codec) HWY_ATTR {
-    by_few(all.count, [&](auto queries, int64_t q) HWY_ATTR {
-      const CodeProducts few = all.of(q, queries);
-      add_codes<queries>(few.x, few.step, 2, few.rounded, CodeRows<codec>(few.codes), few.pairs, few.affine, few.width,
-                         few.accumulate, few.out, few.out_stride);
-    });
-  });
 }
 
 }  // namespace kvpareto::HWY_NAMESPACE

@@ -66,10 +66,10 @@ HWY_INLINE bool takes_rows(const TileProducts* tiles, const PackedSide& side) {
 HWY_INLINE bool are_whole_rows(const TileProducts* tiles, const PackedSide& side, int64_t token, int64_t count) {
   return takes_rows(tiles, side) && count % kTile == 0 && token % kTile == 0;
 }
-// The same of blocks of codes with scales of their own for every token.
-HWY_INLINE bool are_whole_codes(const TileProducts* tiles, const PackedSide& side, int64_t token, int64_t count) {
-  return tiles != nullptr && count % kTile == 0 && (token - side.sinks) % kTile == 0 && side.span == 1 &&
-         !side.before_rope && packed_count(side, token, count) == count;
+// Whether these tokens are whole blocks of codes with scales of their own for every token.
+HWY_INLINE bool are_whole_codes(const PackedSide& side, int64_t token, int64_t count) {
+  return count % kTile == 0 && (token - side.sinks) % kTile == 0 && side.span == 1 && !side.before_rope &&
+         packed_count(side, token, count) == count;
 }
 
 // Scales and minimums of a group of whole blocks, [count].
@@ -81,11 +81,11 @@ HWY_INLINE void block_fits(const PackedSide& side, const uint8_t* block, int64_t
 // Vectors tell of the codes while they multiply (CodeRows): all at once, the memory's queue would be full and
 // arithmetic would wait for it.
 HWY_INLINE void prefetch_tile(const TileProducts* tiles, const PackedSide& side, const uint8_t* block, int64_t place) {
-  tiles != nullptr ? prefetch_next(side, block, place) : prefetch_fits(side, block);
+  tiles != nullptr ? prefetch_next(side, block, place) : prefetch_fits(side, block + kBlocksAhead * side.block_bytes);
 }
-// Of each block the next, as far ahead as pays: telling of the next run instead took 5 % longer.
-HWY_INLINE void prefetch_run(const PackedSide& side, const uint8_t* block, int64_t count) {
-  for (int64_t t = 0; t < count; t += kTile, block += side.block_bytes) prefetch_next(side, block, 0);
+// Of each block of a run. Tiles are told of the next block: of the next run instead took 5 % longer.
+HWY_INLINE void prefetch_run(const TileProducts* tiles, const PackedSide& side, const uint8_t* block, int64_t count) {
+  for (int64_t t = 0; t < count; t += kTile, block += side.block_bytes) prefetch_tile(tiles, side, block, 0);
 }
 
 // --- scores
@@ -118,6 +118,8 @@ HWY_INLINE void score_tile(const float* queries, const float* tile, int64_t keys
   }
 }
 
+// Kind: how queries are multiplied with codes.
+template <typename Kind>
 class KeyScorer {
  public:
   KeyScorer(const AttendJob& job, int64_t kv_head, const TileProducts* tiles, const SplitSpace& space)
@@ -137,7 +139,7 @@ class KeyScorer {
   HWY_INLINE void score(int64_t token, int64_t count) {
     scores_ = space_.scores;
     if (are_whole_rows(tiles_, side_, token, count)) return score_whole_rows(token, count);
-    if (are_whole_codes(tiles_, side_, token, count)) return score_whole_codes(token - side_.sinks, count);
+    if (are_whole_codes(side_, token, count)) return score_whole_codes(token - side_.sinks, count);
     for (int64_t t = 0; t < count; t += kTile) {
       const int64_t tokens = count - t < kTile ? count - t : kTile;
       scores_ = space_.scores + t;
@@ -155,20 +157,20 @@ class KeyScorer {
 
   HWY_INLINE void score_whole_codes(int64_t token, int64_t count) {
     const uint8_t* block = side_.block(head_, token);
-    prefetch_run(side_, block, count);
+    prefetch_run(tiles_, side_, block, count);
     each_piece(side_, [&](int64_t piece, int64_t c, int64_t n) HWY_ATTR {
       block_fits(side_, block, count, static_cast<int>(c / side_.group), space_.scales, space_.minimums);
-      add_products(tiles_, {space_.rounded + c,
-                            d_,
-                            group_,
-                            space_.of_queries + piece * group_,
-                            code_chunks(side_, block, 0, c),
-                            n / 2,
-                            {space_.scales, space_.minimums, middle_of(side_)},
-                            count,
-                            piece > 0,
-                            scores_,
-                            kRun});
+      add_products<Kind>(tiles_, {rounded_at(c),
+                                  d_,
+                                  group_,
+                                  space_.of_queries + piece * group_,
+                                  code_chunks(side_, block, 0, c),
+                                  n / 2,
+                                  {space_.scales, space_.minimums, middle_of(side_)},
+                                  count,
+                                  piece > 0,
+                                  scores_,
+                                  kRun});
     });
   }
 
@@ -189,10 +191,10 @@ class KeyScorer {
   HWY_INLINE void round_queries(const float* factors, const float* lows) {
     each_piece(side_, [&](int64_t piece, int64_t c, int64_t n) HWY_ATTR {
       for (int64_t q = 0; q < group_; ++q)
-        space_.steps[q] = extent_of(space_.queries + q * d_ + c, n, factors + c).largest / kMostInt16;
+        space_.steps[q] = extent_of(space_.queries + q * d_ + c, n, factors + c).largest / Kind::kMost;
       for (int64_t q = 0; q < group_; ++q) {
-        space_.of_queries[piece * group_ + q] = round_by(space_.steps[q], space_.queries + q * d_ + c, n, factors + c,
-                                                         lows + c, space_.rounded + q * d_ + c);
+        space_.of_queries[piece * group_ + q] = round_by<Kind>(space_.steps[q], space_.queries + q * d_ + c, n,
+                                                               factors + c, lows + c, rounded_at(c) + q * d_);
       }
     });
   }
@@ -216,6 +218,9 @@ class KeyScorer {
     }
   }
 
+  // The rounded queries from a channel on, a multiple of kLanes.
+  HWY_INLINE int16_t* rounded_at(int64_t c) const { return space_.rounded + c * 2 / Kind::kEach; }
+
   // The scales of a span are multiplied into the queries, and the minimums become one number.
   HWY_INLINE void fold(const uint8_t* block, int64_t place) {
     const void* fits = side_.span == 0 ? static_cast<const void*>(side_.whole) : scales_of(side_, block, place, 0);
@@ -229,17 +234,17 @@ class KeyScorer {
   HWY_INLINE void multiply(const uint8_t* block, int64_t place, int64_t first, int64_t count, const float* scales,
                            const float* minimums, int64_t stride) {
     each_piece(side_, [&](int64_t piece, int64_t c, int64_t n) HWY_ATTR {
-      add_products(tiles_, {space_.rounded + c,
-                            d_,
-                            group_,
-                            space_.of_queries + piece * group_,
-                            code_chunks(side_, block, place + first, c),
-                            n / 2,
-                            {scales + piece * stride, minimums + piece * stride, middle_of(side_)},
-                            count,
-                            piece > 0,
-                            scores_ + first,
-                            kRun});
+      add_products<Kind>(tiles_, {rounded_at(c),
+                                  d_,
+                                  group_,
+                                  space_.of_queries + piece * group_,
+                                  code_chunks(side_, block, place + first, c),
+                                  n / 2,
+                                  {scales + piece * stride, minimums + piece * stride, middle_of(side_)},
+                                  count,
+                                  piece > 0,
+                                  scores_ + first,
+                                  kRun});
     });
   }
 
@@ -258,13 +263,14 @@ class KeyScorer {
       space_.steps[q] = one > all ? one : all;
     }
     for (int64_t q = 0; q < group_; ++q) {
-      const Rounded rounded =
-          round_by(space_.steps[q], space_.turned + q * d_, d_, space_.units, kOnes.ones, space_.rounded + q * d_);
+      const Rounded rounded = round_by<ByPairs>(space_.steps[q], space_.turned + q * d_, d_, space_.units, kOnes.ones,
+                                                space_.rounded + q * d_);
       space_.of_queries[q] = {rounded.step, 0, 0};
     }
     by_few(group_, [&](auto queries, int64_t q) HWY_ATTR {
-      add_codes<queries>(space_.rounded + q * d_, d_, 2, space_.of_queries + q, PairRows{space_.codes, 2 * kTile},
-                         d_ / 2, {kOnes.ones, kOnes.ones, 0}, count, false, scores_ + q * kRun, kRun);
+      add_codes<ByPairs, queries>(space_.rounded + q * d_, d_, 2, space_.of_queries + q,
+                                  PairRows{space_.codes, 2 * kTile}, d_ / 2, {kOnes.ones, kOnes.ones, 0}, count, false,
+                                  scores_ + q * kRun, kRun);
     });
   }
 
@@ -301,7 +307,9 @@ class KeyScorer {
 
 // --- weighted sums
 
-// Sums of all queries [group][head_dim] += weights times values of a run of tokens.
+// Sums of all queries [group][head_dim] += weights times values of a run of tokens. Kind: how weights are multiplied
+// with codes.
+template <typename Kind>
 class ValueAdder {
  public:
   ValueAdder(const AttendJob& job, int64_t kv_head, const TileProducts* tiles, const SplitSpace& space, float* sums)
@@ -315,7 +323,7 @@ class ValueAdder {
 
   HWY_INLINE void add(int64_t token, int64_t count) {
     if (are_whole_rows(tiles_, side_, token, count)) return add_whole_rows(token, count);
-    if (are_whole_codes(tiles_, side_, token, count)) return add_whole_codes(token - side_.sinks, count);
+    if (are_whole_codes(side_, token, count)) return add_whole_codes(token - side_.sinks, count);
     for (int64_t t = 0; t < count; t += kTile) {
       const int64_t tokens = count - t < kTile ? count - t : kTile;
       add_tile(token + t, tokens, space_.scores + t);
@@ -332,7 +340,7 @@ class ValueAdder {
 
   HWY_INLINE void add_whole_codes(int64_t token, int64_t count) {
     const uint8_t* block = side_.block(head_, token);
-    prefetch_run(side_, block, count);
+    prefetch_run(tiles_, side_, block, count);
     for (int64_t c = 0; c < d_; c += side_.group) {
       block_fits(side_, block, count, static_cast<int>(c / side_.group), space_.scales, space_.minimums);
       round(space_.scores, count, space_.scales, space_.minimums);
@@ -367,26 +375,26 @@ class ValueAdder {
   // these would take as long again.
   HWY_INLINE void round(const float* weights, int64_t tokens, const float* scales, const float* minimums) {
     const int64_t n = (tokens + kLanes - 1) / kLanes * kLanes;
-    const float largest = extent_of(scales, n, kOnes.ones).largest / kMostInt16;
+    const float largest = extent_of(scales, n, kOnes.ones).largest / Kind::kMost;
     for (int64_t q = 0; q < group_; ++q) {
       space_.of_weights[q] =
-          round_by(space_.steps[q] * largest, weights + q * kRun, n, scales, minimums, space_.weights + q * kRun);
+          round_by<Kind>(space_.steps[q] * largest, weights + q * kRun, n, scales, minimums, space_.weights + q * kRun);
     }
   }
 
   HWY_INLINE void multiply(const uint8_t* block, int64_t place, int64_t tokens, int64_t c, int64_t n,
                            const float* scales, const float* minimums) {
-    add_products(tiles_, {space_.weights,
-                          kRun,
-                          group_,
-                          space_.of_weights,
-                          code_chunks(side_, block, place, c),
-                          (tokens + 1) / 2,
-                          {scales, minimums, middle_of(side_)},
-                          n,
-                          true,
-                          sums_ + c,
-                          d_});
+    add_products<Kind>(tiles_, {space_.weights,
+                                kRun,
+                                group_,
+                                space_.of_weights,
+                                code_chunks(side_, block, place, c),
+                                (tokens + 1) / 2,
+                                {scales, minimums, middle_of(side_)},
+                                n,
+                                true,
+                                sums_ + c,
+                                d_});
   }
 
   const PackedSide& side_;
