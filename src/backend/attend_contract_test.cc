@@ -229,14 +229,20 @@ class Probe {
     pack(keys, keys_);
     pack(values, values_);
   }
-  // [kTokens][kHeadCount][kHeadDim]
-  std::vector<float> attend(Backend& backend) {
-    Matrix in(DType::kF32, kTokens, kHeadCount * kHeadDim, 0, queries_),
-        out(DType::kF32, kTokens, kHeadCount * kHeadDim, 0);
-    GuardedScratch scratch(backend.attend_scratch_bytes(kTokens, first_ + kTokens, kHeadCount, kKvHeads, kHeadDim));
-    backend.attend(in.view(kHeadCount), first_, keys_.side, values_.side, kKvHeads, out.view(kHeadCount),
-                   scratch.view());
-    return out.values();
+  // [kTokens][kHeadCount][kHeadDim], `step` tokens (all, or 1) at a time.
+  std::vector<float> attend(Backend& backend, int step = kTokens) {
+    constexpr int64_t kColumns = kHeadCount * kHeadDim;
+    std::vector<float> all;
+    for (int t = 0; t < kTokens; t += step) {
+      const auto from = queries_.begin() + t * kColumns;
+      Matrix in(DType::kF32, step, kColumns, 0, {from, from + step * kColumns}), out(DType::kF32, step, kColumns, 0);
+      GuardedScratch scratch(backend.attend_scratch_bytes(step, first_ + kTokens, kHeadCount, kKvHeads, kHeadDim));
+      backend.attend(in.view(kHeadCount), first_ + t, keys_.side, values_.side, kKvHeads, out.view(kHeadCount),
+                     scratch.view());
+      const std::vector<float> part = out.values();
+      all.insert(all.end(), part.begin(), part.end());
+    }
+    return all;
   }
   static std::vector<float> row(const OwnedSide& side, int head, int64_t token) {
     std::vector<float> values(kHeadDim);
@@ -257,6 +263,15 @@ class Probe {
   std::vector<float> queries_;
 };
 
+// Every tested backend with all tokens of a probe at once and one by one.
+std::vector<std::pair<Backend*, int>> in_chunks_and_steps() {
+  std::vector<std::pair<Backend*, int>> all;
+  for (const auto& backend : tested()) {
+    for (const int step : {Probe::kTokens, 1}) all.emplace_back(backend.get(), step);
+  }
+  return all;
+}
+
 // Queries in steps of their largest / 127 against int4 keys: the variance of a score is that of independent roundings.
 // One value a key, 1 in a channel of its own, so that the output is the weights and their logarithms the scores.
 TEST(AttendContract, QueriesOfEightBitsCostWhatIsStated) {
@@ -270,8 +285,8 @@ TEST(AttendContract, QueriesOfEightBitsCostWhatIsStated) {
   const std::vector<float> queries = normals(random, Probe::kTokens * Probe::kHeadCount * Probe::kHeadDim);
   Probe probe(Codec::kInt4, Codec::kBf16, kFirst, normals(random, static_cast<int64_t>(ones.size())), ones, queries);
   const std::vector<float> exact = probe.attend(reference());
-  for (const auto& backend : tested()) {
-    const std::vector<float> got = probe.attend(*backend);
+  for (const auto& [backend, step] : in_chunks_and_steps()) {
+    const std::vector<float> got = probe.attend(*backend, step);
     double found = 0, stated = 0;
     for (int row = 0; row < Probe::kTokens * Probe::kHeadCount; ++row) {
       const float* query = queries.data() + row * Probe::kHeadDim;
@@ -284,20 +299,20 @@ TEST(AttendContract, QueriesOfEightBitsCostWhatIsStated) {
         squares += off * off;
         const std::vector<float> key = Probe::row(probe.keys(), head, t);
         for (int c = 0; c < Probe::kHeadDim; c += Probe::kGroup) {
-          const double step = GroupOf(query + c, Probe::kGroup).largest / 127 / std::sqrt(Probe::kHeadDim);
+          const double of_query = GroupOf(query + c, Probe::kGroup).largest / 127 / std::sqrt(Probe::kHeadDim);
           const double middle = GroupOf(&key[static_cast<size_t>(c)], Probe::kGroup).middle;
           for (int i = c; i < c + Probe::kGroup; ++i)
-            stated += step * step / 12 * std::pow(key[static_cast<size_t>(i)] - middle, 2) * (1 - 1.0 / kFirst);
+            stated += of_query * of_query / 12 * std::pow(key[static_cast<size_t>(i)] - middle, 2) * (1 - 1.0 / kFirst);
         }
       }
       found += squares - sum * sum / kFirst;
     }
-    EXPECT_LE(std::sqrt(found / stated), 1.1) << backend->name();
+    EXPECT_LE(std::sqrt(found / stated), 1.1) << backend->name() << ", " << step << " at a time";
   }
 }
 
-// Weights in steps of a tile's largest / 255 against int4 values, each weight times the scale of its token. Queries of
-// zero make all weights the same.
+// Weights in steps of a tile's (one by one: a run's) largest / 255 against int4 values, each weight times the scale of
+// its token. Queries of zero make all weights the same.
 TEST(AttendContract, WeightsOfEightBitsCostWhatIsStated) {
   constexpr int64_t kFirst = 1013, kAll = kFirst + Probe::kTokens;  // nor here
   Random random(8);
@@ -325,14 +340,14 @@ TEST(AttendContract, WeightsOfEightBitsCostWhatIsStated) {
       }
     }
   }
-  for (const auto& backend : tested()) {
-    const std::vector<float> got = probe.attend(*backend);
+  for (const auto& [backend, step] : in_chunks_and_steps()) {
+    const std::vector<float> got = probe.attend(*backend, step);
     double found = 0;
     for (int head = 0; head < Probe::kKvHeads; ++head) {
       const size_t begin = last + static_cast<size_t>(head * Probe::kHeadCount / Probe::kKvHeads * Probe::kHeadDim);
       for (size_t i = begin; i < begin + Probe::kHeadDim; ++i) found += std::pow(got[i] - exact[i], 2);
     }
-    EXPECT_LE(std::sqrt(found / stated), 1.2) << backend->name();
+    EXPECT_LE(std::sqrt(found / stated), 1.2) << backend->name() << ", " << step << " at a time";
   }
 }
 
