@@ -14,40 +14,36 @@ std::vector<std::vector<int32_t>> sample_batch(const Model& model, const std::ve
                                                const std::function<void(int)>& progress) {
   Backend& backend = *model.backend;
   const auto batch = static_cast<int>(prompts.size());
-  const int context = static_cast<int>(prompts.front().size()) + length;
   const int64_t vocabulary = model.shape.vocabulary;
   std::vector<std::unique_ptr<KvCache>> caches;
   std::vector<Stretch> stretches;
   std::vector<Random> randoms;
   for (int i = 0; i < batch; ++i) {
-    caches.push_back(std::make_unique<KvCache>(backend, KvScheme(), model.shape.cache_shape(context)));
+    caches.push_back(std::make_unique<KvCache>(backend, KvScheme(), model.shape.cache_shape(length)));
     stretches.push_back({caches.back().get(), 1});
     randoms.emplace_back(seed + static_cast<uint64_t>(i));
   }
   const Buffer scratch =
-      backend.allocate(workspace_bytes(model.shape, model.weights, backend, batch, context), Purpose::kScratch);
+      backend.allocate(workspace_bytes(model.shape, model.weights, backend, batch, length), Purpose::kScratch);
   const Buffer logits = backend.allocate(static_cast<size_t>(batch * vocabulary) * sizeof(float), Purpose::kLogits);
-  const Workspace work = plan_workspace(model, batch, context, scratch.data());
+  const Workspace work = plan_workspace(model, batch, length, scratch.data());
 
   std::vector<std::vector<int32_t>> sequences = prompts;
   std::vector<std::vector<int32_t>> orders(prompts.size());
   std::vector<int32_t> step(prompts.size());
-  for (int position = 0; position + 1 < context; ++position) {
+  for (int position = 1; position < length; ++position) {
     stop_if_interrupted();
-    for (size_t i = 0; i < step.size(); ++i) step[i] = sequences[i][static_cast<size_t>(position)];
+    for (size_t i = 0; i < step.size(); ++i) step[i] = sequences[i][static_cast<size_t>(position) - 1];
     decode_step(model, step, stretches, work);
-    if (position + 1 < static_cast<int>(prompts.front().size())) continue;
     compute_logits(model, final_hidden(model, work, 0, batch), work, tensor(logits.as<float>(), batch, vocabulary));
     parallel_for(batch, [&](int64_t i) {
+      if (static_cast<int>(sequences[static_cast<size_t>(i)].size()) > position) return;  // still in its prompt
       const std::span<float> row(logits.as<float>() + i * vocabulary, static_cast<size_t>(vocabulary));
       for (const int32_t token : banned) row[static_cast<size_t>(token)] = -std::numeric_limits<float>::infinity();
       sequences[static_cast<size_t>(i)].push_back(
           choose(row, sampling, randoms[static_cast<size_t>(i)], orders[static_cast<size_t>(i)]));
     });
-    if (progress) progress(position + 1);
-  }
-  for (size_t i = 0; i < sequences.size(); ++i) {
-    sequences[i].erase(sequences[i].begin(), sequences[i].begin() + static_cast<std::ptrdiff_t>(prompts[i].size()));
+    if (progress) progress(position);
   }
   return sequences;
 }

@@ -164,14 +164,17 @@ TEST(SampleBatch, OfTwoIsTwoOfOne) {
   for (const std::string& name : backend_names()) {
     const auto backend = make_backend(name);
     const Model model = load_tiny("tiny-qwen2", *backend);
-    const std::vector<int32_t> a = {5, 80, 33}, b = {200, 11, 7};
+    const std::vector<int32_t> a = {5, 80, 33}, b = {200, 11, 7, 42, 19};
     int steps = 0;
-    const auto both = sample_batch(model, {a, b}, 12, {}, 1, {}, [&](int done) { steps = done; });
+    const auto both = sample_batch(model, {a, b}, 15, {}, 1, {}, [&](int done) { steps = done; });
     EXPECT_EQ(steps, 14);
     ASSERT_EQ(both.size(), 2u);
-    EXPECT_EQ(both[0], sample_batch(model, {a}, 12, {}, 1, {})[0]) << name;
-    EXPECT_EQ(both[1], sample_batch(model, {b}, 12, {}, 1, {})[0]) << name;
-    EXPECT_EQ(both[0].size(), 12u);
+    EXPECT_EQ(both[0], sample_batch(model, {a}, 15, {}, 1, {})[0]) << name;
+    EXPECT_EQ(both[1], sample_batch(model, {b}, 15, {}, 1, {})[0]) << name;
+    for (const auto& [prompt, whole] : {std::pair(a, both[0]), std::pair(b, both[1])}) {
+      ASSERT_EQ(whole.size(), 15u);
+      EXPECT_TRUE(std::equal(prompt.begin(), prompt.end(), whole.begin()));
+    }
     EXPECT_EQ(backend->allocated(Purpose::kKv), 0u);
   }
 }
@@ -181,9 +184,9 @@ TEST(SampleBatch, SequencesDrawFromTheirOwnSeedsAndNeverWhatIsBanned) {
   const Model model = load_tiny("tiny-llama", *backend);
   std::vector<int32_t> banned;
   for (int32_t token = 0; token < 280; ++token) banned.push_back(token);
-  const auto batch = sample_batch(model, {{290, 289}, {290, 289}, {290, 289}}, 30, {.temperature = 2}, 7, banned);
+  const auto batch = sample_batch(model, {{290, 289}, {290, 289}, {290, 289}}, 32, {.temperature = 2}, 7, banned);
   EXPECT_NE(batch[0], batch[1]);
-  EXPECT_EQ(batch[1], sample_batch(model, {{290, 289}}, 30, {.temperature = 2}, 8, banned)[0]);
+  EXPECT_EQ(batch[1], sample_batch(model, {{290, 289}}, 32, {.temperature = 2}, 8, banned)[0]);
   for (const auto& sequence : batch) {
     for (const int32_t token : sequence) EXPECT_GE(token, 280);
   }

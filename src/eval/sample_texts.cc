@@ -1,7 +1,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <limits>
 
 #include "base/random.h"
 #include "engine/batch.h"
@@ -45,18 +44,17 @@ std::vector<int32_t> textless_tokens(const Tokenizer& tokenizer, int vocabulary)
   return banned;
 }
 
-// The start token and what follows it in each passage: all of one length, for they are sampled in step.
-std::vector<std::vector<int32_t>> beginnings(const Tokenizer& tokenizer, std::span<const char* const> openings) {
+// The start token and what follows it in each passage, `most` tokens at most.
+std::vector<std::vector<int32_t>> beginnings(const Tokenizer& tokenizer, std::span<const char* const> openings,
+                                             int most) {
   const int32_t start = start_token(tokenizer);
   if (openings.empty()) return {{start}};
   std::vector<std::vector<int32_t>> all;
-  size_t shortest = std::numeric_limits<size_t>::max();
   for (const char* const text : openings) {
     std::vector<int32_t>& tokens = all.emplace_back(tokenizer.encode(text, false, false));
     tokens.insert(tokens.begin(), start);
-    shortest = std::min(shortest, tokens.size());
+    tokens.resize(std::min(tokens.size(), static_cast<size_t>(most)));
   }
-  for (auto& tokens : all) tokens.resize(shortest);
   return all;
 }
 
@@ -71,7 +69,7 @@ std::vector<Text> sample_texts(const Model& model, const Tokenizer& tokenizer, c
   const int filling = batches * at_once / size.texts;  // as many as leave no place of a batch empty
   const int passages = std::max(least, std::min(filling, size.tokens / kShortestPassage));
   const int length = (size.tokens + passages - 1) / passages;  // start token included
-  const std::vector<std::vector<int32_t>> begun = beginnings(tokenizer, openings);
+  const std::vector<std::vector<int32_t>> begun = beginnings(tokenizer, openings, length);
   const std::vector<int32_t> banned = textless_tokens(tokenizer, model.shape.vocabulary);
   // Sequence i of a batch draws from the batch's seed + i: far-apart seeds keep texts of seed 1 and seed 2 different.
   const uint64_t first_seed = Random(size.seed).next();
@@ -85,16 +83,14 @@ std::vector<Text> sample_texts(const Model& model, const Tokenizer& tokenizer, c
     const int count = std::min(at_once, total - done);
     std::vector<std::vector<int32_t>> prompts;
     for (int i = 0; i < count; ++i) prompts.push_back(begun[static_cast<size_t>(done + i) % begun.size()]);
-    const int left = std::max(0, length - static_cast<int>(prompts.front().size()));
-    const auto sampled =
-        sample_batch(model, prompts, left, sampling, first_seed + static_cast<uint64_t>(done), banned, [&](int steps) {
-          const double part = static_cast<double>(steps) / std::max(1, length - 1);
-          if (progress) progress((done + part * count) / total);
-        });
+    const auto sampled = sample_batch(model, prompts, length, sampling, first_seed + static_cast<uint64_t>(done),
+                                      banned, [&](int steps) {
+                                        if (progress)
+                                          progress((done + static_cast<double>(steps) / (length - 1) * count) / total);
+                                      });
     for (int i = 0; i < count; ++i) {
       std::vector<int32_t>& tokens = texts[static_cast<size_t>((done + i) / passages)].tokens;
-      const auto &opening = prompts[static_cast<size_t>(i)], &passage = sampled[static_cast<size_t>(i)];
-      tokens.insert(tokens.end(), opening.begin(), opening.end());
+      const std::vector<int32_t>& passage = sampled[static_cast<size_t>(i)];
       tokens.insert(tokens.end(), passage.begin(), passage.end());
     }
   }

@@ -28,8 +28,7 @@ void check_size(const TextSize& size);
 
 // Text that the model samples itself, in passages of a few hundred tokens (so that it stays on topic and the passages
 // can be sampled side by side): needs no data set, and is what the model finds probable. Passages begin with `openings`
-// in turn, cut to as many tokens as the shortest has; with nothing if there are none. `progress` gets the fraction
-// done.
+// in turn; with nothing if there are none. `progress` gets the fraction done.
 std::vector<Text> sample_texts(const Model& model, const Tokenizer& tokenizer, const TextSize& size,
                                const std::function<void(double)>& progress = {},
                                std::span<const char* const> openings = {});

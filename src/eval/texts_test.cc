@@ -168,22 +168,16 @@ TEST(SampledTexts, PassagesBeginWithTheOpeningsInTurn) {
       tiny().model, tiny().tokenizer, {2, 600, 1}, [&](double part) { last = part; }, begun);
   EXPECT_DOUBLE_EQ(last, 1);
   const int32_t start = *tiny().tokenizer.find("<|endoftext|>");
-  const size_t length = std::min(tiny().tokenizer.encode(begun[0], false, false).size(),
-                                 tiny().tokenizer.encode(begun[1], false, false).size());
-  std::vector<std::vector<int32_t>> found;
+  size_t passages = 0;
   for (const Text& text : texts) {
     ASSERT_EQ(text.tokens.size(), 600u);
     for (auto at = text.tokens.begin(); (at = std::find(at, text.tokens.end(), start)) != text.tokens.end(); ++at) {
-      if (text.tokens.end() - at > static_cast<std::ptrdiff_t>(length))
-        found.emplace_back(at + 1, at + 1 + static_cast<std::ptrdiff_t>(length));
+      const std::vector<int32_t> wanted = tiny().tokenizer.encode(begun[passages++ % 2], false, false);
+      ASSERT_GT(text.tokens.end() - at, static_cast<std::ptrdiff_t>(wanted.size()));
+      EXPECT_TRUE(std::equal(wanted.begin(), wanted.end(), at + 1)) << passages;
     }
   }
-  ASSERT_GE(found.size(), 4u);
-  for (size_t i = 0; i < found.size(); ++i) {
-    std::vector<int32_t> wanted = tiny().tokenizer.encode(begun[i % 2], false, false);
-    wanted.resize(length);
-    EXPECT_EQ(found[i], wanted) << i;
-  }
+  EXPECT_GE(passages, 4u);
 }
 
 TEST(DefaultTexts, FileThenDataFolderThenTheModelItself) {
