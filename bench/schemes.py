@@ -2,7 +2,7 @@
 """Measures the schemes that docs/SCHEMES.md compares and writes its tables: effective bits and divergence through the cache
 of every grouping, codec, transform and window, on one model.
 
-  bench/schemes.py -m MODEL.gguf -o bench/results/schemes-NAME.md [--set all|paper|short|best] [--texts 8] [--study FILE]
+  bench/schemes.py -m MODEL.gguf -o bench/results/schemes-NAME.md [--set all|paper|paper-bias|short|best] [--texts 8] [--study FILE]
 
 Regime: 4096 tokens of prefill in chunks of 256, 512 teacher-forced in steps of 128, pack-then-attend, stretches of
 wikitext2's test set ($KVPARETO_DATA). What the study holds already is not measured again, so a run that was stopped goes on.
@@ -20,11 +20,18 @@ GRANULARITIES = (("Per token, groups of 32 channels", "g32"), ("Per token, group
                  ("Per channel over 32 tokens", "t32"), ("Per channel over 64 tokens", "t64"),
                  ("Per channel over 128 tokens", "t128"), ("Per block of 64 tokens x 32 channels", "b64x32"),
                  ("Per tensor: one scale a layer and side", "p"))
-TRANSFORMS = (("", "", ""), (", mean of keys taken off", ".mean", ""), (", both rotated", ".had", ".had"))
+TRANSFORMS = (("as they are", "", ""), ("mean of keys taken off", ".mean", ""), ("both rotated", ".had", ".had"),
+              ("mean of keys taken off, both rotated", ".mean.had", ".had"), ("keys before RoPE", ".pre", ""))
+BIAS = (("keys before RoPE less their bias", ".pre.bias", ""),)  # for models whose keys have one
 
 
 def crossed(granularity, on_keys, on_values):
     return [f"k{p[1]}{granularity}{on_keys}{on_keys and '.'}v{p[3]}{granularity}{on_values}" for p in PAIRS]
+
+
+def grid(transforms):
+    return tuple((f"{name}, {what}", crossed(granularity, on_keys, on_values))
+                 for name, granularity in GRANULARITIES for what, on_keys, on_values in transforms)
 
 
 # Heading and schemes; a scheme stands under the first heading that has it.
@@ -42,8 +49,8 @@ SETS = {
         ("Group size at int4", ["k4v4g64"]),
     ),
     # The paper's pairs x its granularities x transforms.
-    "paper": tuple((name + what, crossed(granularity, on_keys, on_values))
-                   for name, granularity in GRANULARITIES for what, on_keys, on_values in TRANSFORMS),
+    "paper": grid(TRANSFORMS),
+    "paper-bias": grid(TRANSFORMS + BIAS),
     "short": (
         ("Best of their size", ["best-5", "best-4", "best-3"]),
         ("Per token, groups of 32 channels", ["k8v8g32", "k8v4g32", "k4v4g32"]),
@@ -94,6 +101,16 @@ def table(rows):
     return "\n".join(lines)
 
 
+def matrix(headings, by_place):
+    """Divergence of a grid at a glance: a row a heading, a column a pair."""
+    lines = ["| | " + " | ".join(f"`{pair}`" for pair in PAIRS) + " |", "| --- |" + " ---: |" * len(PAIRS)]
+    for heading, schemes in headings.items():
+        rows = [by_place[scheme] for scheme in schemes]
+        cells = [f"{row['effective_bits']:.2f} bits: {shown(row, 'kld_mean', 4)}" for row in rows]
+        lines.append(f"| {heading} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("-m", "--model", required=True)
@@ -114,6 +131,8 @@ def main():
     text = (f"# Schemes on {pathlib.Path(options.model).name}\n\nMade by `bench/schemes.py --set {options.set}` at "
             f"{version.stdout.strip()}, {options.texts} texts of wikitext2's test set, 4096 tokens of prefill in chunks of "
             f"256, 512 scored in steps of 128, pack-then-attend. Divergence in nats/token, ± standard error over texts.\n")
+    if options.set.startswith("paper"):
+        text += f"\n## Divergence at a glance\n\n{matrix(headings, by_place)}\n"
     for heading, schemes in headings.items():
         text += f"\n## {heading}\n\n{table([by_place[scheme] for scheme in schemes])}\n"
     pathlib.Path(options.output).write_text(text)

@@ -16,6 +16,9 @@ namespace {
 // Of a text of `tokens` tokens, the file is searched no further than this many bytes a token: a file of gigabytes is
 // cut in the time that a small one takes. Byte-level tokens of prose are 3 to 5 bytes.
 constexpr size_t kSearchedBytesPerToken = 64;
+// What is told of a text that is too short: by its own tokens where there are enough of them.
+constexpr double kUsualBytesPerToken = 4;
+constexpr size_t kTokensThatTell = 64;
 
 std::string file_name(const std::string& path) { return std::filesystem::path(path).filename().string(); }
 
@@ -65,7 +68,8 @@ std::vector<Text> texts_of_file(const std::string& path, const Tokenizer& tokeni
     const size_t searched = character_start(all, std::min(end, begin + most_bytes)) - begin;
     const std::vector<int32_t> found = tokenizer.encode(all.substr(begin, searched), false, false);
     if (found.size() < wanted) {
-      const double bytes_per_token = static_cast<double>(searched) / std::max<double>(1, found.size());
+      const double bytes_per_token =
+          found.size() < kTokensThatTell ? kUsualBytesPerToken : static_cast<double>(searched) / found.size();
       fail(
           "{}: wanted {} texts of {} tokens, found {} bytes; it must have about {:.0f}, or ask for fewer or shorter "
           "texts",
