@@ -26,6 +26,14 @@ void parallel_for(int64_t count, Body body) {
   for (int64_t i = 0; i < count; ++i) body(i);
 }
 
+// The same, but neighbours stay together: so many pieces of [0, count) are handed out.
+template <typename Body>
+void parallel_pieces(int64_t count, int64_t pieces, Body body) {
+  parallel_for(pieces, [&](int64_t piece) {
+    for (int64_t i = count * piece / pieces; i < count * (piece + 1) / pieces; ++i) body(i);
+  });
+}
+
 // Calls body(begin, end) over pieces of [0, count), one a thread, each but the last a multiple of `grain`.
 template <typename Body>
 void parallel_ranges(int64_t count, int64_t grain, Body body) {

@@ -8,9 +8,6 @@ namespace kvpareto::HWY_NAMESPACE {
 // not fit 16 registers.
 constexpr int kCodeVectors = HWY_TARGET == HWY_SCALAR ? 1 : 2;
 
-// How far ahead the memory is told of what is read: a run. One block takes less time than the memory does.
-constexpr int64_t kBlocksAhead = kRun / kTile;
-
 // From a place of the block, a multiple of kLanes, and a channel on.
 HWY_INLINE CodeChunks code_chunks(const PackedSide& side, const uint8_t* block, int64_t place, int64_t channel) {
   const auto bytes = static_cast<int64_t>(chunk_bytes(side.codec)), next = static_cast<int64_t>(side.block_bytes);
@@ -96,7 +93,9 @@ struct CodeRows {
     for (int v = 0; v < kCodeVectors; ++v, chunk += chunks.across) {
       hwy::Prefetch(chunk + chunks.ahead);
       if constexpr (kPairs == 1) {
-        in[v] = pairs_of(chunk);
+        Wide codes[kWides];
+        unpack_wide<kCodec>(chunk, codes);
+        in[v] = codes[0];
       } else {
         hwy::Prefetch(chunk + chunks.pair + chunks.ahead);
         in[v] = unpack_fours<kCodec>(chunk, chunk + chunks.pair);
@@ -107,17 +106,6 @@ struct CodeRows {
     unpack_halves<kCodec>(chunk, in[0], in[1]);
 #endif
   }
-
- private:
-#if HWY_TARGET <= HWY_AVX3
-  static HWY_INLINE Pairs pairs_of(const uint8_t* chunk) {
-    if constexpr (kCodec == Codec::kInt8)
-      return hn::PromoteTo(DPairs(), hn::LoadU(hn::Rebind<uint8_t, DPairs>(), chunk));
-    Codes low, high;
-    unpack_halves<kCodec>(chunk, low, high);
-    return hn::Combine(DPairs(), high, low);
-  }
-#endif
 };
 
 // Codes in the lanes: out[i][l] (+)= scale[l] sum(x[i] code[l]) + minimum[l] sum[i], for `width` lanes, rounded up to

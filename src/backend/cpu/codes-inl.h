@@ -110,6 +110,25 @@ HWY_INLINE void unpack_halves(const uint8_t* chunk, Codes& first, Codes& second)
   }
 }
 
+// The same in vectors of the target.
+using DWide = hn::CappedTag<int16_t, kChunk>;
+using Wide = hn::Vec<DWide>;
+constexpr int kWides = kChunk / static_cast<int>(hn::MaxLanes(DWide()));
+template <Codec kCodec>
+HWY_INLINE void unpack_wide(const uint8_t* chunk, Wide (&codes)[kWides]) {
+#if HWY_TARGET <= HWY_AVX3
+  if constexpr (kCodec == Codec::kInt8) {
+    codes[0] = hn::PromoteTo(DWide(), hn::LoadU(hn::Rebind<uint8_t, DWide>(), chunk));
+    return;
+  }
+  Codes first, second;
+  unpack_halves<kCodec>(chunk, first, second);
+  codes[0] = hn::Combine(DWide(), second, first);
+#else
+  unpack_halves<kCodec>(chunk, codes[0], codes[1]);
+#endif
+}
+
 template <Codec kCodec>
 HWY_INLINE void unpack_chunk(const uint8_t* chunk, int16_t* out) {
   const DCodes d;
@@ -145,6 +164,9 @@ HWY_INLINE void unpack_chunks(const uint8_t* chunk, int64_t count, size_t ahead,
     unpack_chunk<kCodec>(chunk, out);
   }
 }
+
+// How far ahead the memory is told of what one token reads: a run. One block takes less time than the memory does.
+constexpr int64_t kBlocksAhead = kRun / kTile;
 
 // Tells the memory of the scales of a block.
 HWY_INLINE void prefetch_fits(const PackedSide& side, const uint8_t* next) {

@@ -148,7 +148,8 @@ class CpuBackend : public Backend {
 
     const int64_t splits = split_count(first + queries.rows()), size = partial_size(group, head_dim);
     float* tiles = space + queries.rows() * kv_heads * splits * size;
-    parallel_for(queries.rows() * kv_heads * splits, [&](int64_t item) {
+    const int64_t items = queries.rows() * kv_heads * splits;
+    parallel_pieces(items, std::min(items, kPiecesAThread * thread_count()), [&](int64_t item) {
       const int64_t split = item % splits, head = item / splits % kv_heads, query = item / splits / kv_heads;
       const int64_t step = split_size(first + queries.rows()), end = first + query + 1;
       const int64_t from = split == 0 ? 0 : split * step + keys.sinks;
@@ -168,6 +169,8 @@ class CpuBackend : public Backend {
 
  private:
   static constexpr int64_t kRowsAThread = 4;
+  // Of splits that lie behind one another: what the memory was told of behind the end of one, the next one reads.
+  static constexpr int64_t kPiecesAThread = 2;
   static constexpr int kFewestRows = 96;  // of a block of queries that is made smaller
 
   // The rows one after another: as they are, or copied to `space`.

@@ -108,28 +108,27 @@ HWY_INLINE bool turns_codes(const PackedSide& side) {
 constexpr float kMostTurned = 16383, kMostOfQuery = 130000;
 
 #if HWY_TARGET != HWY_SCALAR
-using DUnsigned = hn::RebindToUnsigned<DCodes>;
-using D32 = hn::Repartition<int32_t, DCodes>;
+using DUnsigned = hn::RebindToUnsigned<DWide>;
 
 HWY_INLINE VF inverse_or_zero(VF x) {
   const DF d;
   return hn::IfThenElseZero(hn::Gt(x, hn::Zero(d)), hn::Div(hn::Set(d, 1.0f), x));
 }
 HWY_INLINE void store_scales(VF x, uint16_t* out) {
-  hn::StoreU(hn::DemoteTo(hn::Rebind<uint16_t, DF>(), hn::NearestInt(x)), hn::Rebind<uint16_t, DF>(), out);
+  hn::StoreU(hn::DemoteTo(hn::Rebind<uint16_t, DF>(), Nearest(x).integer()), hn::Rebind<uint16_t, DF>(), out);
 }
 HWY_INLINE void store_fixed(VF x, int16_t* out) {
-  hn::StoreU(hn::DemoteTo(hn::Rebind<int16_t, DF>(), hn::NearestInt(x)), hn::Rebind<int16_t, DF>(), out);
+  hn::StoreU(hn::DemoteTo(hn::Rebind<int16_t, DF>(), Nearest(x).integer()), hn::Rebind<int16_t, DF>(), out);
 }
 // The same two channels in all lanes.
-HWY_INLINE Codes both_channels(const void* channels) {
+HWY_INLINE Wide both_channels(const void* channels) {
   int32_t both;
   __builtin_memcpy(&both, channels, 4);
-  return hn::BitCast(DCodes(), hn::Set(D32(), both));
+  return hn::BitCast(DWide(), hn::Set(hn::Repartition<int32_t, DWide>(), both));
 }
 // Codes at the top of their 16 bits times scales in 2^-16, cut off.
-HWY_INLINE Codes times_scale(Codes high, hn::Vec<DUnsigned> scale) {
-  return hn::BitCast(DCodes(), hn::MulHigh(hn::BitCast(DUnsigned(), high), scale));
+HWY_INLINE Wide times_scale(Wide high, hn::Vec<DUnsigned> scale) {
+  return hn::BitCast(DWide(), hn::MulHigh(hn::BitCast(DUnsigned(), high), scale));
 }
 
 // Of two vectors of channels c and half + c that are this large at most: their pairs' units.
@@ -164,19 +163,21 @@ struct ChannelValues {
     const DF d;
     const int64_t half = side.head_dim / 2;
     const auto top = hn::Set(d, static_cast<float>(1 << bits_of(side.codec)));
-    for (int64_t c = 0; c < side.head_dim; c += static_cast<int64_t>(hn::Lanes(d))) {
-      const auto inverse = inverse_or_zero(hn::LoadU(d, units + c % half));
-      auto low = hn::LoadU(d, from_minimums + c);
-      if (offset != nullptr) low = hn::Add(low, hn::LoadU(d, offset + c));
-      store_scales(hn::Mul(hn::Mul(hn::LoadU(d, from_scales + c), top), inverse), scales + c);
-      // A half makes up for what is cut off.
-      store_fixed(hn::MulAdd(low, inverse, hn::Set(d, 0.5f)), minimums + c);
+    for (int64_t pair = 0; pair < half; pair += static_cast<int64_t>(hn::Lanes(d))) {
+      const auto inverse = inverse_or_zero(hn::LoadU(d, units + pair));
+      for (const int64_t c : {pair, half + pair}) {
+        auto low = hn::LoadU(d, from_minimums + c);
+        if (offset != nullptr) low = hn::Add(low, hn::LoadU(d, offset + c));
+        store_scales(hn::Mul(hn::Mul(hn::LoadU(d, from_scales + c), top), inverse), scales + c);
+        // A half makes up for what is cut off.
+        store_fixed(hn::MulAdd(low, inverse, hn::Set(d, 0.5f)), minimums + c);
+      }
     }
   }
   HWY_INLINE auto of_channels(int64_t c) const {
     const auto scale = hn::BitCast(DUnsigned(), both_channels(scales + c));
     const auto low = both_channels(minimums + c);
-    return [scale, low](Codes high) HWY_ATTR { return hn::Add(low, times_scale(high, scale)); };
+    return [scale, low](Wide high) HWY_ATTR { return hn::Add(low, times_scale(high, scale)); };
   }
 };
 
@@ -184,10 +185,11 @@ struct ChannelValues {
 template <Codec kCodec>
 HWY_INLINE void turn_tokens(const PackedSide& side, const uint8_t* block, int64_t place, int64_t first, int64_t count,
                             const ChannelValues& values, int16_t* out) {
-  const DCodes d;
+  const DWide d;
   constexpr int kShift = 16 - bits_of(kCodec);
   const int64_t half = side.head_dim / 2, bytes = static_cast<int64_t>(chunk_bytes(kCodec));
   const uint8_t* chunks = block + side.code_place(place + first, 0).chunk * bytes;
+  const int64_t ahead = kBlocksAhead * static_cast<int64_t>(side.block_bytes);
   for (int64_t c = 0; c < half; c += 2, chunks += bytes) {
     const auto value_a = values.of_channels(c), value_b = values.of_channels(half + c);
     const int16_t* cosines = side.turns_fixed + c * kTile;
@@ -196,12 +198,14 @@ HWY_INLINE void turn_tokens(const PackedSide& side, const uint8_t* block, int64_
     int16_t* to_b = to_a + half * kTile;
     const uint8_t* chunk = chunks;
     for (int64_t t = first; t < first + count; t += kLanes, chunk += half * bytes) {
-      Codes a[2], b[2];
-      unpack_halves<kCodec>(chunk, a[0], a[1]);
-      unpack_halves<kCodec>(chunk + half / 2 * bytes, b[0], b[1]);
+      hwy::Prefetch(chunk + ahead);
+      hwy::Prefetch(chunk + half / 2 * bytes + ahead);
+      Wide a[kWides], b[kWides];
+      unpack_wide<kCodec>(chunk, a);
+      unpack_wide<kCodec>(chunk + half / 2 * bytes, b);
 #pragma GCC unroll 2
-      for (int i = 0; i < 2; ++i) {
-        const int64_t at = 2 * t + i * kLanes;
+      for (int i = 0; i < kWides; ++i) {
+        const int64_t at = 2 * t + i * static_cast<int64_t>(hn::Lanes(d));
         const auto x = value_a(hn::ShiftLeft<kShift>(a[i])), y = value_b(hn::ShiftLeft<kShift>(b[i]));
         const auto cosine = hn::LoadU(d, cosines + at), sine = hn::LoadU(d, sines + at);
         hn::StoreU(hn::Sub(hn::MulFixedPoint15(x, cosine), hn::MulFixedPoint15(y, sine)), d, to_a + at);
@@ -222,7 +226,7 @@ HWY_INLINE void turned_codes([[maybe_unused]] const PackedSide& side, [[maybe_un
   const uint8_t* block = side.block(head, token);
   const int64_t place = token % side.block_tokens, d = side.head_dim;
   const float* offset = side.offset_of(head);
-  prefetch_next(side, block, place);
+  prefetch_fits(side, block + kBlocksAhead * side.block_bytes);
   const auto each_span = [&](auto body) HWY_ATTR {
     for (int64_t t = 0, span = 0; t < count; ++span) {
       const int64_t tokens = span_tokens(side, place + t, count - t);
