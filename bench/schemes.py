@@ -2,7 +2,7 @@
 """Measures the schemes that docs/SCHEMES.md compares and writes its tables: effective bits and divergence through the cache
 of every grouping, codec, transform and window, on one model.
 
-  bench/schemes.py -m MODEL.gguf -o bench/results/schemes-NAME.md [--set all|paper|paper-bias|short|best] [--texts 8] [--study FILE]
+  bench/schemes.py -m MODEL.gguf -o bench/results/schemes-NAME.md [--set all|paper|paper-bias|short|best] [--also SCHEME] [--texts 8] [--study FILE]
 
 Regime: 4096 tokens of prefill in chunks of 256, 512 teacher-forced in steps of 128, pack-then-attend, stretches of
 wikitext2's test set ($KVPARETO_DATA). What the study holds already is not measured again, so a run that was stopped goes on.
@@ -29,9 +29,9 @@ def crossed(granularity, on_keys, on_values):
     return [f"k{p[1]}{granularity}{on_keys}{on_keys and '.'}v{p[3]}{granularity}{on_values}" for p in PAIRS]
 
 
-def grid(transforms):
+def grid(granularities, transforms):
     return tuple((f"{name}, {what}", crossed(granularity, on_keys, on_values))
-                 for name, granularity in GRANULARITIES for what, on_keys, on_values in transforms)
+                 for name, granularity in granularities for what, on_keys, on_values in transforms)
 
 
 # Heading and schemes; a scheme stands under the first heading that has it.
@@ -49,8 +49,11 @@ SETS = {
         ("Group size at int4", ["k4v4g64"]),
     ),
     # The paper's pairs x its granularities x transforms.
-    "paper": grid(TRANSFORMS),
-    "paper-bias": grid(TRANSFORMS + BIAS),
+    "paper": grid(GRANULARITIES, TRANSFORMS),
+    # For models whose keys have a bias; without what groups of another size tell already, and without means, which a
+    # bias that is taken off leaves nothing of.
+    "paper-bias": grid([g for g in GRANULARITIES if g[1] not in ("g64", "t128")],
+                       [t for t in TRANSFORMS if "mean" not in t[1]] + list(BIAS)),
     "short": (
         ("Best of their size", ["best-5", "best-4", "best-3"]),
         ("Per token, groups of 32 channels", ["k8v8g32", "k8v4g32", "k4v4g32"]),
@@ -116,12 +119,13 @@ def main():
     parser.add_argument("-m", "--model", required=True)
     parser.add_argument("-o", "--output", required=True)
     parser.add_argument("--set", choices=SETS, default="all")
+    parser.add_argument("--also", action="append", default=[], help="a further scheme, such as k4v4g64,0:k8,27:k8")
     parser.add_argument("--texts", type=int, default=8)
     parser.add_argument("--study", default="schemes-study.db")
     parser.add_argument("--program", help="the kvpareto to run [build/kvpareto]")
     options = parser.parse_args()
     headings = collections.OrderedDict()
-    for heading, schemes in SETS[options.set]:
+    for heading, schemes in (*SETS[options.set], *([("Others", options.also)] if options.also else [])):
         known = [scheme for listed in headings.values() for scheme in listed]
         headings[heading] = [scheme for scheme in schemes if scheme not in known]
     everything = [scheme for schemes in headings.values() for scheme in schemes]
