@@ -125,9 +125,10 @@ def main():
     parser.add_argument("--program", help="the kvpareto to run [build/kvpareto]")
     options = parser.parse_args()
     headings = collections.OrderedDict()
-    for heading, schemes in (*SETS[options.set], *([("Others", options.also)] if options.also else [])):
+    for heading, schemes in SETS[options.set] + (("Others", options.also),):
         known = [scheme for listed in headings.values() for scheme in listed]
         headings[heading] = [scheme for scheme in schemes if scheme not in known]
+    headings = {heading: schemes for heading, schemes in headings.items() if schemes}
     everything = [scheme for schemes in headings.values() for scheme in schemes]
     rows = measure(options, everything)[1:]
     by_place = dict(zip(everything, rows))
