@@ -113,7 +113,6 @@ class SensitivityCommand : public Command {
 
   void set_sides(const ModelShape& shape) {
     const std::string group = shape.head_dim % kDefaultGroup == 0 ? "" : "g32";
-    const bool weights_alone = !weights_.empty() && k_.empty() && v_.empty();
     if (k_.empty())
       k_ = weights_.empty() ? std::vector<std::string>{"k4" + group, "k2" + group} : std::vector<std::string>{"none"};
     if (v_.empty())
@@ -129,7 +128,7 @@ class SensitivityCommand : public Command {
     };
     add("--k", 'k', k_);
     add("--v", 'v', v_);
-    if (sides_.empty() && !weights_alone) fail_usage("--k none and --v none leave nothing to measure");
+    if (sides_.empty() && weights_.empty()) fail_usage("--k none and --v none leave nothing to measure");
   }
 
   EvalOptions eval_options(const ModelShape& shape) const {

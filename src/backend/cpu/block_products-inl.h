@@ -56,17 +56,19 @@ HWY_INLINE void multiply(const float* a, int64_t step_i, int64_t step_j, int64_t
 }
 
 // Codes by pairs as unpack_tile() leaves them, [rows][stride][2] of int16, become what Kind multiplies: fours are bytes
-// [rows / 2][stride][4], the second and third in each other's place (as in round_rows()).
+// [rows / 2][stride][4], the second and third in each other's place (as in round_rows()), less `less`, which is none or
+// half of their range.
 template <typename Kind>
-HWY_INLINE void join_codes(int16_t* codes, int64_t rows, int64_t width, int64_t stride) {
+HWY_INLINE void join_codes(int16_t* codes, int64_t rows, int64_t width, int64_t stride, float less) {
   if constexpr (Kind::kEach == 4) {
     const hn::ScalableTag<int16_t> d;
     const auto lanes = static_cast<int64_t>(hn::Lanes(d));
+    const auto signs = hn::Set(d, static_cast<int16_t>(less > 0 ? 0x8080 : 0));
     for (int64_t row = 0; row < rows; row += 2) {
       const int16_t* from = codes + row * 2 * stride;
       for (int64_t i = 0; i < 2 * width; i += lanes) {
         const auto second = hn::ShiftLeft<8>(hn::LoadU(d, from + 2 * stride + i));
-        hn::StoreU(hn::Or(hn::LoadU(d, from + i), second), d, codes + row * stride + i);
+        hn::StoreU(hn::Xor(hn::Or(hn::LoadU(d, from + i), second), signs), d, codes + row * stride + i);
       }
     }
   }
@@ -259,7 +261,7 @@ class BlockProducts {
     const int64_t place = token % side.block_tokens;
     const float middle = middle_of(side);
     unpack_tile(side, block, place, count, space_.codes());
-    join_codes<Kind>(space_.codes(), d_ / 2, (count + kLanes - 1) / kLanes * kLanes, kTile);
+    join_codes<Kind>(space_.codes(), d_ / 2, (count + kLanes - 1) / kLanes * kLanes, kTile, 0);
     const auto add = [&](int64_t first, int64_t tokens, int64_t piece, int64_t c, int64_t n, const float* scales,
                          const float* minimums) HWY_ATTR {
       const int64_t row = c / Kind::kEach;
@@ -293,9 +295,9 @@ class BlockProducts {
     constexpr int64_t kEach = Kind::kEach;
     const uint8_t* block = side.block(head_, token);
     const int64_t place = token % side.block_tokens;
-    const float middle = middle_of(side);
+    const float less = less_of<Kind>(side), middle = middle_of(side) - less;
     unpack_tile(side, block, place, count, space_.codes());
-    join_codes<Kind>(space_.codes(), (count + 1) / 2, d_, d_);
+    join_codes<Kind>(space_.codes(), (count + 1) / 2, d_, d_, less);
     const RoundedRows rounded = rounded_at(space_.of_weights, 0);
     const auto round = [&](int64_t first, int64_t tokens, const float* scales, const float* minimums) HWY_ATTR {
       round_rows<Kind>(space_.scores + first * rows_, (tokens + kEach - 1) / kEach * kEach, rows_, scales, minimums,
@@ -307,7 +309,7 @@ class BlockProducts {
                              {scales, minimums, middle}, space_.weights, rounded, rows_, n, true,
                              space_.sums + c * rows_);
     };
-    add_values(side, block, place, count, space_.scales, space_.minimums, round, add);
+    add_values(side, block, place, count, less, space_.scales, space_.minimums, round, add);
   }
 
   const AttendJob& job_;

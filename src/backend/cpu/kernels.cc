@@ -44,6 +44,8 @@
 //
 #include "backend/cpu/turning-inl.h"
 //
+#include "backend/cpu/turned_codes-inl.h"
+//
 #include "backend/cpu/block_products-inl.h"
 //
 #include "backend/cpu/attention-inl.h"

@@ -255,7 +255,8 @@ class KeyScorer {
   }
 
   HWY_INLINE void score_turned_codes(int64_t token, int64_t count) {
-    turned_codes(side_, head_, token - side_.sinks, count, space_.scales, space_.minimums, space_.units, space_.codes);
+    const float* of_tokens = turned_codes(side_, head_, token - side_.sinks, count, space_.scales, space_.minimums,
+                                          space_.units, space_.codes);
     turn_queries(token);
     for (int64_t q = 0; q < group_; ++q) {
       const Extent extent = extent_of(space_.turned + q * d_, d_, space_.units);
@@ -269,7 +270,7 @@ class KeyScorer {
     }
     by_few(group_, [&](auto queries, int64_t q) HWY_ATTR {
       add_codes<ByPairs, queries>(space_.rounded + q * d_, d_, 2, space_.of_queries + q,
-                                  PairRows{space_.codes, 2 * kTile}, d_ / 2, {kOnes.ones, kOnes.ones, 0}, count, false,
+                                  PairRows{space_.codes, 2 * kTile}, d_ / 2, {of_tokens, kOnes.ones, 0}, count, false,
                                   scores_ + q * kRun, kRun);
     });
   }
@@ -343,6 +344,7 @@ class ValueAdder {
     prefetch_run(tiles_, side_, block, count);
     for (int64_t c = 0; c < d_; c += side_.group) {
       block_fits(side_, block, count, static_cast<int>(c / side_.group), space_.scales, space_.minimums);
+      lessen(less_of<Kind>(side_), space_.scales, space_.minimums, count);
       round(space_.scores, count, space_.scales, space_.minimums);
       multiply(block, 0, count, c, side_.group, kOnes.ones, kOnes.ones);
     }
@@ -364,7 +366,7 @@ class ValueAdder {
     const uint8_t* block = side_.block(head_, token);
     prefetch_tile(tiles_, side_, block, place);
     add_values(
-        side_, block, place, count, space_.scales, space_.minimums,
+        side_, block, place, count, less_of<Kind>(side_), space_.scales, space_.minimums,
         [&](int64_t first, int64_t tokens, const float* scales, const float* minimums)
             HWY_ATTR { round(weights + first, tokens, scales, minimums); },
         [&](int64_t first, int64_t tokens, int64_t c, int64_t n, const float* scales, const float* minimums)
@@ -390,7 +392,7 @@ class ValueAdder {
                                 space_.of_weights,
                                 code_chunks(side_, block, place, c),
                                 (tokens + 1) / 2,
-                                {scales, minimums, middle_of(side_)},
+                                {scales, minimums, middle_of(side_) - less_of<Kind>(side_)},
                                 n,
                                 true,
                                 sums_ + c,

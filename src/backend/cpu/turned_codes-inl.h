@@ -1,0 +1,221 @@
+// Packed keys before RoPE as integers, turned by their place in the tile; one instance a Highway target. Included by
+// kernels.cc after turning-inl.h. docs/METHODS.md, "Products of codes", states the method and its error.
+//
+// Turning mixes channels whose scales differ, so products of codes do not do. Codes become integers of one unit for
+// both channels of a pair, or for all of a token, and stay so: twice as many stand in a vector as of floats. A row is
+// two channels of all tokens.
+
+HWY_BEFORE_NAMESPACE();
+namespace kvpareto::HWY_NAMESPACE {
+
+// Whether turned_codes() can have them. Rotated keys would lose three bits in their sums, and a unit for several scales
+// of a token would be coarse for the least.
+HWY_INLINE bool turns_codes(const PackedSide& side) {
+  return HWY_TARGET != HWY_SCALAR && (side.span != 1 || side.groups() == 1) && !side.rotated;
+}
+
+// A turned value is at most this many of its units, and the products of a query with one key fit an
+// int32: of 2^31 / 16384, what rounding adds is left.
+constexpr float kMostTurned = 16383, kMostOfQuery = 130000;
+
+#if HWY_TARGET != HWY_SCALAR
+using DUnsigned = hn::RebindToUnsigned<DWide>;
+
+HWY_INLINE VF inverse_or_zero(VF x) {
+  const DF d;
+  return hn::IfThenElseZero(hn::Gt(x, hn::Zero(d)), hn::Div(hn::Set(d, 1.0f), x));
+}
+HWY_INLINE void store_scales(VF x, uint16_t* out) {
+  hn::StoreU(hn::DemoteTo(hn::Rebind<uint16_t, DF>(), Nearest(x).integer()), hn::Rebind<uint16_t, DF>(), out);
+}
+HWY_INLINE void store_fixed(VF x, int16_t* out) {
+  hn::StoreU(hn::DemoteTo(hn::Rebind<int16_t, DF>(), Nearest(x).integer()), hn::Rebind<int16_t, DF>(), out);
+}
+// The same two channels in all lanes.
+HWY_INLINE Wide both_channels(const void* channels) {
+  int32_t both;
+  __builtin_memcpy(&both, channels, 4);
+  return hn::BitCast(DWide(), hn::Set(hn::Repartition<int32_t, DWide>(), both));
+}
+// Codes at the top of their 16 bits times scales in 2^-16, cut off.
+HWY_INLINE Wide times_scale(Wide high, hn::Vec<DUnsigned> scale) {
+  return hn::BitCast(DWide(), hn::MulHigh(hn::BitCast(DUnsigned(), high), scale));
+}
+
+// Of two vectors of channels c and half + c that are this large at most: their pairs' units.
+HWY_INLINE VF units_of(VF a, VF b) {
+  const DF d;
+  return hn::Mul(hn::Sqrt(hn::MulAdd(a, a, hn::Mul(b, b))), hn::Set(d, 1 / kMostTurned));
+}
+
+// Values of codes in units, of tokens that share scales.
+struct ChannelValues {
+  HWY_ALIGN uint16_t scales[kLargestHead];
+  HWY_ALIGN int16_t minimums[kLargestHead];
+
+  // Units f32 [head_dim / 2] are the largest of all spans of a tile.
+  static HWY_INLINE void widen_units(const PackedSide& side, const float* scales, const float* minimums,
+                                     const float* offset, bool first, float* units) {
+    const DF d;
+    const int64_t half = side.head_dim / 2;
+    const auto levels = hn::Set(d, static_cast<float>(side.levels()));
+    const auto largest = [&](int64_t c) HWY_ATTR {
+      auto low = hn::LoadU(d, minimums + c);
+      if (offset != nullptr) low = hn::Add(low, hn::LoadU(d, offset + c));
+      return hn::Max(hn::Abs(low), hn::Abs(hn::MulAdd(levels, hn::LoadU(d, scales + c), low)));
+    };
+    for (int64_t c = 0; c < half; c += static_cast<int64_t>(hn::Lanes(d))) {
+      const auto unit = units_of(largest(c), largest(half + c));
+      hn::StoreU(first ? unit : hn::Max(unit, hn::LoadU(d, units + c)), d, units + c);
+    }
+  }
+  HWY_INLINE ChannelValues(const PackedSide& side, const float* from_scales, const float* from_minimums,
+                           const float* offset, const float* units) {
+    const DF d;
+    const int64_t half = side.head_dim / 2;
+    const auto top = hn::Set(d, static_cast<float>(1 << bits_of(side.codec)));
+    for (int64_t pair = 0; pair < half; pair += static_cast<int64_t>(hn::Lanes(d))) {
+      const auto inverse = inverse_or_zero(hn::LoadU(d, units + pair));
+      for (const int64_t c : {pair, half + pair}) {
+        auto low = hn::LoadU(d, from_minimums + c);
+        if (offset != nullptr) low = hn::Add(low, hn::LoadU(d, offset + c));
+        store_scales(hn::Mul(hn::Mul(hn::LoadU(d, from_scales + c), top), inverse), scales + c);
+        // A half makes up for what is cut off.
+        store_fixed(hn::MulAdd(low, inverse, hn::Set(d, 0.5f)), minimums + c);
+      }
+    }
+  }
+  HWY_INLINE auto of_channels(int64_t c) const {
+    const auto scale = hn::BitCast(DUnsigned(), both_channels(scales + c));
+    const auto low = both_channels(minimums + c);
+    return [scale, low](Wide high, int64_t) HWY_ATTR { return hn::Add(low, times_scale(high, scale)); };
+  }
+};
+
+// The same of tokens that have a scale each, and a unit: what they share, the offset, is in parts of its largest. A
+// token's number stands in both lanes of its pair.
+struct TokenValues {
+  HWY_ALIGN int16_t scales[2 * kTile];
+  HWY_ALIGN int16_t minimums[2 * kTile];
+  HWY_ALIGN int16_t reaches[2 * kTile];  // the largest offset
+  HWY_ALIGN int16_t offsets[kLargestHead] = {};
+
+  static HWY_INLINE void store_both(VF x, int16_t* out) {
+    const DI d;
+    const auto one = Nearest(x).integer();
+    hn::StoreU(hn::Or(hn::And(one, hn::Set(d, 0xffff)), hn::ShiftLeft<16>(one)), d, reinterpret_cast<int32_t*>(out));
+  }
+  // Scales become units: f32 [count].
+  HWY_INLINE TokenValues(const PackedSide& side, int64_t count, float* from_scales, const float* from_minimums,
+                         const float* offset) {
+    const DF d;
+    const auto lanes = static_cast<int64_t>(hn::Lanes(d));
+    const float most = offset == nullptr ? 0 : extent_of(offset, side.head_dim, kOnes.ones).largest;
+    for (int64_t c = 0; most > 0 && c < side.head_dim; c += lanes)
+      store_fixed(hn::Mul(hn::LoadU(d, offset + c), hn::Set(d, 32767 / most)), offsets + c);
+    const auto levels = hn::Set(d, static_cast<float>(side.levels())), reach = hn::Set(d, most);
+    const auto top = hn::Set(d, static_cast<float>(1 << bits_of(side.codec)));
+    for (int64_t t = 0; t < count; t += lanes) {
+      const auto scale = hn::LoadU(d, from_scales + t), low = hn::LoadU(d, from_minimums + t);
+      const auto largest = hn::Add(reach, hn::Max(hn::Abs(low), hn::Abs(hn::MulAdd(levels, scale, low))));
+      const auto unit = units_of(largest, largest), inverse = inverse_or_zero(unit);
+      store_both(hn::Mul(hn::Mul(scale, top), inverse), scales + 2 * t);
+      store_both(hn::MulAdd(low, inverse, hn::Set(d, 0.5f)), minimums + 2 * t);
+      store_both(hn::Mul(reach, inverse), reaches + 2 * t);
+      hn::StoreU(unit, d, from_scales + t);
+    }
+  }
+  HWY_INLINE auto of_channels(int64_t c) const {
+    const auto offset = both_channels(offsets + c);
+    return [this, offset](Wide high, int64_t at) HWY_ATTR {
+      const DWide d;
+      const auto scale = hn::BitCast(DUnsigned(), hn::LoadU(d, scales + at));
+      const auto low = hn::Add(hn::LoadU(d, minimums + at), hn::MulFixedPoint15(hn::LoadU(d, reaches + at), offset));
+      return hn::Add(low, times_scale(high, scale));
+    };
+  }
+};
+
+// Tokens [first, first + count) of a tile at `place` of a block: out as in turned_codes().
+template <Codec kCodec, typename Values>
+HWY_INLINE void turn_tokens(const PackedSide& side, const uint8_t* block, int64_t place, int64_t first, int64_t count,
+                            const Values& values, int16_t* out) {
+  const DWide d;
+  constexpr int kShift = 16 - bits_of(kCodec);
+  const int64_t half = side.head_dim / 2, bytes = static_cast<int64_t>(chunk_bytes(kCodec));
+  const uint8_t* chunks = block + side.code_place(place + first, 0).chunk * bytes;
+  const int64_t ahead = kBlocksAhead * static_cast<int64_t>(side.block_bytes);
+  for (int64_t c = 0; c < half; c += 2, chunks += bytes) {
+    const auto value_a = values.of_channels(c), value_b = values.of_channels(half + c);
+    const int16_t* cosines = side.turns_fixed + c * kTile;
+    const int16_t* sines = cosines + half * kTile;
+    int16_t* to_a = out + c * kTile;
+    int16_t* to_b = to_a + half * kTile;
+    const uint8_t* chunk = chunks;
+    for (int64_t t = first; t < first + count; t += kLanes, chunk += half * bytes) {
+      hwy::Prefetch(chunk + ahead);
+      hwy::Prefetch(chunk + half / 2 * bytes + ahead);
+      Wide a[kWides], b[kWides];
+      unpack_wide<kCodec>(chunk, a);
+      unpack_wide<kCodec>(chunk + half / 2 * bytes, b);
+#pragma GCC unroll 2
+      for (int i = 0; i < kWides; ++i) {
+        const int64_t at = 2 * t + i * static_cast<int64_t>(hn::Lanes(d));
+        const auto x = value_a(hn::ShiftLeft<kShift>(a[i]), at), y = value_b(hn::ShiftLeft<kShift>(b[i]), at);
+        const auto cosine = hn::LoadU(d, cosines + at), sine = hn::LoadU(d, sines + at);
+        hn::StoreU(hn::Sub(hn::MulFixedPoint15(x, cosine), hn::MulFixedPoint15(y, sine)), d, to_a + at);
+        hn::StoreU(hn::Add(hn::MulFixedPoint15(x, sine), hn::MulFixedPoint15(y, cosine)), d, to_b + at);
+      }
+    }
+  }
+}
+#endif
+
+// As turned_tile(), but int16 [head_dim / 2][kTile][2] times units, f32 [head_dim] of channels and the result, [count],
+// of tokens. Scales and minimums hold [2][head_dim] and a tile.
+HWY_INLINE const float* turned_codes([[maybe_unused]] const PackedSide& side, [[maybe_unused]] int64_t head,
+                                     [[maybe_unused]] int64_t token, [[maybe_unused]] int64_t count,
+                                     [[maybe_unused]] float* scales, [[maybe_unused]] float* minimums,
+                                     [[maybe_unused]] float* units, [[maybe_unused]] int16_t* out) {
+#if HWY_TARGET != HWY_SCALAR
+  const uint8_t* block = side.block(head, token);
+  const int64_t place = token % side.block_tokens, d = side.head_dim;
+  const float* offset = side.offset_of(head);
+  prefetch_fits(side, block + kBlocksAhead * side.block_bytes);
+  const auto turn = [&](int64_t first, int64_t tokens, const auto& values) HWY_ATTR {
+    with_codec(side.codec,
+               [&](auto codec) HWY_ATTR { turn_tokens<codec>(side, block, place, first, tokens, values, out); });
+  };
+  // Cosines had no magnitude, and their one was not quite one.
+  const DF df;
+  const auto magnitude = hn::Set(df, side.turns[0] * (32768.0f / kFixedOne));
+  if (side.span == 1) {
+    token_fits(side, block, place, count, 0, scales, minimums);
+    turn(0, count, TokenValues(side, count, scales, minimums, offset));
+    for (int64_t c = 0; c < d; c += static_cast<int64_t>(hn::Lanes(df))) hn::StoreU(magnitude, df, units + c);
+    return scales;
+  }
+  const auto each_span = [&](auto body) HWY_ATTR {
+    for (int64_t t = 0, span = 0; t < count; ++span) {
+      const int64_t tokens = span_tokens(side, place + t, count - t);
+      body(t, tokens, scales + span * d, minimums + span * d);
+      t += tokens;
+    }
+  };
+  each_span([&](int64_t t, int64_t, float* of_span, float* lows) HWY_ATTR {
+    channel_fits(side, block, place + t, of_span, lows);
+    ChannelValues::widen_units(side, of_span, lows, offset, t == 0, units);
+  });
+  each_span([&](int64_t t, int64_t tokens, const float* of_span, const float* lows)
+                HWY_ATTR { turn(t, tokens, ChannelValues(side, of_span, lows, offset, units)); });
+  for (int64_t c = 0; c < d / 2; c += static_cast<int64_t>(hn::Lanes(df))) {
+    const auto unit = hn::Mul(hn::LoadU(df, units + c), magnitude);
+    hn::StoreU(unit, df, units + c);
+    hn::StoreU(unit, df, units + d / 2 + c);
+  }
+#endif
+  return kOnes.ones;
+}
+
+}  // namespace kvpareto::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
