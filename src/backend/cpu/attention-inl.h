@@ -47,7 +47,8 @@ HWY_INLINE void mask_future(float* scores, int64_t keys, int64_t block, int64_t 
   }
 }
 
-void attend_block(const AttendJob& job, int64_t kv_head, int64_t begin, int64_t count, float* scratch) {
+HWY_NOINLINE void attend_block_by(const RowProducts* by_rows, const AttendJob& job, int64_t kv_head, int64_t begin,
+                                  int64_t count, float* scratch) {
   const int64_t head_dim = job.head_dim, group = job.group(), block = job.queries_per_block, rows = block * group;
   const BlockSpace space(scratch, rows, head_dim);
   const float scale = kLog2E / __builtin_sqrtf(static_cast<float>(head_dim));
@@ -64,7 +65,7 @@ void attend_block(const AttendJob& job, int64_t kv_head, int64_t begin, int64_t 
     space.masses[r] = 0;
   }
 
-  BlockProducts products(job, kv_head, space);
+  BlockProducts products(by_rows, job, kv_head, space);
   const int64_t position = job.first + begin, end = position + count;
   for (int64_t key = 0, keys; key < end; key += keys) {
     keys = tile_tokens(job.keys, key, end);
@@ -83,6 +84,10 @@ void attend_block(const AttendJob& job, int64_t kv_head, int64_t begin, int64_t 
       finish_row(job, begin + t, kv_head * group + g, space.tile);
     }
   }
+}
+
+void attend_block(const AttendJob& job, int64_t kv_head, int64_t begin, int64_t count, float* scratch) {
+  attend_block_by(nullptr, job, kv_head, begin, count, scratch);
 }
 
 }  // namespace kvpareto::HWY_NAMESPACE

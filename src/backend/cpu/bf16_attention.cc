@@ -1,5 +1,6 @@
-// Prefill attention over keys and values in bf16 with the products of AVX-512 (vdpbf16ps). Queries and weights are
-// rounded to bf16 as what they are multiplied with was; docs/METHODS.md, "Attention".
+// Prefill attention with the products of AVX-512 (vdpbf16ps). Over keys and values in bf16, queries and weights are
+// rounded as what they are multiplied with was; keys that must be decoded are rounded too. docs/METHODS.md,
+// "Attention".
 
 #include "backend/cpu/bf16_attention.h"
 
@@ -79,7 +80,32 @@ void multiply(const Product& p) {
   }
 }
 
+void round_queries(const float* queries, int64_t head_dim, int64_t rows, bf16* out) {
+  for (int64_t c = 0; c < head_dim; c += 2) {
+    const float* even = queries + c * rows;
+    for (int64_t r = 0; r < rows; r += 16) {
+      const __m512i pairs =
+          upper_halves(rounded_up(_mm512_loadu_ps(even + r)), rounded_up(_mm512_loadu_ps(even + rows + r)));
+      _mm512_storeu_si512(out + c * rows + 2 * r, pairs);
+    }
+  }
+}
+
+void score(float* keys, int64_t count, const bf16* queries, int64_t head_dim, int64_t rows, float* scores) {
+  auto* rounded = reinterpret_cast<bf16*>(keys);
+  for (int64_t i = 0; i < count * head_dim; i += 16) {
+    const __m256bh sixteen = _mm512_cvtneps_pbh(_mm512_loadu_ps(keys + i));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(rounded + i), reinterpret_cast<__m256i>(sixteen));
+  }
+  multiply(Product{{rounded, nullptr}, {queries, nullptr}, count, head_dim, rows, head_dim, scores, false});
+}
+
 }  // namespace
+
+const RowProducts& bf16_row_products() {
+  static constexpr RowProducts kProducts{round_queries, score};
+  return kProducts;
+}
 
 void attend_block_bf16(const AttendJob& job, const CpuKernels& vectors, int64_t kv_head, int64_t begin, int64_t count,
                        float* scratch) {

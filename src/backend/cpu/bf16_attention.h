@@ -1,6 +1,6 @@
 #pragma once
-// Prefill attention over bf16 for processors with products of bf16 in vectors; see bf16_attention.cc. The table of
-// kernels.cc puts it in.
+// Prefill attention for processors with products of bf16 in vectors; see bf16_attention.cc. The table of kernels.cc puts
+// it in.
 
 #include "backend/cpu/kernels.h"
 
@@ -9,5 +9,8 @@ namespace kvpareto {
 // As CpuKernels::attend_block, of keys and values that are stored as bf16; `vectors` decode rows and finish them.
 void attend_block_bf16(const AttendJob& job, const CpuKernels& vectors, int64_t kv_head, int64_t begin, int64_t count,
                        float* scratch);
+
+// For keys that are no codes, or are turned before they are multiplied, whatever the values.
+const RowProducts& bf16_row_products();
 
 }  // namespace kvpareto

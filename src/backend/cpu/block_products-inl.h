@@ -200,23 +200,27 @@ struct BlockSpace {
     return part;
   }
   int16_t* codes() const { return reinterpret_cast<int16_t*>(tile); }
+  bf16* rounded_queries() const { return reinterpret_cast<bf16*>(rounded); }  // instead, as RowProducts has them
 };
 
 // Many queries of one kv head against its keys and values, a tile at a time: tokens read as codes are multiplied as
-// codes, the others are decoded.
+// codes, the others are decoded. `by_rows` multiplies keys of which none are, or is null.
 class BlockProducts {
  public:
-  BlockProducts(const AttendJob& job, int64_t kv_head, const BlockSpace& space)
-      : job_(job),
+  BlockProducts(const RowProducts* by_rows, const AttendJob& job, int64_t kv_head, const BlockSpace& space)
+      : by_rows_(has_codes(job.keys) ? nullptr : by_rows),
+        job_(job),
         head_(kv_head),
         d_(job.head_dim),
         rows_(int64_t{job.queries_per_block} * job.group()),
-        space_(space) {}
+        space_(space) {
+    if (by_rows_ != nullptr) by_rows_->round_queries(space.queries, d_, rows_, space.rounded_queries());
+  }
 
   // scores [count][rows]
   HWY_INLINE void score(int64_t token, int64_t count) {
     const PackedSide& side = job_.keys;
-    const int64_t packed = side.before_rope ? 0 : packed_count(side, token, count);
+    const int64_t packed = has_codes(side) ? packed_count(side, token, count) : 0;
     if (packed > 0)
       with_kind<false>(side,
                        [&](auto kind) HWY_ATTR { score_codes<decltype(kind)>(side, token - side.sinks, packed); });
@@ -224,6 +228,8 @@ class BlockProducts {
     const int64_t left = count - packed, padded = (left + 7) / 8 * 8;
     for (int64_t i = left * d_; i < padded * d_; ++i) space_.tile[i] = 0;
     decode(side, head_, token + packed, left, space_.tile);
+    if (by_rows_ != nullptr)
+      return by_rows_->score(space_.tile, padded, space_.rounded_queries(), d_, rows_, space_.scores);
     multiply(space_.tile, d_, 1, d_, space_.queries, padded, space_.scores + packed * rows_, rows_, false);
   }
 
@@ -239,6 +245,9 @@ class BlockProducts {
   }
 
  private:
+  // Whether keys are multiplied as codes.
+  static HWY_INLINE bool has_codes(const PackedSide& keys) { return !keys.before_rope && keys.codec != Codec::kBf16; }
+
   HWY_INLINE RoundedRows rounded_at(float* all, int64_t piece) const {
     float* at = all + 3 * piece * rows_;
     return {at, at + rows_, at + 2 * rows_};
@@ -312,6 +321,7 @@ class BlockProducts {
     add_values(side, block, place, count, less, space_.scales, space_.minimums, round, add);
   }
 
+  const RowProducts* by_rows_;
   const AttendJob& job_;
   const int64_t head_, d_, rows_;
   const BlockSpace& space_;

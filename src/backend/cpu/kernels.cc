@@ -82,7 +82,7 @@ CpuKernels bf16_kernels() {
   CpuKernels table = N_AVX3::kKernels;
   table.attend_block = [](const AttendJob& job, int64_t kv_head, int64_t begin, int64_t count, float* scratch) {
     const bool plain = job.keys.plain_bf16() && job.values.plain_bf16() && job.head_dim % 32 == 0;
-    if (!plain) return N_AVX3::attend_block(job, kv_head, begin, count, scratch);
+    if (!plain) return N_AVX3::attend_block_by(&bf16_row_products(), job, kv_head, begin, count, scratch);
     attend_block_bf16(job, N_AVX3::kKernels, kv_head, begin, count, scratch);
   };
   return table;

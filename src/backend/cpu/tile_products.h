@@ -1,6 +1,7 @@
 #pragma once
-// What one decode query's group multiplies with tiles of the cache, and who may do it: instruction sets with products
-// of whole tiles put a TileProducts in, the others multiply vector by vector (products-inl.h, exact_rows-inl.h).
+// What queries multiply with tiles of the cache, and who may do it in place of the vectors of products-inl.h and
+// exact_rows-inl.h: instruction sets with products of whole tiles put a TileProducts in, for one decode query's group,
+// those with products of bf16 a RowProducts, for the many queries of a chunk.
 
 #include <cstdint>
 
@@ -76,6 +77,14 @@ struct TileProducts {
   // [head_dim], sums f32 [count][head_dim].
   void (*add_rows)(const float* weights, int64_t weight_stride, int64_t count, const bf16* values, int64_t tokens,
                    int64_t head_dim, float* sums);
+};
+
+struct RowProducts {
+  // Queries f32 [head_dim][rows] as score() wants them: bf16 [head_dim / 2][rows][2].
+  void (*round_queries)(const float* queries, int64_t head_dim, int64_t rows, bf16* out);
+  // scores[k][r] = dot(keys[k], queries[r]); keys f32 [count][head_dim] are overwritten, count a multiple of 8, rows of
+  // kRowMultiple; scores f32 [count][rows].
+  void (*score)(float* keys, int64_t count, const bf16* queries, int64_t head_dim, int64_t rows, float* scores);
 };
 
 }  // namespace kvpareto
