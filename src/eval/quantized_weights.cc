@@ -22,6 +22,14 @@ WeightScheme linears_of(const WeightScheme& scheme) {
 
 }  // namespace
 
+std::string quantized_folder_name(uint64_t model, const WeightScheme& scheme, uint64_t calibration) {
+  constexpr size_t kLongest = 96;  // file systems take 255 bytes for a name, and `.partial` comes behind it
+  std::string linears = to_text(linears_of(scheme));
+  if (linears.size() > kLongest)
+    linears = fmt::format("{},{}", linears.substr(0, linears.find(',')), fingerprint(hash_text(linears)));
+  return fmt::format("{}-{}-{}-{}", fingerprint(model), linears, fingerprint(calibration), kQuantizeRecipe);
+}
+
 std::string default_cache_folder() {
   const char* cache = std::getenv("XDG_CACHE_HOME");
   const char* home = std::getenv("HOME");
@@ -48,8 +56,7 @@ std::string QuantizedWeights::calibration() {
 std::unique_ptr<Checkpoint> QuantizedWeights::make(const WeightScheme& scheme) {
   QuantizeJob job;
   job.scheme = linears_of(scheme);
-  const std::string name = fmt::format("{}-{}-{}-{}", fingerprint(checkpoint_.fingerprint()), to_text(job.scheme),
-                                       fingerprint(texts().hash()), kQuantizeRecipe);
+  const std::string name = quantized_folder_name(checkpoint_.fingerprint(), scheme, texts().hash());
   job.folder = (fs::path(place_.cache_folder) / name).string();
   std::error_code ignored;
   if (fs::exists(job.folder, ignored)) return open_checkpoint(job.folder);

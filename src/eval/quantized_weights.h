@@ -22,9 +22,12 @@ struct QuantizedPlace {
 // $XDG_CACHE_HOME/kvpareto/weights, or ~/.cache/kvpareto/weights.
 std::string default_cache_folder();
 
-// The linears of a scheme, quantized by the default recipe in a folder whose name is made of the model's fingerprint,
-// the linears' text, the calibration's hash and the recipe's number. Takes minutes the first time. Throws as
-// quantize_model() and CalibrationTexts.
+// The model's fingerprint, the linears' text (or the first of it and a hash where it is long), the calibration's hash
+// and the recipe's number.
+std::string quantized_folder_name(uint64_t model, const WeightScheme& scheme, uint64_t calibration);
+
+// The linears of a scheme, quantized by the default recipe in a folder of that name. Takes minutes the first time.
+// Throws as quantize_model() and CalibrationTexts.
 class QuantizedWeights : public WeightMaker {
  public:
   // Called for each scheme that is not there yet; what it gives is told how far that is.

@@ -74,48 +74,56 @@ HWY_INLINE void join_codes(int16_t* codes, int64_t rows, int64_t width, int64_t 
   }
 }
 
-// x f32 [n][rows], one number a lane, times factors [n], as Kind multiplies them: int16 [n / 2][rows][2] or bytes
-// [n / 4][rows][4]; sums with lows [n].
+// largest[r] = the largest of |x[j][r] factors[j]|, j < n.
+HWY_INLINE void largest_of_rows(const float* x, int64_t n, int64_t rows, const float* factors, float* largest) {
+  const DF d;
+  for (int64_t r = 0; r < rows; r += static_cast<int64_t>(hn::Lanes(d))) {
+    auto most = hn::Zero(d);
+    for (int64_t j = 0; j < n; ++j)
+      most = hn::Max(most, hn::Abs(hn::Mul(hn::LoadU(d, x + j * rows + r), hn::Set(d, factors[j]))));
+    hn::StoreU(most, d, largest + r);
+  }
+}
+
+// x f32 [n][rows], one number a lane, times factors [n], of which none is above `largest` [rows] times `more`, as Kind
+// multiplies them: int16 [n / 2][rows][2] or bytes [n / 4][rows][4]; sums with lows [n]. Rounded steps may be
+// `largest`.
 template <typename Kind>
 HWY_INLINE void round_rows(const float* x, int64_t n, int64_t rows, const float* factors, const float* lows,
-                           int16_t* out, const RoundedRows& rounded) {
+                           const float* largest, float more, int16_t* out, const RoundedRows& rounded) {
   const DF d;
   const DI di;
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));
-  const auto first = hn::Set(di, 0xffff), low_bytes = hn::Set(di, 0x00ff00ff);
+  const Pairs ones = pairs_of(hn::Set(di, Kind::kOnes));
   for (int64_t r = 0; r < rows; r += lanes) {
-    // Even and odd numbers apart: an addition takes several cycles.
-    VF largest[2], sum[2], low[2];
-    for (int i = 0; i < 2; ++i) largest[i] = sum[i] = low[i] = hn::Zero(d);
-    for (int64_t j = 0; j < n; j += 2) {
-#pragma GCC unroll 2
-      for (int i = 0; i < 2; ++i) {
-        const auto given = hn::LoadU(d, x + (j + i) * rows + r), v = hn::Mul(given, hn::Set(d, factors[j + i]));
-        largest[i] = hn::Max(largest[i], hn::Abs(v));
-        sum[i] = hn::Add(sum[i], v);
-        low[i] = hn::MulAdd(given, hn::Set(d, lows[j + i]), low[i]);
-      }
-    }
-    const auto most = hn::Max(largest[0], largest[1]);
+    const auto most = hn::Mul(hn::LoadU(d, largest + r), hn::Set(d, more));
     const auto step = hn::Mul(most, hn::Set(d, 1 / Kind::kMost));
     const auto inverse = hn::IfThenElseZero(hn::Gt(most, hn::Zero(d)), hn::Div(hn::Set(d, Kind::kMost), most));
-    auto whole = hn::Zero(di);
-    const auto pair = [&](int64_t j) HWY_ATTR {
-      const auto even = hn::Mul(hn::LoadU(d, x + j * rows + r), hn::Mul(hn::Set(d, factors[j]), inverse));
-      const auto odd = hn::Mul(hn::LoadU(d, x + (j + 1) * rows + r), hn::Mul(hn::Set(d, factors[j + 1]), inverse));
-      const auto a = Nearest(even).integer(), b = Nearest(odd).integer();
-      whole = hn::Add(whole, hn::Add(a, b));
-      return hn::Or(hn::And(a, first), hn::ShiftLeft<16>(b));
+    // Even and odd numbers apart: an addition takes several cycles.
+    VF sum[2] = {hn::Zero(d), hn::Zero(d)}, low[2] = {hn::Zero(d), hn::Zero(d)};
+    Sums whole = {};
+    const auto number = [&](int64_t j, auto odd) HWY_ATTR __attribute__((always_inline)) {
+      const auto given = hn::LoadU(d, x + j * rows + r), v = hn::Mul(given, hn::Set(d, factors[j]));
+      sum[odd] = hn::Add(sum[odd], v);
+      low[odd] = hn::MulAdd(given, hn::Set(d, lows[j]), low[odd]);
+      return Nearest(v, inverse).lower_half();
     };
+    constexpr std::integral_constant<int, 0> kEven;
+    constexpr std::integral_constant<int, 1> kOdd;
     for (int64_t j = 0; j < n; j += Kind::kEach) {
-      auto lane = pair(j);
-      if constexpr (Kind::kEach == 4)
-        lane = hn::Or(hn::And(lane, low_bytes), hn::ShiftLeft<8>(hn::And(pair(j + 2), low_bytes)));
+      const auto first = number(j, kEven), second = hn::ShiftLeft<16>(number(j + 1, kOdd));
+      auto lane = hn::Or(hn::And(first, hn::Set(di, 0xffff)), second);
+      if constexpr (Kind::kEach == 4) {
+        const auto third = hn::ShiftLeft<8>(number(j + 2, kEven)), fourth = hn::ShiftLeft<24>(number(j + 3, kOdd));
+        lane = hn::OrAnd(hn::And(first, hn::Set(di, 0xff)), second, hn::Set(di, 0xff0000));
+        lane = hn::Or(hn::OrAnd(lane, third, hn::Set(di, 0xff00)), fourth);
+      }
       hn::StoreU(lane, di, reinterpret_cast<int32_t*>(out) + j / Kind::kEach * rows + r);
+      whole = Kind::add(pairs_of(lane), ones, whole);
     }
     hn::StoreU(step, d, rounded.steps + r);
     hn::StoreU(hn::Add(low[0], low[1]), d, rounded.sums + r);
-    hn::StoreU(hn::NegMulAdd(step, hn::ConvertTo(d, whole), hn::Add(sum[0], sum[1])), d, rounded.rests + r);
+    hn::StoreU(hn::NegMulAdd(step, hn::ConvertTo(d, lanes_of(whole)), hn::Add(sum[0], sum[1])), d, rounded.rests + r);
   }
 }
 
@@ -173,6 +181,7 @@ struct BlockSpace {
                       // leaves them
   float* maxima;      // [rows]
   float* masses;      // [rows]
+  float* largest;     // [rows]: weights of the tile
   float* scales;      // [kTile] or [head_dim]
   float* minimums;    // the same
   int16_t* rounded;   // queries [head_dim / 2][rows][2], or by fours
@@ -187,6 +196,7 @@ struct BlockSpace {
     tile = take((kTile + 8) * d);
     maxima = take(rows);
     masses = take(rows);
+    largest = take(rows);
     scales = take(d + kTile);
     minimums = take(d + kTile);
     rounded = reinterpret_cast<int16_t*>(take(rows * d / 2));
@@ -259,8 +269,11 @@ class BlockProducts {
     if (fits == folded_) return;
     folded_ = fits;
     each_piece(side, [&](int64_t piece, int64_t c, int64_t n) HWY_ATTR {
-      round_rows<Kind>(space_.queries + c * rows_, n, rows_, factors + c * stride, lows + c * stride,
-                       space_.rounded + c / Kind::kEach * 2 * rows_, rounded_at(space_.of_queries, piece));
+      const RoundedRows rounded = rounded_at(space_.of_queries, piece);
+      const float* queries = space_.queries + c * rows_;
+      largest_of_rows(queries, n, rows_, factors + c * stride, rounded.steps);
+      round_rows<Kind>(queries, n, rows_, factors + c * stride, lows + c * stride, rounded.steps, 1,
+                       space_.rounded + c / Kind::kEach * 2 * rows_, rounded);
     });
   }
 
@@ -308,9 +321,12 @@ class BlockProducts {
     unpack_tile(side, block, place, count, space_.codes());
     join_codes<Kind>(space_.codes(), (count + 1) / 2, d_, d_, less);
     const RoundedRows rounded = rounded_at(space_.of_weights, 0);
+    // Steps are of the largest weight at the largest scale, as in a decode step.
     const auto round = [&](int64_t first, int64_t tokens, const float* scales, const float* minimums) HWY_ATTR {
-      round_rows<Kind>(space_.scores + first * rows_, (tokens + kEach - 1) / kEach * kEach, rows_, scales, minimums,
-                       space_.weights, rounded);
+      const int64_t n = (tokens + kEach - 1) / kEach * kEach;
+      const float most = extent_of(scales, (n + kLanes - 1) / kLanes * kLanes, kOnes.ones).largest;
+      round_rows<Kind>(space_.scores + first * rows_, n, rows_, scales, minimums, space_.largest, most, space_.weights,
+                       rounded);
     };
     const auto add = [&](int64_t first, int64_t tokens, int64_t c, int64_t n, const float* scales,
                          const float* minimums) HWY_ATTR {

@@ -19,6 +19,10 @@ struct Pairs {
 };
 HWY_INLINE Pairs load_pairs(const int16_t* in) { return {in[0], in[1]}; }
 HWY_INLINE Pairs same_pairs(const int16_t* pair) { return load_pairs(pair); }
+HWY_INLINE Pairs pairs_of(VI lanes) {
+  const int32_t both = hn::GetLane(lanes);
+  return {static_cast<int16_t>(both), static_cast<int16_t>(both >> 16)};
+}
 using Sums = VI;
 HWY_INLINE Sums add_products(Pairs a, Pairs b, Sums sums) {
   return hn::Set(DI(), hn::GetLane(sums) + a.first * b.first + a.second * b.second);
@@ -28,6 +32,7 @@ HWY_INLINE VI lanes_of(Sums sums) { return sums; }
 using DPairs = hn::Repartition<int16_t, DI>;
 using Pairs = hn::Vec<DPairs>;
 HWY_INLINE Pairs load_pairs(const int16_t* in) { return hn::LoadU(DPairs(), in); }
+HWY_INLINE Pairs pairs_of(VI lanes) { return hn::BitCast(DPairs(), lanes); }
 // One pair in every lane.
 HWY_INLINE Pairs same_pairs(const int16_t* pair) {
   int32_t both;
@@ -132,6 +137,7 @@ struct ByPairs {
   static constexpr int kEach = 2;  // numbers a lane
   static constexpr float kMost = kMostInt16;
   static constexpr int kLess = 0;
+  static constexpr int kOnes = 0x00010001;  // a lane of ones
   static HWY_INLINE Sums add(Pairs x, Pairs codes, Sums sums) { return add_products(x, codes, sums); }
   // A vector of x to place i.
   static HWY_INLINE void store(VI x, int16_t* out, int64_t i) {
@@ -148,6 +154,7 @@ template <bool kWeights>
 struct ByFours {
   static constexpr int kEach = 4;
   static constexpr float kMost = kWeights ? 255 : 127;
+  static constexpr int kOnes = 0x01010101;
   // What codes of int8 are multiplied less, to be bytes with a sign.
   static constexpr int kLess = kWeights ? 128 : 0;
   static HWY_INLINE Sums add(Pairs x, Pairs codes, Sums sums) {

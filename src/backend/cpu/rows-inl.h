@@ -46,8 +46,11 @@ struct Nearest {
   static constexpr float kShift = 12582912;  // 1.5 * 2^23: the unit is the last bit
 
   explicit HWY_INLINE Nearest(VF x) : shifted(hn::Add(x, hn::Set(DF(), kShift))) {}
+  HWY_INLINE Nearest(VF x, VF factor) : shifted(hn::MulAdd(x, factor, hn::Set(DF(), kShift))) {}
   HWY_INLINE VF value() const { return hn::Sub(shifted, hn::Set(DF(), kShift)); }
   HWY_INLINE hn::Vec<DI> integer() const { return hn::Sub(bits(), hn::BitCast(DI(), hn::Set(DF(), kShift))); }
+  // With the lower 16 bits of the integer.
+  HWY_INLINE hn::Vec<DI> lower_half() const { return bits(); }
   // Times 2^23, as an exponent is written: the shift drops out.
   HWY_INLINE hn::Vec<DI> exponent() const { return hn::ShiftLeft<23>(bits()); }
 
