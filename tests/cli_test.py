@@ -500,7 +500,10 @@ class Sensitivity(Cli):
         outcome = self.succeed("sensitivity", "-m", QWEN, "--weights", "w3g32", *SMALL_PROBES)
         self.assertRegex(outcome.out, r"layer +\| +qkv w3g32 +\| +o w3g32 +\| +gateup w3g32 +\| +down w3g32")
         suggested = re.search(r"-w (w3g32\S*)", outcome.out).group(1)
-        self.succeed("plan", "-m", QWEN, "-w", suggested)
+        self.assertIn("w8g128", suggested)
+        whole, mixed = (row["weights_bytes"] for row in json.loads(
+            self.succeed("plan", "-m", QWEN, "-w", f"w3g32,{suggested}", "-o", "json").out))
+        self.assertTrue(whole < mixed <= 1.05 * whole, (whole, mixed))
         rows = json.loads(self.succeed("sensitivity", "-m", QWEN, "--weights", "w3g32", *SMALL_PROBES, "-o", "json").out)
         self.assertEqual({row["side"] for row in rows}, {"qkv", "o", "gateup", "down"})
         self.refuse(USAGE, ["w4g128"], "sensitivity", "-m", QWEN, "--weights", "w4g32,down:w8")

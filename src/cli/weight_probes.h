@@ -14,9 +14,9 @@ WeightFormat parse_probe_format(const std::string& text);
 
 WeightScheme probe_weights(const WeightFormat& format, LinearKind kind, int layer);
 
-// The format everywhere, but 8 bits in groups of 128 where a byte saves most of the measured loss, as long as all
-// weights together (embedding and head as the model has them) grow by no more than `share`. Losses of single linears
-// add up, nearly; what 8 bits lose counts as nothing.
+// The format everywhere, but smaller groups or 8 bits where that saves most of the measured loss while all weights
+// together (embedding and head as the model has them) grow by no more than `share`. Losses of single linears add up,
+// nearly; what 8 bits lose counts as nothing.
 WeightScheme suggested_weights(const Sensitivity& table, const WeightFormat& format, const Checkpoint& checkpoint,
                                const ModelShape& shape, const Backend& backend, double share);
 
