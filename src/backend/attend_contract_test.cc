@@ -82,7 +82,7 @@ class Case {
     Random random(static_cast<uint64_t>(first * 1000 + tokens));
     plain_ = key.codec == Codec::kBf16 && value.codec == Codec::kBf16;
     queries_ = normals(random, tokens * shape.heads * shape.head_dim);
-    if (plain_) {
+    if (key.codec == Codec::kBf16) {
       // Such as bf16 holds once they are scaled: instructions for bf16 round them (docs/METHODS.md, "Attention").
       const float scale = std::numbers::log2e_v<float> / std::sqrt(static_cast<float>(shape.head_dim));
       for (float& q : queries_) q = to_float(to_bf16(q * scale)) / scale;
@@ -127,18 +127,19 @@ class Case {
            off_by_fours(backend);
   }
 
-  // Keys of at most 4 bits and values meet numbers of 8 bits (docs/METHODS.md, "Products of codes"), whose roundings
+  // Codes of at most 4 bits meet numbers of 8 bits (docs/METHODS.md, "Products of codes"), whose roundings
   // are independent: six standard deviations. A step is the largest query / 127, or the largest weight of a tile / 255
   // (in a step of few tokens, which AMX takes with 16 bits, of a run of four), and an error counts by the distance of a
   // code from the middle one; weights add up to the largest of every tile, or run, at least.
   double off_by_fours(const Backend& backend) const {
     const bool has_fours = backend.name().starts_with("cpu/avx512");
-    const bool keys = has_fours && keys_.side.codec != Codec::kBf16 && keys_.side.levels() <= 15;
-    const bool values = has_fours && values_.side.codec != Codec::kBf16 && values_.side.fit != Fit::kSymmetric;
+    const auto counts = [&](const PackedSide& side) {
+      return has_fours && side.codec != Codec::kBf16 && side.levels() <= 15;
+    };
     const double deviation = 6 / std::sqrt(12.0);
     const double score = deviation * largest_query_ / 127 * key_distance_ / std::sqrt(shape_.head_dim);
     const double sum = deviation * value_reach_ / 255 * std::sqrt(tokens_ >= 8 ? kBlockTokens : 4 * kBlockTokens);
-    return (keys ? 2 * score * largest_value_ : 0) + (values ? sum : 0);
+    return (counts(keys_.side) ? 2 * score * largest_value_ : 0) + (counts(values_.side) ? sum : 0);
   }
 
   void check() const {

@@ -56,19 +56,17 @@ HWY_INLINE void multiply(const float* a, int64_t step_i, int64_t step_j, int64_t
 }
 
 // Codes by pairs as unpack_tile() leaves them, [rows][stride][2] of int16, become what Kind multiplies: fours are bytes
-// [rows / 2][stride][4], the second and third in each other's place (as in round_rows()), less `less`, which is none or
-// half of their range.
+// [rows / 2][stride][4], the second and third in each other's place (as in round_rows()).
 template <typename Kind>
-HWY_INLINE void join_codes(int16_t* codes, int64_t rows, int64_t width, int64_t stride, float less) {
+HWY_INLINE void join_codes(int16_t* codes, int64_t rows, int64_t width, int64_t stride) {
   if constexpr (Kind::kEach == 4) {
     const hn::ScalableTag<int16_t> d;
     const auto lanes = static_cast<int64_t>(hn::Lanes(d));
-    const auto signs = hn::Set(d, static_cast<int16_t>(less > 0 ? 0x8080 : 0));
     for (int64_t row = 0; row < rows; row += 2) {
       const int16_t* from = codes + row * 2 * stride;
       for (int64_t i = 0; i < 2 * width; i += lanes) {
         const auto second = hn::ShiftLeft<8>(hn::LoadU(d, from + 2 * stride + i));
-        hn::StoreU(hn::Xor(hn::Or(hn::LoadU(d, from + i), second), signs), d, codes + row * stride + i);
+        hn::StoreU(hn::Or(hn::LoadU(d, from + i), second), d, codes + row * stride + i);
       }
     }
   }
@@ -214,11 +212,11 @@ struct BlockSpace {
 };
 
 // Many queries of one kv head against its keys and values, a tile at a time: tokens read as codes are multiplied as
-// codes, the others are decoded. `by_rows` multiplies keys of which none are, or is null.
+// codes, the others are decoded. `by_rows`, or null, multiplies keys that are decoded and bear it.
 class BlockProducts {
  public:
   BlockProducts(const RowProducts* by_rows, const AttendJob& job, int64_t kv_head, const BlockSpace& space)
-      : by_rows_(has_codes(job.keys) ? nullptr : by_rows),
+      : by_rows_(bear_bf16(job.keys) ? by_rows : nullptr),
         job_(job),
         head_(kv_head),
         d_(job.head_dim),
@@ -255,6 +253,10 @@ class BlockProducts {
   }
 
  private:
+  // Whether what RowProducts rounds is less than what keys are off by.
+  static HWY_INLINE bool bear_bf16(const PackedSide& keys) {
+    return keys.before_rope ? keys.levels() <= kMostOfFours : keys.codec == Codec::kBf16;
+  }
   // Whether keys are multiplied as codes.
   static HWY_INLINE bool has_codes(const PackedSide& keys) { return !keys.before_rope && keys.codec != Codec::kBf16; }
 
@@ -283,7 +285,7 @@ class BlockProducts {
     const int64_t place = token % side.block_tokens;
     const float middle = middle_of(side);
     unpack_tile(side, block, place, count, space_.codes());
-    join_codes<Kind>(space_.codes(), d_ / 2, (count + kLanes - 1) / kLanes * kLanes, kTile, 0);
+    join_codes<Kind>(space_.codes(), d_ / 2, (count + kLanes - 1) / kLanes * kLanes, kTile);
     const auto add = [&](int64_t first, int64_t tokens, int64_t piece, int64_t c, int64_t n, const float* scales,
                          const float* minimums) HWY_ATTR {
       const int64_t row = c / Kind::kEach;
@@ -317,9 +319,9 @@ class BlockProducts {
     constexpr int64_t kEach = Kind::kEach;
     const uint8_t* block = side.block(head_, token);
     const int64_t place = token % side.block_tokens;
-    const float less = less_of<Kind>(side), middle = middle_of(side) - less;
+    const float middle = middle_of(side);
     unpack_tile(side, block, place, count, space_.codes());
-    join_codes<Kind>(space_.codes(), (count + 1) / 2, d_, d_, less);
+    join_codes<Kind>(space_.codes(), (count + 1) / 2, d_, d_);
     const RoundedRows rounded = rounded_at(space_.of_weights, 0);
     // Steps are of the largest weight at the largest scale, as in a decode step.
     const auto round = [&](int64_t first, int64_t tokens, const float* scales, const float* minimums) HWY_ATTR {
@@ -334,7 +336,7 @@ class BlockProducts {
                              {scales, minimums, middle}, space_.weights, rounded, rows_, n, true,
                              space_.sums + c * rows_);
     };
-    add_values(side, block, place, count, less, space_.scales, space_.minimums, round, add);
+    add_values(side, block, place, count, space_.scales, space_.minimums, round, add);
   }
 
   const RowProducts* by_rows_;

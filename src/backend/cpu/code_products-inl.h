@@ -37,16 +37,9 @@ struct FourPlaces {
 };
 constexpr FourPlaces kInt4Places(8), kInt2Places(4);
 
-// Two chunks, the first one's codes before the other's, less kLess if they are of int8.
-template <Codec kCodec, int kLess>
+// Two chunks, the first one's codes before the other's.
+template <Codec kCodec>
 HWY_INLINE Pairs unpack_fours(const uint8_t* first, const uint8_t* second) {
-  if constexpr (kCodec == Codec::kInt8) {
-    Wide low[1], high[1];
-    unpack_wide<kCodec>(first, low);
-    unpack_wide<kCodec>(second, high);
-    const auto codes = hn::Or(low[0], hn::ShiftLeft<8>(high[0]));
-    return kLess == 0 ? codes : hn::Xor(codes, hn::Set(DPairs(), static_cast<int16_t>(0x8080)));
-  }
   constexpr const FourPlaces& kPlaces = kCodec == Codec::kInt4 ? kInt4Places : kInt2Places;
   const hn::Repartition<uint8_t, DPairs> d8;
   const hn::Repartition<uint32_t, DPairs> d32;
@@ -105,7 +98,7 @@ struct CodeRows {
         in[v] = codes[0];
       } else {
         hwy::Prefetch(chunk + chunks.pair + chunks.ahead);
-        in[v] = unpack_fours<kCodec, Kind::kLess>(chunk, chunk + chunks.pair);
+        in[v] = unpack_fours<kCodec>(chunk, chunk + chunks.pair);
       }
     }
 #else

@@ -136,7 +136,6 @@ constexpr float kMostInt16 = 32639;  // both bytes of a number can be signed the
 struct ByPairs {
   static constexpr int kEach = 2;  // numbers a lane
   static constexpr float kMost = kMostInt16;
-  static constexpr int kLess = 0;
   static constexpr int kOnes = 0x00010001;  // a lane of ones
   static HWY_INLINE Sums add(Pairs x, Pairs codes, Sums sums) { return add_products(x, codes, sums); }
   // A vector of x to place i.
@@ -146,17 +145,17 @@ struct ByPairs {
   }
 };
 
+// Codes of at most 4 bits are multiplied by fours with numbers of 8 bits, twice as many in an instruction: they are off
+// by more than that themselves (docs/METHODS.md, "Products of codes"). The second and third of a lane stand in each
+// other's place, so that two lanes of pairs become one by a shift.
+constexpr int kMostOfFours = 15;
 #if HWY_TARGET <= HWY_AVX3
-// Numbers of 8 bits by fours, twice as many in an instruction. The second and third of a lane stand in each other's
-// place, so that two lanes of pairs become one by a shift. One side has a sign: queries, or codes where numbers are
-// weights, of which none is below zero.
+// One side has a sign: queries, or codes where numbers are weights, of which none is below zero.
 template <bool kWeights>
 struct ByFours {
   static constexpr int kEach = 4;
   static constexpr float kMost = kWeights ? 255 : 127;
   static constexpr int kOnes = 0x01010101;
-  // What codes of int8 are multiplied less, to be bytes with a sign.
-  static constexpr int kLess = kWeights ? 128 : 0;
   static HWY_INLINE Sums add(Pairs x, Pairs codes, Sums sums) {
     const auto total = reinterpret_cast<__m512i>(sums);
     return reinterpret_cast<Sums>(kWeights ? _mm512_dpbusd_epi32(total, x.raw, codes.raw)
@@ -170,30 +169,15 @@ struct ByFours {
 };
 #endif
 
-// Calls body(kind) with how codes of a side are multiplied, with queries or with weights: by fours where numbers of 8
-// bits are as good as the codes (docs/METHODS.md, "Products of codes").
-constexpr int kMostOfFours = 15;
+// Calls body(kind) with how codes of a side are multiplied, with queries or with weights.
 template <bool kWeights, typename Body>
 HWY_INLINE void with_kind([[maybe_unused]] const PackedSide& side, Body body) {
 #if HWY_TARGET <= HWY_AVX3
   // Symmetric scales have signs (those of ggml's q4_0), and so have weights times them.
-  if (kWeights ? side.fit != Fit::kSymmetric : side.levels() <= kMostOfFours) return body(ByFours<kWeights>());
+  const bool unsigned_weights = !kWeights || side.fit != Fit::kSymmetric;
+  if (side.levels() <= kMostOfFours && unsigned_weights) return body(ByFours<kWeights>());
 #endif
   body(ByPairs());
-}
-
-// What Kind multiplies the codes of a side less.
-template <typename Kind>
-HWY_INLINE float less_of(const PackedSide& side) {
-  return side.codec == Codec::kInt8 ? static_cast<float>(Kind::kLess) : 0.0f;
-}
-
-// The scales and minimums of n codes become those of codes less a number.
-HWY_INLINE void lessen(float less, const float* scales, float* minimums, int64_t n) {
-  if (less == 0) return;
-  const DF d;
-  for (int64_t i = 0; i < n; i += static_cast<int64_t>(hn::Lanes(d)))
-    hn::StoreU(hn::MulAdd(hn::Set(d, less), hn::LoadU(d, scales + i), hn::LoadU(d, minimums + i)), d, minimums + i);
 }
 
 // sums[i][v] = sum over p < n of lane p of a[i] (p * step_p + i * step_i) times vector v of row p of b.
@@ -273,15 +257,13 @@ struct PairRows {
 
 // The weighted sum of the values of `count` tokens of a block, part by part of those that share scales. Calls
 // round(first, tokens, factors, lows) to round weights times factors, with sums of weights times lows, then
-// add(first, tokens, channel, channels, scales, minimums) to multiply them with codes, less `less`. Scales and minimums
-// are space.
+// add(first, tokens, channel, channels, scales, minimums) to multiply them with codes. Scales and minimums are space.
 template <typename Round, typename Add>
-HWY_INLINE void add_values(const PackedSide& side, const uint8_t* block, int64_t place, int64_t count, float less,
-                           float* scales, float* minimums, Round round, Add add) {
+HWY_INLINE void add_values(const PackedSide& side, const uint8_t* block, int64_t place, int64_t count, float* scales,
+                           float* minimums, Round round, Add add) {
   if (side.span == 1) {
     for (int64_t c = 0; c < side.head_dim; c += side.group) {
       token_fits(side, block, place, count, static_cast<int>(c / side.group), scales, minimums);
-      lessen(less, scales, minimums, count);
       round(0, count, scales, minimums);
       for (int64_t i = 0; i < side.group; i += kPiece)
         add(0, count, c + i, side.group - i < kPiece ? side.group - i : kPiece, kOnes.ones, kOnes.ones);
@@ -293,7 +275,6 @@ HWY_INLINE void add_values(const PackedSide& side, const uint8_t* block, int64_t
     const FirstOnes held(tokens);
     round(t, tokens, held.ones, held.ones);
     channel_fits(side, block, place + t, scales, minimums);
-    lessen(less, scales, minimums, side.head_dim);
     add(t, tokens, 0, side.head_dim, scales, minimums);
     t += tokens;
   }

@@ -344,7 +344,6 @@ class ValueAdder {
     prefetch_run(tiles_, side_, block, count);
     for (int64_t c = 0; c < d_; c += side_.group) {
       block_fits(side_, block, count, static_cast<int>(c / side_.group), space_.scales, space_.minimums);
-      lessen(less_of<Kind>(side_), space_.scales, space_.minimums, count);
       round(space_.scores, count, space_.scales, space_.minimums);
       multiply(block, 0, count, c, side_.group, kOnes.ones, kOnes.ones);
     }
@@ -366,7 +365,7 @@ class ValueAdder {
     const uint8_t* block = side_.block(head_, token);
     prefetch_tile(tiles_, side_, block, place);
     add_values(
-        side_, block, place, count, less_of<Kind>(side_), space_.scales, space_.minimums,
+        side_, block, place, count, space_.scales, space_.minimums,
         [&](int64_t first, int64_t tokens, const float* scales, const float* minimums)
             HWY_ATTR { round(weights + first, tokens, scales, minimums); },
         [&](int64_t first, int64_t tokens, int64_t c, int64_t n, const float* scales, const float* minimums)
@@ -392,7 +391,7 @@ class ValueAdder {
                                 space_.of_weights,
                                 code_chunks(side_, block, place, c),
                                 (tokens + 1) / 2,
-                                {scales, minimums, middle_of(side_) - less_of<Kind>(side_)},
+                                {scales, minimums, middle_of(side_)},
                                 n,
                                 true,
                                 sums_ + c,
