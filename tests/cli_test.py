@@ -506,6 +506,8 @@ class Sensitivity(Cli):
         self.assertTrue(whole < mixed <= 1.05 * whole, (whole, mixed))
         rows = json.loads(self.succeed("sensitivity", "-m", QWEN, "--weights", "w3g32", *SMALL_PROBES, "-o", "json").out)
         self.assertEqual({row["side"] for row in rows}, {"qkv", "o", "gateup", "down"})
+        outcome = self.succeed("sensitivity", "-m", QWEN, "--weights", "w8g32", *SMALL_PROBES, "--layers", "0")
+        self.assertRegex(outcome.out, r"-w w8g32\n")
         self.refuse(USAGE, ["w4g128"], "sensitivity", "-m", QWEN, "--weights", "w4g32,down:w8")
 
     def test_layers_and_sides(self):
