@@ -1,5 +1,5 @@
 // Prefill attention with the products of AVX-512 (vdpbf16ps). Over keys and values in bf16, queries and weights are
-// rounded as what they are multiplied with was; keys that must be decoded are rounded too. docs/METHODS.md,
+// rounded as what they are multiplied with was; keys of few bits that must be decoded are rounded too. docs/METHODS.md,
 // "Attention".
 
 #include "backend/cpu/bf16_attention.h"

@@ -92,7 +92,7 @@ HWY_INLINE void round_rows(const float* x, int64_t n, int64_t rows, const float*
   const DF d;
   const DI di;
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));
-  const Pairs ones = pairs_of(hn::Set(di, Kind::kOnes));
+  const Pairs ones = pairs_of(hn::Set(di, Kind::kLaneOfOnes));
   for (int64_t r = 0; r < rows; r += lanes) {
     const auto most = hn::Mul(hn::LoadU(d, largest + r), hn::Set(d, more));
     const auto step = hn::Mul(most, hn::Set(d, 1 / Kind::kMost));

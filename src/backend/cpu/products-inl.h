@@ -136,7 +136,7 @@ constexpr float kMostInt16 = 32639;  // both bytes of a number can be signed the
 struct ByPairs {
   static constexpr int kEach = 2;  // numbers a lane
   static constexpr float kMost = kMostInt16;
-  static constexpr int kOnes = 0x00010001;  // a lane of ones
+  static constexpr int kLaneOfOnes = 0x00010001;
   static HWY_INLINE Sums add(Pairs x, Pairs codes, Sums sums) { return add_products(x, codes, sums); }
   // A vector of x to place i.
   static HWY_INLINE void store(VI x, int16_t* out, int64_t i) {
@@ -155,7 +155,7 @@ template <bool kWeights>
 struct ByFours {
   static constexpr int kEach = 4;
   static constexpr float kMost = kWeights ? 255 : 127;
-  static constexpr int kOnes = 0x01010101;
+  static constexpr int kLaneOfOnes = 0x01010101;
   static HWY_INLINE Sums add(Pairs x, Pairs codes, Sums sums) {
     const auto total = reinterpret_cast<__m512i>(sums);
     return reinterpret_cast<Sums>(kWeights ? _mm512_dpbusd_epi32(total, x.raw, codes.raw)

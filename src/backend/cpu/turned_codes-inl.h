@@ -14,8 +14,8 @@ HWY_INLINE bool turns_codes(const PackedSide& side) {
   return HWY_TARGET != HWY_SCALAR && (side.span != 1 || side.groups() == 1) && !side.rotated;
 }
 
-// A turned value is at most this many of its units, and the products of a query with one key fit an
-// int32: of 2^31 / 16384, what rounding adds is left.
+// A turned value is at most this many of its units, and the products of a query with one key fit an int32: of 2^31 /
+// 16384, what rounding adds is left.
 constexpr float kMostTurned = 16383, kMostOfQuery = 130000;
 
 #if HWY_TARGET != HWY_SCALAR
