@@ -32,6 +32,22 @@ TEST(File, WritesWhatItReads) {
   EXPECT_EQ(files_in(folder), 1u);
 }
 
+TEST(File, IsReadByPiecesAndSaysWhereItEnds) {
+  const TemporaryFolder folder;
+  write_file(folder / "a", "0123456789");
+  const FileReader file(folder / "a");
+  std::vector<uint8_t> piece(4);
+  file.read(3, piece);
+  EXPECT_EQ(std::string(piece.begin(), piece.end()), "3456");
+  const auto beyond = error_of([&] { file.read(8, piece); });
+  ASSERT_TRUE(beyond);
+  EXPECT_EQ(beyond->exit(), Exit::kFailure);
+  EXPECT_THAT(beyond->what(), HasSubstr("a: wanted 2 bytes at 10, where the file ends now"));
+  const auto missing = error_of([&] { FileReader(folder / "b"); });
+  ASSERT_TRUE(missing);
+  EXPECT_THAT(missing->what(), HasSubstr("b: cannot open: No such file"));
+}
+
 TEST(File, NowhereToWrite) {
   const TemporaryFolder folder;
   const std::string path = folder / "missing/a";

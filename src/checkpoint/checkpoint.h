@@ -13,6 +13,7 @@
 #include <string_view>
 #include <vector>
 
+#include "checkpoint/stored_rows.h"
 #include "quant/weight_codec.h"
 #include "tensor/tensor.h"
 
@@ -77,6 +78,8 @@ class Checkpoint {
   // Unit `unit` of a row of a tensor that is stored as codes of this program's own kind (its `storage` is then a text
   // such as "w4g128"), bit for bit. Only called for such tensors.
   virtual void read_unit(const TensorInfo& /*info*/, int64_t /*row*/, int64_t /*unit*/, WeightUnit& /*out*/) const {}
+  // Where the rows of a tensor lie in a file; empty if it is made of several tensors.
+  virtual std::optional<RowsPlace> place(const TensorInfo& info) const = 0;
   // The rows just read are not needed again: their pages may leave memory.
   virtual void release(const TensorInfo& info) const = 0;
 };

@@ -78,6 +78,10 @@ void expect_golden_values(const std::string& path) {
     ASSERT_EQ(info->columns(), value.columns) << value.tensor;
     std::vector<float> row(value.columns);
     checkpoint->read(*info, value.row, 1, row.data());
+    std::vector<float> left(value.columns);
+    const auto number = static_cast<int32_t>(value.row);
+    StoredRows(*checkpoint->place(*info)).read({&number, 1}, tensor(left.data(), 1, value.columns));
+    EXPECT_EQ(left, row) << value.tensor << ": of a row left in the file";
     EXPECT_EQ(row[value.column], value.value) << value.tensor << " row " << value.row << " column " << value.column;
   }
 }

@@ -229,9 +229,8 @@ class Bench : public Command {
 
   // Bytes that decoding one token must read: every weight it multiplies by, and the cache, on average.
   static double decode_bytes(const Trial& trial, const Model& model) {
-    const size_t unread = model.head ? model.embedding->bytes() : 0;
     const int tokens = trial.depth + (trial.generate + 1) / 2;
-    return static_cast<double>(model.bytes() - unread + cache_bytes(trial.scheme, model.shape.cache_shape(tokens)));
+    return static_cast<double>(model.bytes() + cache_bytes(trial.scheme, model.shape.cache_shape(tokens)));
   }
 
   nlohmann::ordered_json row(const Trial& trial, const LoadedModel& loaded, const Model& model) const {

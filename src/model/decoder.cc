@@ -154,7 +154,11 @@ void decode_layer(const Model& model, int layer, std::span<const Stretch> stretc
 void decode_step(const Model& model, std::span<const int32_t> tokens, std::span<const Stretch> stretches,
                  const Workspace& workspace) {
   const Workspace work = first_rows(workspace, static_cast<int64_t>(tokens.size()));
-  model.backend->embed(*model.embedding, tokens, work.residual);
+  if (model.embedding) {
+    model.embedding->read(tokens, work.residual);
+  } else {
+    model.backend->embed(*model.head, tokens, work.residual);
+  }
   fill_positions(model, stretches, work);
   for (int layer = 0; layer < model.shape.layers; ++layer) decode_layer(model, layer, stretches, work);
 }
@@ -167,7 +171,7 @@ Tensor final_hidden(const Model& model, const Workspace& workspace, int64_t begi
 }
 
 void compute_logits(const Model& model, Tensor hidden, const Workspace& workspace, Tensor logits) {
-  model.backend->linear(model.output_head(), hidden, logits, false, workspace.scratch);
+  model.backend->linear(*model.head, hidden, logits, false, workspace.scratch);
 }
 
 }  // namespace kvpareto

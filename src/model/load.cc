@@ -40,6 +40,11 @@ class Loader {
     return permuted(floats(name + ".bias"), rotated(name));
   }
 
+  StoredRows left_in_file(const RowsPlace& place) {
+    finished(*file_.find("token_embd.weight"));
+    return StoredRows(place);
+  }
+
   std::unique_ptr<Linear> linear(const PlannedLinear& planned) {
     std::vector<WeightSource> sources;
     std::vector<float> biases;
@@ -160,11 +165,7 @@ Model load_head(const Checkpoint& checkpoint, Backend& backend) {
   Model model = describe(checkpoint, backend, {});
   const LoadProgress silent;
   Loader loader(checkpoint, backend, model.shape, silent);
-  if (model.weights.head) {
-    model.head = loader.linear(*model.weights.head);
-  } else {
-    model.embedding = loader.linear(model.weights.embedding);
-  }
+  model.head = loader.linear(model.weights.head);
   return model;
 }
 
@@ -173,8 +174,8 @@ Model load_model(const Checkpoint& checkpoint, Backend& backend, const WeightSch
   Model model = describe(checkpoint, backend, scheme);
 
   Loader loader(checkpoint, backend, model.shape, progress);
-  model.embedding = loader.linear(model.weights.embedding);
-  if (model.weights.head) model.head = loader.linear(*model.weights.head);
+  if (model.weights.embedding) model.embedding.emplace(loader.left_in_file(*model.weights.embedding));
+  model.head = loader.linear(model.weights.head);
   model.final_norm = loader.vector("output_norm.weight");
   for (int layer = 0; layer < model.shape.layers; ++layer) {
     const std::string block = fmt::format("blk.{}.", layer);
@@ -197,8 +198,7 @@ Model load_model(const Checkpoint& checkpoint, Backend& backend, const WeightSch
 }
 
 size_t Model::bytes() const {
-  size_t sum = final_norm.bytes();
-  for (const Linear* linear : {embedding.get(), head.get()}) sum += linear != nullptr ? linear->bytes() : 0;
+  size_t sum = final_norm.bytes() + head->bytes();
   for (const LayerWeights& layer : layers) {
     sum += layer.attention_norm.bytes() + layer.feed_forward_norm.bytes() + layer.query_norm.bytes() +
            layer.key_norm.bytes() + layer.qkv->bytes() + layer.output->bytes() + layer.gate_up->bytes() +

@@ -30,13 +30,12 @@ struct Model {
   std::string file;       // name without folders
   std::string stored_as;  // "Q4_1, Q8_0, F32": what the file held
   uint64_t fingerprint = 0;
-  WeightPlan weights;                 // how each matrix is held
-  std::unique_ptr<Linear> embedding;  // [vocabulary, hidden]
-  std::unique_ptr<Linear> head;       // [vocabulary, hidden]; null if tied
-  Buffer final_norm;                  // f32 [hidden]
+  WeightPlan weights;                   // how each matrix is held
+  std::unique_ptr<Linear> head;         // [vocabulary, hidden]; the embedding too if tied
+  std::optional<StoredRows> embedding;  // [vocabulary, hidden], in the file; none if tied
+  Buffer final_norm;                    // f32 [hidden]
   std::vector<LayerWeights> layers;
 
-  const Linear& output_head() const { return head ? *head : *embedding; }
   size_t bytes() const;  // as allocated
 };
 
@@ -47,7 +46,7 @@ std::vector<KvBias> kv_biases(const Model& model);
 using LoadProgress = std::function<void(double)>;
 
 // Weights become what the scheme says (bf16 by default), a matrix at a time; the file's pages are released as they are
-// read. Throws as plan_weights().
+// read. An embedding that is not the head is read by rows as tokens come. Throws as plan_weights().
 Model load_model(const Checkpoint& checkpoint, Backend& backend, const WeightScheme& scheme = {},
                  const LoadProgress& progress = {});
 // The output head alone, in bf16: what makes logits of hidden states, and no more.

@@ -31,6 +31,7 @@ class Metadata : public Checkpoint {
   std::span<const TensorInfo> tensors() const override { return {}; }
   const TensorInfo* find(std::string_view) const override { return nullptr; }
   void read(const TensorInfo&, int64_t, int64_t, float*) const override {}
+  std::optional<RowsPlace> place(const TensorInfo&) const override { return {}; }
   void release(const TensorInfo&) const override {}
 
  private:

@@ -117,6 +117,7 @@ class FakeCheckpoint : public Checkpoint {
     return found == tensors_.end() ? nullptr : &*found;
   }
   void read(const TensorInfo&, int64_t, int64_t, float*) const override {}
+  std::optional<RowsPlace> place(const TensorInfo&) const override { return {}; }
   void release(const TensorInfo&) const override {}
 
  private:

@@ -44,6 +44,13 @@ class Planner {
     return result;
   }
 
+  RowsPlace left_in_file(const std::string& name) const {
+    const TensorInfo& info = *checkpoint_.find(name + ".weight");
+    if (const std::optional<RowsPlace> place = checkpoint_.place(info)) return *place;
+    fail_usage("{}: wanted {} in F32, F16, BF16 or a type of GGUF, found {}", checkpoint_.path(), info.name,
+               info.storage);
+  }
+
   WeightPlan finish() {
     for (const std::array<int64_t, 3>& change : changed_groups_) {
       plan_.notes.push_back(
@@ -77,7 +84,7 @@ std::vector<LinearSpec> WeightPlan::distinct() const {
   const auto add = [&](const LinearSpec& spec) {
     if (std::find(specs.begin(), specs.end(), spec) == specs.end()) specs.push_back(spec);
   };
-  add(output_head());
+  add(head.spec);
   for (const PlannedLayer& layer : layers) {
     for (const PlannedLinear* linear : {&layer.qkv, &layer.output, &layer.gate_up, &layer.down}) add(linear->spec);
   }
@@ -92,8 +99,8 @@ WeightPlan plan_weights(const Checkpoint& checkpoint, const ModelShape& shape, c
   }
   Planner planner(checkpoint, scheme);
   WeightPlan& plan = planner.plan();
-  plan.embedding = planner.linear(scheme.table, {"token_embd"}, false);
-  if (!shape.tied) plan.head = planner.linear(scheme.table, {"output"}, false);
+  plan.head = planner.linear(scheme.table, {shape.tied ? "token_embd" : "output"}, false);
+  if (!shape.tied) plan.embedding = planner.left_in_file("token_embd");
   for (int layer = 0; layer < shape.layers; ++layer) {
     const std::string block = fmt::format("blk.{}.", layer);
     const auto at = [&](LinearKind kind) { return scheme.at(layer, kind); };
@@ -110,8 +117,7 @@ size_t weights_bytes(const ModelShape& shape, const WeightPlan& plan, const Back
   const size_t norm = Backend::padded(static_cast<size_t>(shape.hidden) * sizeof(float));
   const size_t head_norm = Backend::padded(static_cast<size_t>(shape.head_dim) * sizeof(float));
   const size_t norms_of_heads = shape.query_key_norm ? 2 * head_norm * plan.layers.size() : 0;
-  size_t sum = norm * (1 + 2 * plan.layers.size()) + norms_of_heads + backend.linear_bytes(plan.embedding.spec);
-  if (plan.head) sum += backend.linear_bytes(plan.head->spec);
+  size_t sum = norm * (1 + 2 * plan.layers.size()) + norms_of_heads + backend.linear_bytes(plan.head.spec);
   for (const PlannedLayer& layer : plan.layers) {
     for (const PlannedLinear* linear : {&layer.qkv, &layer.output, &layer.gate_up, &layer.down}) {
       sum += backend.linear_bytes(linear->spec);

@@ -24,18 +24,18 @@ struct PlannedLayer {
 
 struct WeightPlan {
   WeightScheme scheme;
-  PlannedLinear embedding;
-  std::optional<PlannedLinear> head;  // none if tied
+  PlannedLinear head;                  // the embedding too if tied
+  std::optional<RowsPlace> embedding;  // one that is not the head stays in the file
   std::vector<PlannedLayer> layers;
   std::vector<std::string> notes;  // where the scheme could not be had to the letter, a line each
 
-  const LinearSpec& output_head() const { return head ? head->spec : embedding.spec; }
   std::vector<LinearSpec> distinct() const;  // every spec once
 };
 
 // A group that does not divide a matrix's columns becomes the largest of 128, 64 and 32 that does, which is noted.
 // Tensors that the file holds as codes of the wanted format are taken as they are. Throws Error (kUsage): columns that
-// are no multiple of 32, a layer beyond the last, a stored format that has no product here.
+// are no multiple of 32, a layer beyond the last, a stored format that has no product here, an embedding in codes of
+// this program's own kind that is not the head.
 WeightPlan plan_weights(const Checkpoint& checkpoint, const ModelShape& shape, const WeightScheme& scheme = {});
 
 // Bytes that load_model will allocate.

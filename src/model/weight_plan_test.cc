@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <numeric>
+
 #include "base/testing.h"
 #include "model/testing.h"
 
@@ -16,7 +18,8 @@ using testing::HasSubstr;
 // column, whose code is the row.
 class Restored : public Checkpoint {
  public:
-  Restored(const std::string& kind, const std::string& storage) : file_(open_tiny("tiny-llama")) {
+  Restored(const std::string& kind, const std::string& storage, const std::string& name = "tiny-llama")
+      : file_(open_tiny(name)) {
     for (TensorInfo info : file_->tensors()) {
       if (info.name.find(kind) != std::string::npos && info.shape.size() == 2) info.storage = storage;
       infos_.push_back(info);
@@ -47,6 +50,9 @@ class Restored : public Checkpoint {
     out.halves[0] = to_f16(0.5f);
     out.bytes[0] = 3;
   }
+  std::optional<RowsPlace> place(const TensorInfo& info) const override {
+    return info.storage.starts_with('w') ? std::nullopt : file_->place(*file_->find(info.name));
+  }
   void release(const TensorInfo&) const override {}
 
  private:
@@ -61,8 +67,8 @@ WeightPlan plan_of(const Checkpoint& file, const std::string& text) {
 TEST(WeightPlan, EachMatrixHasWhatTheSchemeSays) {
   const auto file = open_tiny("tiny-llama");  // 3 layers, 128 columns, 256 of the MLP
   const WeightPlan plan = plan_of(*file, "w4g128e8,down:w8g64,1:w16,2.o:w3g32");
-  EXPECT_EQ(plan.embedding.spec.parts.front().format, (WeightFormat{WeightCodec::kInt8, 128}));
-  EXPECT_FALSE(plan.head) << "tied";
+  EXPECT_EQ(plan.head.spec.parts.front().format, (WeightFormat{WeightCodec::kInt8, 128}));
+  EXPECT_FALSE(plan.embedding) << "tied";
   ASSERT_EQ(plan.layers.size(), 3u);
   EXPECT_EQ(plan.layers[0].qkv.spec.parts.front().format, (WeightFormat{WeightCodec::kInt4, 128}));
   EXPECT_EQ(plan.layers[0].down.spec.parts.front().format, (WeightFormat{WeightCodec::kInt8, 64}));
@@ -114,6 +120,27 @@ TEST(WeightPlan, StoredTakesWhatIsThereAndRefusesWhatCannotBeMultiplied) {
   EXPECT_EQ(error->exit(), Exit::kUsage);
   EXPECT_THAT(error->what(), HasSubstr("blk.0.ffn_up.weight is stored as Q3_K"));
   EXPECT_THAT(error->what(), HasSubstr("the nearest weights are w4g32"));
+}
+
+TEST(WeightPlan, AnEmbeddingThatIsNotTheHeadStaysInTheFile) {
+  const auto file = open_tiny("tiny-qwen2");
+  const auto backend = make_backend("reference");
+  const TensorInfo& info = *file->find("token_embd.weight");
+  std::vector<float> wanted(static_cast<size_t>(info.rows() * info.columns())), got = wanted;
+  file->read(info, 0, info.rows(), wanted.data());
+  std::vector<int32_t> rows(static_cast<size_t>(info.rows()));
+  std::iota(rows.begin(), rows.end(), 0);
+  for (const char* text : {"w16", "stored", "w4g128e8"}) {
+    const Model model = load_model(*file, *backend, parse_weights(text));
+    ASSERT_TRUE(model.embedding);
+    model.embedding->read(rows, tensor(got.data(), info.rows(), info.columns()));
+    EXPECT_EQ(got, wanted) << text << ": as the file has it, whatever the weights";
+    EXPECT_EQ(model.bytes(), weights_bytes(model.shape, model.weights, *backend)) << text;
+  }
+  const auto error = error_of([] { plan_of(Restored("token_embd", "w8g128", "tiny-qwen2"), "w16"); });
+  ASSERT_TRUE(error);
+  EXPECT_EQ(error->exit(), Exit::kUsage);
+  EXPECT_THAT(error->what(), HasSubstr("token_embd.weight in F32, F16, BF16 or a type of GGUF, found w8g128"));
 }
 
 // As an AWQ checkpoint brings them: never rounded again.

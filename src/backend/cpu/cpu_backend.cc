@@ -41,7 +41,8 @@ class CpuBackend : public Backend {
   }
   size_t gated_scratch_bytes(int64_t tokens, const LinearSpec& spec) const override {
     if (!linears_.fuses_gate(tokens, spec)) return Backend::gated_scratch_bytes(tokens, spec);
-    return std::max(linears_.fused_scratch_bytes(), Backend::gated_scratch_bytes(CpuLinears::kFewTokens, spec));
+    return std::max(linears_.fused_scratch_bytes(tokens, spec),
+                    Backend::gated_scratch_bytes(CpuLinears::kFewTokens, spec));
   }
   size_t linear_scratch_bytes(int64_t tokens, const LinearSpec& spec) const override {
     return linears_.scratch_bytes(tokens, spec);

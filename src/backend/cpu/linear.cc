@@ -1,6 +1,7 @@
 #include "backend/cpu/linear.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "backend/cpu/amx_linear.h"
 #include "base/parallel.h"
@@ -15,6 +16,10 @@ constexpr int64_t kDenseRows = CpuLinears::kFewTokens + 1;
 constexpr int64_t kWidenedRows = 256;
 // Rows of x that are rounded to int8 at once: with their weights they stay in a second-level cache.
 constexpr int64_t kRoundedRows = 256;
+// Rows of gate, and of up, whose products are in memory at once, a thread: with the inputs in a second-level cache.
+constexpr int64_t kGatedRows = 128;
+// From token to token there: a power of two would put them all into a few sets of a first-level cache.
+constexpr int64_t kGatedStride = 2 * kGatedRows + kPanelRows;
 
 size_t float_bytes(int64_t count) { return Backend::padded(static_cast<size_t>(count) * sizeof(float)); }
 size_t slices_bytes() { return float_bytes(thread_count() * PanelSlice::kFloats); }
@@ -25,6 +30,21 @@ size_t rounded_bytes(int64_t tokens, int64_t columns) {
          float_bytes(tokens * (columns / 16));
 }
 
+// Rows [first, first + rows) of a weight, the first of a panel, and what is added to their products, if that is not
+// null.
+void set_weight(const WeightSegment& weight, int64_t first, int64_t rows, const float* bias, PanelJob& job) {
+  job.format = weight.format;
+  job.panels = weight.panels() + panel_bytes(weight.format, weight.columns) * static_cast<size_t>(first / kPanelRows);
+  job.rows = rows;
+  job.columns = weight.columns;
+  job.bias = bias;
+}
+void set_result(Tensor out, bool accumulate, PanelJob& job) {
+  job.out = out.as<float>();
+  job.out_stride = out.row_stride;
+  job.accumulate = accumulate;
+}
+
 }  // namespace
 
 bool CpuLinears::uses_tiles(int64_t tokens, int64_t columns) const {
@@ -32,13 +52,22 @@ bool CpuLinears::uses_tiles(int64_t tokens, int64_t columns) const {
 }
 
 bool CpuLinears::fuses_gate(int64_t tokens, const LinearSpec& spec) const {
-  return uses_tiles(tokens, spec.columns) && gate_fits(spec);
+  if (uses_tiles(tokens, spec.columns)) return gate_fits(spec);
+  const int64_t n = spec.rows() / 2;
+  return tokens >= kDenseRows && n % kPanelRows == 0 && spec.parts.size() == 1 && rounds(spec, spec.parts.front());
 }
 
-size_t CpuLinears::fused_scratch_bytes() { return gated_tiles_scratch_bytes(); }
+size_t CpuLinears::fused_scratch_bytes(int64_t tokens, const LinearSpec& spec) const {
+  if (uses_tiles(tokens, spec.columns)) return gated_tiles_scratch_bytes();
+  return scratch_bytes(tokens, spec) + float_bytes(thread_count() * std::min(tokens, kRoundedRows) * kGatedStride);
+}
 
 void CpuLinears::multiply_gated(const HostLinear& gate_up, Tensor x, Tensor out, Tensor scratch) const {
-  multiply_gated_tiles({gate_up, linear_kernels_, x, out}, scratch.data);
+  if (uses_tiles(x.rows(), gate_up.columns())) {
+    multiply_gated_tiles({gate_up, linear_kernels_, x, out}, scratch.data);
+  } else {
+    int8_gated(gate_up, x, out, scratch.data);
+  }
 }
 
 bool CpuLinears::rounds_inputs(int64_t tokens, const LinearSpec& spec) const {
@@ -161,62 +190,89 @@ void CpuLinears::few_rows(const Product& product) const {
   const int64_t sub = weight.format.sub();
   auto* sums = reinterpret_cast<float*>(place + float_bytes(tokens * columns));
   for (int64_t t = 0; t < tokens; ++t) sum_row(inputs + t * columns, columns, sub, sums + t * (columns / sub));
-  PanelJob job = job_of(product, product.out, tokens);
+  PanelJob job{};
+  job.tokens = tokens;
   job.x = inputs;
   job.sums = sums;
+  set_weight(weight, 0, weight.rows, product.bias, job);
+  set_result(product.out, product.accumulate, job);
   run_panels(job, linear_kernels_.panels_float, static_cast<float*>(product.scratch));
 }
 
-PanelJob CpuLinears::job_of(const Product& product, Tensor out, int64_t tokens) {
-  const WeightSegment& weight = product.weight;
+// All of x, at most kRoundedRows of it, as int8 inputs of a product by weights of `format`: the job's tokens, tile,
+// codes, scales and sums, in rounded_bytes() of `place` behind a row a thread where x is bf16.
+PanelJob CpuLinears::rounded(Tensor x, const WeightFormat& format, char* place) const {
+  const int64_t columns = x.columns(), tokens = x.rows();
+  const int sub = format.sub();
+  const int64_t tile = linear_kernels_.tile_tokens(format);
+  auto* widened = reinterpret_cast<float*>(place);
+  if (activation_ == DType::kBf16) place += float_bytes(thread_count() * columns);
+  auto* codes = reinterpret_cast<int8_t*>(place);
+  place += Backend::padded(static_cast<size_t>(tokens * columns));
+  auto* scales = reinterpret_cast<float*>(place);
+  auto* sums = reinterpret_cast<float*>(place + float_bytes(tokens * (columns / kPanelColumns)));
+  parallel_ranges(tokens, 4, [&](int64_t begin, int64_t end) {
+    for (int64_t t = begin; t < end; ++t) {
+      const float* row = widened + thread_number() * columns;
+      if (x.type == DType::kF32) {
+        row = x.row<float>(t);
+      } else {
+        kernels_.to_f32(x.row<bf16>(t), columns, widened + thread_number() * columns);
+      }
+      const int64_t at = t % tile, first = t - at;
+      const RoundedRow to{codes + first * columns + at * kPanelColumns, scales + first * (columns / kPanelColumns) + at,
+                          std::min(tile, tokens - first)};
+      linear_kernels_.round_row(row, columns, sub, to, sums + t * (columns / sub));
+    }
+  });
   PanelJob job{};
-  job.format = weight.format;
-  job.panels = weight.panels();
-  job.rows = weight.rows;
-  job.columns = weight.columns;
   job.tokens = tokens;
-  job.bias = product.bias;
-  job.out = out.as<float>();
-  job.out_stride = out.row_stride;
-  job.accumulate = product.accumulate;
+  job.tile = tile;
+  job.codes = codes;
+  job.scales = scales;
+  job.sums = sums;
   return job;
 }
 
 void CpuLinears::int8_rows(const Product& product) const {
-  const WeightSegment& weight = product.weight;
-  const int64_t columns = weight.columns, most = std::min(product.x.rows(), kRoundedRows);
-  const int sub = weight.format.sub();
-  const int64_t tile = linear_kernels_.tile_tokens(weight.format);
   auto* slices = static_cast<float*>(product.scratch);
   char* place = static_cast<char*>(product.scratch) + slices_bytes();
-  auto* widened = reinterpret_cast<float*>(place);  // a row a thread, where inputs are bf16
-  if (activation_ == DType::kBf16) place += float_bytes(thread_count() * columns);
-  auto* codes = reinterpret_cast<int8_t*>(place);
-  place += Backend::padded(static_cast<size_t>(most * columns));
-  auto* scales = reinterpret_cast<float*>(place);
-  auto* sums = reinterpret_cast<float*>(place + float_bytes(most * (columns / kPanelColumns)));
   for (int64_t done = 0; done < product.x.rows(); done += kRoundedRows) {
     const int64_t tokens = std::min(kRoundedRows, product.x.rows() - done);
-    parallel_ranges(tokens, 4, [&](int64_t begin, int64_t end) {
-      for (int64_t t = begin; t < end; ++t) {
-        const float* row = widened + thread_number() * columns;
-        if (product.x.type == DType::kF32) {
-          row = product.x.row<float>(done + t);
-        } else {
-          kernels_.to_f32(product.x.row<bf16>(done + t), columns, widened + thread_number() * columns);
-        }
-        const int64_t at = t % tile, first = t - at;
-        const RoundedRow to{codes + first * columns + at * kPanelColumns,
-                            scales + first * (columns / kPanelColumns) + at, std::min(tile, tokens - first)};
-        linear_kernels_.round_row(row, columns, sub, to, sums + t * (columns / sub));
+    PanelJob job = rounded(product.x.slice(done, tokens), product.weight.format, place);
+    set_weight(product.weight, 0, product.weight.rows, product.bias, job);
+    set_result(product.out.slice(done, tokens), product.accumulate, job);
+    run_panels(job, linear_kernels_.panels_int8, slices);
+  }
+}
+
+// A block of gate's rows and the same of up's, then their product, block by block.
+void CpuLinears::int8_gated(const HostLinear& gate_up, Tensor x, Tensor out, void* scratch) const {
+  const WeightSegment& weight = gate_up.segments().front();
+  const int64_t n = weight.rows / 2, most = std::min(x.rows(), kRoundedRows);
+  auto* slices = static_cast<float*>(scratch);
+  char* place = static_cast<char*>(scratch) + slices_bytes();
+  auto* products = reinterpret_cast<float*>(static_cast<char*>(scratch) + scratch_bytes(x.rows(), gate_up.spec()));
+  for (int64_t done = 0; done < x.rows(); done += kRoundedRows) {
+    const int64_t tokens = std::min(kRoundedRows, x.rows() - done);
+    const PanelJob inputs = rounded(x.slice(done, tokens), weight.format, place);
+    parallel_for((n + kGatedRows - 1) / kGatedRows, [&](int64_t block) {
+      const int64_t first = block * kGatedRows, rows = std::min(kGatedRows, n - first);
+      float* gate = products + thread_number() * most * kGatedStride;
+      float* up = gate + kGatedRows;
+      for (const auto& [from, to] : {std::pair(first, gate), std::pair(n + first, up)}) {
+        PanelJob job = inputs;
+        set_weight(weight, from, rows, gate_up.bias() != nullptr ? gate_up.bias() + from : nullptr, job);
+        job.out = to;
+        job.out_stride = kGatedStride;
+        linear_kernels_.panels_int8(job, 0, (rows + kPanelRows - 1) / kPanelRows,
+                                    slices + thread_number() * PanelSlice::kFloats);
+      }
+      for (int64_t t = 0; t < tokens; ++t) {
+        kernels_.swiglu(gate + t * kGatedStride, up + t * kGatedStride, rows,
+                        out.slice(done + t, 1).columns_as(first, 1, rows));
       }
     });
-    PanelJob job = job_of(product, product.out.slice(done, tokens), tokens);
-    job.tile = tile;
-    job.codes = codes;
-    job.scales = scales;
-    job.sums = sums;
-    run_panels(job, linear_kernels_.panels_int8, slices);
   }
 }
 

@@ -23,7 +23,7 @@ class CpuLinears {
   void embed(const HostLinear& table, std::span<const int32_t> tokens, Tensor out) const;
   // Whether gate, up and SwiGLU are one kernel, and what that takes and does: Backend::gated().
   bool fuses_gate(int64_t tokens, const LinearSpec& spec) const;
-  static size_t fused_scratch_bytes();
+  size_t fused_scratch_bytes(int64_t tokens, const LinearSpec& spec) const;
   void multiply_gated(const HostLinear& gate_up, Tensor x, Tensor out, Tensor scratch) const;
   // Most tokens that read weights row by row.
   static constexpr int64_t kFewTokens = 15;
@@ -48,7 +48,8 @@ class CpuLinears {
   void many_rows(const Product& product);
   void few_rows(const Product& product) const;
   void int8_rows(const Product& product) const;
-  static PanelJob job_of(const Product& product, Tensor out, int64_t tokens);
+  void int8_gated(const HostLinear& gate_up, Tensor x, Tensor out, void* scratch) const;
+  PanelJob rounded(Tensor x, const WeightFormat& format, char* place) const;
   void run_panels(const PanelJob& job, decltype(LinearKernels::panels_int8) kernel, float* scratch) const;
   const void* widen(const Product& product, int64_t first, int64_t rows, void* to, float* scratch) const;
 

@@ -143,6 +143,11 @@ class GgufCheckpoint : public Checkpoint {
     return part->bytes.data() + tensor.offset + static_cast<uint64_t>(row * row_bytes);
   }
 
+  std::optional<RowsPlace> place(const TensorInfo& info) const override {
+    const auto& [part, tensor] = located(info);
+    return RowsPlace{part->path, tensor->offset, tensor->format, info.columns()};
+  }
+
   void release(const TensorInfo& info) const override {
     const auto& [part, tensor] = located(info);
     if (part->file) part->file->release(tensor->offset, tensor->info.bytes);

@@ -114,6 +114,12 @@ class HfCheckpoint : public Checkpoint {
     assert(tensor.packed != nullptr);
     tensor.packed->read_unit(row, unit, out);
   }
+  std::optional<RowsPlace> place(const TensorInfo& info) const override {
+    const Located& tensor = located(info);
+    if (tensor.packed != nullptr) return {};
+    const Piece& piece = tensor.pieces[0];
+    return RowsPlace{piece.shard->file.path(), piece.tensor->offset, tensor.format, info.columns()};
+  }
   void release(const TensorInfo& info) const override {
     for (const Piece& piece : located(info).pieces)
       piece.shard->file.release(piece.tensor->offset, piece.tensor->bytes);
