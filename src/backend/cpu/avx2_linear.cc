@@ -25,7 +25,8 @@ constexpr int kMostFloatTokens = 4;
 struct Vectors {
   using Float = __m256;
   using Codes = __m256i;
-  static constexpr int kParts = 2;  // vectors of sixteen rows
+  static constexpr int kParts = 2;   // vectors of sixteen rows
+  static constexpr int kPanels = 1;  // of a tile
 
   KVPARETO_INLINE static Float load(const float* from) { return _mm256_loadu_ps(from); }
   KVPARETO_INLINE static void store(Float x, float* to) { _mm256_storeu_ps(to, x); }
@@ -65,8 +66,9 @@ struct Vectors {
   static constexpr bool kCentred = kBits == 8;
 
   // Whole-number sums of a few steps, [tokens][parts].
-  template <int kBits, int kTokens>
+  template <int kBits, int kTokens, int kTilePanels>
   struct Dot {
+    static_assert(kTilePanels == 1);
     __m256i sums[kTokens][kParts];
 
     // Overwrites the sums with the products of steps [kFirst, kFirst + kCount) of a block.

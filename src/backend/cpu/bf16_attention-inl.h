@@ -179,34 +179,61 @@ struct BlockSpace {
   }
 };
 
+// Sixteen rows of 32 numbers, turned: pairs of channels one below the other, the rows in the lanes.
+inline void store_turned(__m512i (&pairs)[16], int64_t rows, bf16* out) {
+  transpose(pairs);
+  for (int64_t i = 0; i < 16; ++i) _mm512_storeu_si512(out + i * 2 * rows, pairs[i]);
+}
+
+// Queries times what scores are in, bf16 [head_dim / 2][rows][2]; those that a block lacks are zero. head_dim is a
+// multiple of 32, a block of 16.
 template <bool kTwo>
 void load_queries(const AttendJob& job, int64_t kv_head, int64_t begin, int64_t count, int64_t rows, bf16* high,
                   bf16* low) {
   const int64_t head_dim = job.head_dim, group = job.group(), block = job.queries_per_block;
-  const float scale = kLog2E / __builtin_sqrtf(static_cast<float>(head_dim));
-  for (int64_t g = 0; g < group; ++g) {
-    for (int64_t t = 0; t < block; ++t) {
-      const float* query = job.queries.row<float>(begin + (t < count ? t : 0)) + (kv_head * group + g) * head_dim;
-      const float factor = t < count ? scale : 0.0f;
-      for (int64_t c = 0; c < head_dim; ++c) {
-        const int64_t at = c / 2 * 2 * rows + 2 * (g * block + t) + c % 2;
-        const float value = query[c] * factor;
-        high[at] = to_bf16(value);
-        if constexpr (kTwo) low[at] = to_bf16(value - to_float(high[at]));
+  const __m512 scale = _mm512_set1_ps(kLog2E / __builtin_sqrtf(static_cast<float>(head_dim)));
+  for (int64_t row = 0; row < rows; row += 16) {
+    const int64_t g = row / block, first = row % block;
+    for (int64_t c = 0; c < head_dim; c += 32) {
+      __m512i highs[16], lows[16];
+      for (int64_t t = 0; t < 16; ++t) {
+        highs[t] = lows[t] = _mm512_setzero_si512();
+        if (first + t >= count) continue;
+        const float* query = job.queries.row<float>(begin + first + t) + (kv_head * group + g) * head_dim + c;
+        const __m512 even = _mm512_mul_ps(_mm512_loadu_ps(query), scale);
+        const __m512 odd = _mm512_mul_ps(_mm512_loadu_ps(query + 16), scale);
+        highs[t] = reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(odd, even));
+        if constexpr (kTwo) {
+          const auto rest = [](__m512 x, __m256i rounded) {
+            return _mm512_sub_ps(x, _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(rounded), 16)));
+          };
+          lows[t] = reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(rest(odd, _mm512_extracti64x4_epi64(highs[t], 1)),
+                                                                  rest(even, _mm512_castsi512_si256(highs[t]))));
+        }
       }
+      store_turned(highs, rows, high + c * rows + 2 * row);
+      if constexpr (kTwo) store_turned(lows, rows, low + c * rows + 2 * row);
     }
   }
 }
 
 void store_sums(const AttendJob& job, const CpuKernels& vectors, int64_t kv_head, int64_t begin, int64_t count,
                 int64_t rows, const BlockSpace& space) {
-  const int64_t group = job.group(), block = job.queries_per_block;
-  for (int64_t g = 0; g < group; ++g) {
-    for (int64_t t = 0; t < count; ++t) {
-      const int64_t row = g * block + t;
-      const float inverse = 1.0f / space.masses[row];
-      for (int64_t c = 0; c < job.head_dim; ++c) space.decoded[c] = space.sums[c * rows + row] * inverse;
-      vectors.finish_row(job, begin + t, kv_head * group + g, space.decoded);
+  const int64_t head_dim = job.head_dim, group = job.group(), block = job.queries_per_block;
+  for (int64_t row = 0; row < rows; row += 16) {
+    const int64_t g = row / block, first = row % block;
+    if (first >= count) continue;
+    const __m512 inverse = _mm512_div_ps(_mm512_set1_ps(1), _mm512_loadu_ps(space.masses + row));
+    for (int64_t c = 0; c < head_dim; c += 16) {
+      __m512i lanes[16];
+      for (int64_t i = 0; i < 16; ++i) {
+        lanes[i] = _mm512_castps_si512(_mm512_mul_ps(_mm512_loadu_ps(space.sums + (c + i) * rows + row), inverse));
+      }
+      transpose(lanes);
+      for (int64_t t = 0; t < 16; ++t) _mm512_storeu_si512(space.decoded + t * head_dim + c, lanes[t]);
+    }
+    for (int64_t t = 0; t < 16 && first + t < count; ++t) {
+      vectors.finish_row(job, begin + first + t, kv_head * group + g, space.decoded + t * head_dim);
     }
   }
 }

@@ -24,7 +24,6 @@
 #define HWY_TARGET_STR HWY_TARGET_STR_AVX3 ",avx512vnni"
 #endif
 //
-#include <hwy/contrib/math/math-inl.h>
 
 #include "backend/cpu/rows-inl.h"
 //

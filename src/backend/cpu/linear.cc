@@ -22,7 +22,9 @@ constexpr int64_t kGatedRows = 128;
 constexpr int64_t kGatedStride = 2 * kGatedRows + kPanelRows;
 
 size_t float_bytes(int64_t count) { return Backend::padded(static_cast<size_t>(count) * sizeof(float)); }
-size_t slices_bytes() { return float_bytes(thread_count() * PanelSlice::kFloats); }
+// Of one thread, for its slices of panels.
+constexpr int64_t kSliceFloats = kPanelsAtOnce * PanelSlice::kFloats;
+size_t slices_bytes() { return float_bytes(thread_count() * kSliceFloats); }
 
 // Sub-groups are of 16 values at least.
 size_t rounded_bytes(int64_t tokens, int64_t columns) {
@@ -150,7 +152,7 @@ const void* CpuLinears::widen(const Product& product, int64_t first, int64_t row
     const int64_t panel = first / kPanelRows + p;
     linear_kernels_.widen_panel(
         weight.format, weight.panels() + panel_bytes(weight.format, columns) * static_cast<size_t>(panel), count,
-        columns, out.slice(p * kPanelRows, count), scratch + thread_number() * PanelSlice::kFloats);
+        columns, out.slice(p * kPanelRows, count), scratch + thread_number() * kSliceFloats);
   });
   return to;
 }
@@ -266,7 +268,7 @@ void CpuLinears::int8_gated(const HostLinear& gate_up, Tensor x, Tensor out, voi
         job.out = to;
         job.out_stride = kGatedStride;
         linear_kernels_.panels_int8(job, 0, (rows + kPanelRows - 1) / kPanelRows,
-                                    slices + thread_number() * PanelSlice::kFloats);
+                                    slices + thread_number() * kSliceFloats);
       }
       for (int64_t t = 0; t < tokens; ++t) {
         kernels_.swiglu(gate + t * kGatedStride, up + t * kGatedStride, rows,
@@ -277,8 +279,8 @@ void CpuLinears::int8_gated(const HostLinear& gate_up, Tensor x, Tensor out, voi
 }
 
 void CpuLinears::run_panels(const PanelJob& job, decltype(LinearKernels::panels_int8) kernel, float* scratch) const {
-  parallel_ranges((job.rows + kPanelRows - 1) / kPanelRows, 1, [&](int64_t first, int64_t last) {
-    kernel(job, first, last, scratch + thread_number() * PanelSlice::kFloats);
+  parallel_ranges((job.rows + kPanelRows - 1) / kPanelRows, kPanelsAtOnce, [&](int64_t first, int64_t last) {
+    kernel(job, first, last, scratch + thread_number() * kSliceFloats);
   });
 }
 

@@ -42,7 +42,10 @@ struct RoundedRow {
   float& scale(int64_t column) const { return scales[column / kPanelColumns * tokens]; }
 };
 
-// Views into the scratch of one thread.
+// Panels that a kernel may multiply side by side: a thread has as many slices of scratch.
+inline constexpr int64_t kPanelsAtOnce = 2;
+
+// Views into the scratch of one thread: a slice of a panel.
 struct PanelSlice {
   float *scales, *offsets;  // [columns / sub][16 rows]
   uint8_t* codes;           // [columns / 4][16 rows][4]
@@ -58,7 +61,7 @@ struct LinearKernels {
   int64_t (*tile_tokens)(const WeightFormat& format);
   // One row of inputs rounded to int8, with the sums of its values over `sub` columns each.
   void (*round_row)(const float* x, int64_t columns, int64_t sub, const RoundedRow& row, float* sums);
-  // The job's product for panels [first, last), by its int8 inputs or its f32 ones; scratch of PanelSlice::kFloats.
+  // The job's product for panels [first, last), by its int8 inputs or its f32 ones; scratch of kPanelsAtOnce slices.
   void (*panels_int8)(const PanelJob& job, int64_t first, int64_t last, float* scratch);
   void (*panels_float)(const PanelJob& job, int64_t first, int64_t last, float* scratch);
   // The first `rows` rows of a panel as numbers, out f32 or bf16 [rows, columns].
@@ -82,30 +85,33 @@ inline void sum_row(const float* x, int64_t columns, int64_t sub, float* sums) {
   }
 }
 
-// What a tile's sums begin with, f32 [count][16]: bias and what out holds already, where the job and `first_slice` say
-// so.
-inline void begin_sums(const PanelJob& job, int64_t panel, bool first_slice, int64_t token, int64_t count, int64_t rows,
-                       float* sums) {
+// What a tile's sums begin with, f32 [count][kRows]: bias and what out holds already, where the job and `first_slice`
+// say so. Of the rows of `panel` and its neighbour the first `rows` are there.
+template <int kRows>
+void begin_sums(const PanelJob& job, int64_t panel, bool first_slice, int64_t token, int64_t count, int64_t rows,
+                float* sums) {
   const bool keeps = !first_slice || job.accumulate;
   const float* bias = first_slice && job.bias != nullptr ? job.bias + panel * kPanelRows : nullptr;
-  for (int64_t t = 0; t < count; ++t, sums += kPanelRows) {
+  for (int64_t t = 0; t < count; ++t, sums += kRows) {
     const float* out = job.out + (token + t) * job.out_stride + panel * kPanelRows;
-    if (rows < kPanelRows || !keeps) std::memset(sums, 0, kPanelRows * sizeof(float));
+    // A large result is in no cache: it comes while the tile is multiplied.
+    for (int line = 0; line < kRows; line += 16) __builtin_prefetch(out + line, 1);
+    if (rows < kRows || !keeps) std::memset(sums, 0, kRows * sizeof(float));
     // A size that is known is one vector or two; else it is a call.
-    if (keeps && rows == kPanelRows) std::memcpy(sums, out, kPanelRows * sizeof(float));
-    if (keeps && rows < kPanelRows) std::memcpy(sums, out, static_cast<size_t>(rows) * sizeof(float));
+    if (keeps && rows == kRows) std::memcpy(sums, out, kRows * sizeof(float));
+    if (keeps && rows < kRows) std::memcpy(sums, out, static_cast<size_t>(rows) * sizeof(float));
     for (int64_t r = 0; bias != nullptr && r < rows; ++r) sums[r] += bias[r];
   }
 }
 // Puts them into the result.
-inline void end_sums(const PanelJob& job, int64_t panel, int64_t token, int64_t count, int64_t rows,
-                     const float* sums) {
+template <int kRows>
+void end_sums(const PanelJob& job, int64_t panel, int64_t token, int64_t count, int64_t rows, const float* sums) {
   for (int64_t t = 0; t < count; ++t) {
     float* out = job.out + (token + t) * job.out_stride + panel * kPanelRows;
-    if (rows == kPanelRows) {
-      std::memcpy(out, sums + t * kPanelRows, kPanelRows * sizeof(float));
+    if (rows == kRows) {
+      std::memcpy(out, sums + t * kRows, kRows * sizeof(float));
     } else {
-      std::memcpy(out, sums + t * kPanelRows, static_cast<size_t>(rows) * sizeof(float));
+      std::memcpy(out, sums + t * kRows, static_cast<size_t>(rows) * sizeof(float));
     }
   }
 }

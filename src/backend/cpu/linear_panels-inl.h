@@ -1,12 +1,13 @@
 // Whole panels: which tiles and in which order. See linear_tiles-inl.h.
 
-// Columns unpacked at once where few tokens share them: short, so that reading and multiplying overlap.
-constexpr int64_t kStreamedColumns = 256;
+// Columns unpacked at once where so few tokens share them: short, so that reading and multiplying overlap.
+constexpr int64_t kStreamedColumns = 256, kStreamedTokens = 12;
 
 using Tile = void (*)(const PanelJob& job, const PanelSlice& slice, int64_t begin, int64_t columns, int64_t token,
                       float* sums);
 
-using Tiles = std::array<Tile, kMostTokens + 1>;  // by the number of tokens
+constexpr int kLargestTile = std::max(kMostTokens, kMostFloatTokens);
+using Tiles = std::array<Tile, kLargestTile + 1>;  // by the number of tokens
 
 template <int kBits, int kStep, size_t... kTokens>
 constexpr Tiles int8_table(std::index_sequence<kTokens...>) {
@@ -23,49 +24,59 @@ constexpr Tiles float_table(std::index_sequence<kTokens...>) {
 constexpr Tiles kFloatTiles = float_table(std::make_index_sequence<kMostFloatTokens>());
 
 const Tiles& int8_tiles(const WeightFormat& format) {
+  const bool wide = step_of(format.sub()) == kWide;
   switch (format.bits()) {
     case 5:
       return kInt8Tiles<5, 32>;
     case 6:
       return kInt8Tiles<6, 16>;
     case 8:
-      return kInt8Tiles<8, 32>;
+      return wide ? kInt8Tiles<8, kWide> : kInt8Tiles<8, 32>;
     default:
-      return kInt8Tiles<4, 32>;
+      return wide ? kInt8Tiles<4, kWide> : kInt8Tiles<4, 32>;
   }
 }
 
-// One slice of a panel times all inputs; its sums so far are in the job's result.
-void multiply_slice(const PanelJob& job, int64_t panel, int64_t begin, int64_t columns, const PanelSlice& slice,
+// One slice of kPanels panels, or of those that are left, times all inputs; its sums so far are in the job's result.
+template <int kPanels>
+void multiply_slice(const PanelJob& job, int64_t panel, int64_t begin, int64_t columns, float* scratch,
                     const Tiles& tiles, int64_t most) {
-  const int64_t rows = std::min<int64_t>(kPanelRows, job.rows - panel * kPanelRows);
-  unpack(job.format, job.panels + panel_bytes(job.format, job.columns) * static_cast<size_t>(panel), begin, columns,
-         slice);
+  constexpr int kRows = kPanels * kPanelRows;
+  const int64_t rows = std::min<int64_t>(kRows, job.rows - panel * kPanelRows);
+  for (int64_t p = 0; p < kPanels; ++p) {
+    float* floats = scratch + p * PanelSlice::kFloats;
+    if (p * kPanelRows < rows) {
+      const uint8_t* bytes = job.panels + panel_bytes(job.format, job.columns) * static_cast<size_t>(panel + p);
+      unpack(job.format, bytes, begin, columns, PanelSlice(floats));
+    } else {
+      std::fill_n(floats, PanelSlice::kFloats, 0.0f);
+    }
+  }
   for (int64_t t = 0; t < job.tokens;) {
     const int64_t count = std::min(most, job.tokens - t);
-    alignas(64) float sums[kMostTokens * kPanelRows];
-    begin_sums(job, panel, begin == 0, t, count, rows, sums);
-    tiles[static_cast<size_t>(count)](job, slice, begin, columns, t, sums);
-    end_sums(job, panel, t, count, rows, sums);
+    alignas(64) float sums[kLargestTile * kRows];
+    begin_sums<kRows>(job, panel, begin == 0, t, count, rows, sums);
+    tiles[static_cast<size_t>(count)](job, PanelSlice(scratch), begin, columns, t, sums);
+    end_sums<kRows>(job, panel, t, count, rows, sums);
     t += count;
   }
 }
 
-// Few tokens read a panel as one stream. Many read a slice of all panels before the next: their inputs of a slice stay
+// Few tokens read panels as one stream. Many read a slice of all panels before the next: their inputs of a slice stay
 // in the second-level cache.
+template <int kPanels>
 void each_panel(const PanelJob& job, int64_t first, int64_t last, float* scratch, const Tiles& tiles, int64_t most) {
-  const PanelSlice slice(scratch);
   const auto multiply = [&](int64_t panel, int64_t begin, int64_t at_once) {
-    multiply_slice(job, panel, begin, std::min(at_once, job.columns - begin), slice, tiles, most);
+    multiply_slice<kPanels>(job, panel, begin, std::min(at_once, job.columns - begin), scratch, tiles, most);
   };
-  if (job.tokens <= most) {
-    for (int64_t p = first; p < last; ++p) {
+  if (job.tokens <= kStreamedTokens) {
+    for (int64_t p = first; p < last; p += kPanels) {
       for (int64_t begin = 0; begin < job.columns; begin += kStreamedColumns) multiply(p, begin, kStreamedColumns);
     }
     return;
   }
   for (int64_t begin = 0; begin < job.columns; begin += kSliceColumns) {
-    for (int64_t p = first; p < last; ++p) multiply(p, begin, kSliceColumns);
+    for (int64_t p = first; p < last; p += kPanels) multiply(p, begin, kSliceColumns);
   }
 }
 
@@ -73,11 +84,11 @@ int64_t tile_tokens(const WeightFormat& format) { return format.bits() == 8 ? kM
 
 void panels_int8(const PanelJob& job, int64_t first, int64_t last, float* scratch) {
   if (job.tokens == 1) return stream(job, first, last);
-  each_panel(job, first, last, scratch, int8_tiles(job.format), job.tile);
+  each_panel<Vectors::kPanels>(job, first, last, scratch, int8_tiles(job.format), job.tile);
 }
 
 void panels_float(const PanelJob& job, int64_t first, int64_t last, float* scratch) {
-  each_panel(job, first, last, scratch, kFloatTiles, kMostFloatTokens);
+  each_panel<1>(job, first, last, scratch, kFloatTiles, kMostFloatTokens);
 }
 
 void widen_panel(const WeightFormat& format, const uint8_t* panel, int64_t rows, int64_t columns, Tensor out,

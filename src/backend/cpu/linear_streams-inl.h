@@ -14,36 +14,34 @@ inline Streams machine_streams() { return __builtin_cpu_is("amd") ? Streams{2, 3
 
 // Columns [begin, begin + columns) of the panel whose units begin at `unit`, times the job's only input, added to sums
 // [16]; codes go from memory to products without a stop. Returns where the next unit begins.
-template <WeightCodec kCodec>
+template <WeightCodec kCodec, int kStep>
 const uint8_t* stream_turn(const PanelJob& job, const uint8_t* unit, int64_t begin, int64_t columns, int64_t ahead,
                            float* sums) {
   constexpr WeightCodecInfo kInfo = info_of(kCodec);
-  constexpr int kBits = kInfo.low_bits + kInfo.high_bits, kStep = kInfo.sub == 16 ? 16 : kPanelColumns;
+  constexpr int kBits = kInfo.low_bits + kInfo.high_bits;
   constexpr int64_t kBlock = kBits * kPlaneBytes, kHeader = kPanelRows * (2 * kInfo.halves + kInfo.bytes);
   const int64_t unit_columns = kInfo.unit > 0 ? kInfo.unit : job.format.group;
+  const int64_t blocks = unit_columns / kPanelColumns;
   const int sub_bits = bits_of(kInfo.sub > 0 ? kInfo.sub : static_cast<int>(unit_columns));
-  const int64_t inside = (int64_t{1} << sub_bits) - 1;
   alignas(64) float scales[kMostSubs * kPanelRows], offsets[kMostSubs * kPanelRows];
-  Held<1> held;
-  load_held<1>(sums, held);
-  for (int64_t c = begin; c < begin + columns;) {
+  for (int64_t c = begin; c < begin + columns; c += unit_columns) {
     for (int64_t line = 0; line < kHeader; line += 64) __builtin_prefetch(unit + ahead + line);
     unpack_scales<kCodec>(unit, scales, offsets);
     unit += kHeader;
-    for (int64_t b = 0; b < unit_columns; b += kPanelColumns, c += kPanelColumns, unit += kBlock) {
+    const auto block_at = [&](int64_t b) {
+      const uint8_t* block = unit + b * kBlock;
 #pragma GCC unroll 8
-      for (int64_t line = 0; line < kBlock; line += 64) __builtin_prefetch(unit + ahead + line);
-      const int64_t at = (b >> sub_bits) * kPanelRows;
-      add_block<kBits, kStep, 1>(BlockInputs<1>(job, 0, c, sub_bits),
-                                 PackedBlock<kInfo.low_bits, kInfo.high_bits>{unit}, scales + at, offsets + at,
-                                 ((b + kPanelColumns) & inside) == 0, held);
-    }
+      for (int64_t line = 0; line < kBlock; line += 64) __builtin_prefetch(block + ahead + line);
+      return PackedBlock<kInfo.low_bits, kInfo.high_bits>{block};
+    };
+    add_blocks<kBits, kStep, 1, 1>(TileInputs<1>(job, 0, c, sub_bits), blocks, sub_bits, block_at, {scales, offsets},
+                                   sums);
+    unit += blocks * kBlock;
   }
-  store_held<1>(held, sums);
   return unit;
 }
 
-template <WeightCodec kCodec>
+template <WeightCodec kCodec, int kStep>
 void stream_panels(const PanelJob& job, int64_t first, int64_t last) {
   const int64_t turn = std::max<int64_t>(kTurnColumns, job.format.unit());
   const Streams streams = machine_streams();
@@ -56,16 +54,29 @@ void stream_panels(const PanelJob& job, int64_t first, int64_t last) {
     alignas(64) float sums[kMostStreams * kPanelRows];
     const uint8_t* units[kMostStreams];
     for (int64_t s = 0; s < count; ++s) {
-      begin_sums(job, panel_of(s), true, 0, 1, rows_of(s), sums + s * kPanelRows);
+      begin_sums<kPanelRows>(job, panel_of(s), true, 0, 1, rows_of(s), sums + s * kPanelRows);
       units[s] = job.panels + panel_bytes(job.format, job.columns) * static_cast<size_t>(panel_of(s));
     }
     for (int64_t c = 0; c < job.columns; c += turn) {
       for (int64_t s = 0; s < count; ++s) {
-        units[s] = stream_turn<kCodec>(job, units[s], c, std::min(turn, job.columns - c), streams.ahead,
-                                       sums + s * kPanelRows);
+        units[s] = stream_turn<kCodec, kStep>(job, units[s], c, std::min(turn, job.columns - c), streams.ahead,
+                                              sums + s * kPanelRows);
       }
     }
-    for (int64_t s = 0; s < count; ++s) end_sums(job, panel_of(s), 0, 1, rows_of(s), sums + s * kPanelRows);
+    for (int64_t s = 0; s < count; ++s) end_sums<kPanelRows>(job, panel_of(s), 0, 1, rows_of(s), sums + s * kPanelRows);
+  }
+}
+
+// A codec of units of its own has one kind of group, the others have what the format says.
+template <WeightCodec kCodec>
+void stream_codec(const PanelJob& job, int64_t first, int64_t last) {
+  constexpr int kSub = info_of(kCodec).sub;
+  if constexpr (kSub > 0) {
+    stream_panels<kCodec, step_of(kSub)>(job, first, last);
+  } else if (step_of(job.format.sub()) == kWide) {
+    stream_panels<kCodec, kWide>(job, first, last);
+  } else {
+    stream_panels<kCodec, 32>(job, first, last);
   }
 }
 
@@ -73,7 +84,7 @@ void stream(const PanelJob& job, int64_t first, int64_t last) {
   switch (job.format.codec) {
 #define KVPARETO_CASE(codec) \
   case WeightCodec::codec:   \
-    return stream_panels<WeightCodec::codec>(job, first, last);
+    return stream_codec<WeightCodec::codec>(job, first, last);
     KVPARETO_WEIGHT_CODECS(KVPARETO_CASE)
 #undef KVPARETO_CASE
     case WeightCodec::kBf16:

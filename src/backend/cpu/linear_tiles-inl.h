@@ -11,95 +11,165 @@
 
 KVPARETO_INLINE int bits_of(int power) { return std::countr_zero(static_cast<unsigned>(power)); }
 
-// What the products of one block of columns take of the tile of inputs that begins with `token`.
+// What the products of the columns from `column` on take of the tile of inputs that begins with `token`.
 template <int kTokens>
-struct BlockInputs {
-  const int8_t* codes;           // [tokens][32]
-  const float *scales, *totals;  // of the block [tokens]; of its first group of one scale
+struct TileInputs {
+  const int8_t* codes;           // [blocks of 32 columns][tokens][32]
+  const float *scales, *totals;  // of each block [blocks][tokens]; of the first group of columns
   int64_t total_stride;          // from input to input
 
   // A division would take as long as the products of a few inputs: groups are of 2^sub_bits columns.
-  BlockInputs(const PanelJob& job, int64_t token, int64_t column, int sub_bits)
+  TileInputs(const PanelJob& job, int64_t token, int64_t column, int sub_bits)
       : codes(job.codes + token * job.columns + column * kTokens),
         scales(job.scales + (token * job.columns + column * kTokens) / kPanelColumns),
         totals(job.sums + (token * job.columns >> sub_bits) + (column >> sub_bits)),
         total_stride(job.columns >> sub_bits) {}
+
+  const int8_t* block(int64_t b) const { return codes + b * kTokens * kPanelColumns; }
+  float scale(int64_t b, int t) const { return scales[b * kTokens + t]; }
+  float total(int64_t group, int t) const { return totals[t * total_stride + group]; }
 };
 
-template <int kTokens>
-using Held = typename Vectors::Float[kTokens][Vectors::kParts];
+// Scales and offsets f32 [groups][16] of a panel; those of the next one lie PanelSlice::kFloats behind.
+struct GroupScales {
+  const float *scales, *offsets;
 
-// Part kPart of a block, kStep columns that share a scale on either side: its products, and if `ends` what their group
-// takes away.
-template <int kBits, int kStep, int kPart, int kTokens, typename Block>
-KVPARETO_INLINE void add_part(const BlockInputs<kTokens>& in, Block block, const float* scales, const float* offsets,
-                              bool ends, Held<kTokens>& held) {
-  using Float = typename Vectors::Float;
-  constexpr int kParts = Vectors::kParts, kLanes = kPanelRows / kParts, kCount = kStep / 4;
-  typename Vectors::template Dot<kBits, kTokens> dot;
-  dot.template add<kPart * kCount, kCount>(block, in.codes);
-#pragma GCC unroll 2
-  for (int p = 0; p < kParts; ++p) {
-    const Float weight_scale = Vectors::load(scales + kPart * kPanelRows + p * kLanes);
-#pragma GCC unroll 12
-    for (int t = 0; t < kTokens; ++t) {
-      const Float scale = Vectors::multiply(weight_scale, Vectors::all(in.scales[t]));
-      held[t][p] = Vectors::fma(dot.whole(t, p), scale, held[t][p]);
-    }
+  KVPARETO_INLINE static int64_t place(int64_t group, int v) {
+    constexpr int kParts = Vectors::kParts, kLanes = kPanelRows / kParts;
+    return v / kParts * PanelSlice::kFloats + group * kPanelRows + v % kParts * kLanes;
   }
-  if (Vectors::kCentred<kBits> || !ends) return;
-#pragma GCC unroll 2
-  for (int p = 0; p < kParts; ++p) {
-    const Float offset = Vectors::load(offsets + kPart * kPanelRows + p * kLanes);
-#pragma GCC unroll 12
-    for (int t = 0; t < kTokens; ++t) {
-      held[t][p] = Vectors::less_product(held[t][p], offset, Vectors::all(in.totals[t * in.total_stride + kPart]));
-    }
-  }
+  KVPARETO_INLINE auto scale(int64_t group, int v) const { return Vectors::load(scales + place(group, v)); }
+  KVPARETO_INLINE auto offset(int64_t group, int v) const { return Vectors::load(offsets + place(group, v)); }
+};
+
+// Vectors of rows: of one panel, or of two neighbours that share every input that is loaded.
+template <int kPanels>
+inline constexpr int kVectors = kPanels* Vectors::kParts;
+template <int kTokens, int kPanels>
+using Held = typename Vectors::Float[kTokens][kVectors<kPanels>];
+
+// Of sums f32 [tokens][rows].
+template <int kPanels>
+KVPARETO_INLINE float* vector_at(float* sums, int t, int v) {
+  return sums + (t * kVectors<kPanels> + v) * (kPanelRows / Vectors::kParts);
 }
 
-template <int kBits, int kStep, int kTokens, typename Block>
-KVPARETO_INLINE void add_block(const BlockInputs<kTokens>& in, Block block, const float* scales, const float* offsets,
-                               bool ends, Held<kTokens>& held) {
-  add_part<kBits, kStep, 0, kTokens>(in, block, scales, offsets, ends, held);
-  if constexpr (kStep == 16) add_part<kBits, kStep, 1, kTokens>(in, block, scales, offsets, ends, held);
-}
+// How many columns share a scale of the weight: 16 or 32, or several blocks of 32.
+constexpr int kWide = 64;
+constexpr int step_of(int sub) { return sub < kWide ? sub : kWide; }
 
-template <int kTokens>
-KVPARETO_INLINE void load_held(const float* sums, Held<kTokens>& held) {
-  constexpr int kLanes = kPanelRows / Vectors::kParts;
-#pragma GCC unroll 12
+// Part kPart of block b, kStep columns that share a scale on either side: their products added to the tile's sums, less
+// what their group takes away.
+template <int kBits, int kStep, int kPart, int kTokens, int kPanels, typename Block>
+KVPARETO_INLINE void add_part(const TileInputs<kTokens>& in, int64_t b, Block block, GroupScales weights, int64_t group,
+                              Held<kTokens, kPanels>& held) {
+  constexpr int kCount = kStep / 4;
+  typename Vectors::template Dot<kBits, kTokens, kPanels> dot;
+  dot.template add<kPart * kCount, kCount>(block, in.block(b));
+#pragma GCC unroll 8
   for (int t = 0; t < kTokens; ++t) {
 #pragma GCC unroll 2
-    for (int p = 0; p < Vectors::kParts; ++p) held[t][p] = Vectors::load(sums + t * kPanelRows + p * kLanes);
+    for (int v = 0; v < kVectors<kPanels>; ++v) {
+      const auto scale = Vectors::multiply(weights.scale(group, v), Vectors::all(in.scale(b, t)));
+      held[t][v] = Vectors::fma(dot.whole(t, v), scale, held[t][v]);
+    }
   }
-}
-template <int kTokens>
-KVPARETO_INLINE void store_held(const Held<kTokens>& held, float* sums) {
-  constexpr int kLanes = kPanelRows / Vectors::kParts;
-#pragma GCC unroll 12
-  for (int t = 0; t < kTokens; ++t) {
+  if constexpr (!Vectors::template kCentred<kBits>) {
+#pragma GCC unroll 8
+    for (int t = 0; t < kTokens; ++t) {
 #pragma GCC unroll 2
-    for (int p = 0; p < Vectors::kParts; ++p) Vectors::store(held[t][p], sums + t * kPanelRows + p * kLanes);
+      for (int v = 0; v < kVectors<kPanels>; ++v) {
+        held[t][v] = Vectors::less_product(held[t][v], weights.offset(group, v), Vectors::all(in.total(group, t)));
+      }
+    }
   }
 }
 
-// Columns [begin, begin + columns) of the panel times the tile of `kTokens` inputs from `token` on, added to sums f32
-// [tokens][16].
+// Block b, one of a wide group: its products times the scales of the inputs, added to `held`, which is the group's.
+template <int kBits, int kTokens, int kPanels, typename Block>
+KVPARETO_INLINE void add_to_group(const TileInputs<kTokens>& in, int64_t b, Block block, Held<kTokens, kPanels>& held) {
+  typename Vectors::template Dot<kBits, kTokens, kPanels> dot;
+  dot.template add<0, kSteps>(block, in.block(b));
+#pragma GCC unroll 8
+  for (int t = 0; t < kTokens; ++t) {
+#pragma GCC unroll 2
+    for (int v = 0; v < kVectors<kPanels>; ++v) {
+      held[t][v] = Vectors::fma(dot.whole(t, v), Vectors::all(in.scale(b, t)), held[t][v]);
+    }
+  }
+}
+// The group times its scale, less what it takes away, added to the tile's sums.
+template <int kBits, int kTokens, int kPanels>
+KVPARETO_INLINE void end_group(const TileInputs<kTokens>& in, GroupScales weights, int64_t group,
+                               const Held<kTokens, kPanels>& held, float* sums) {
+  // Hides where the sums are: g++ 12 would move them to registers for all groups and spill what is needed there.
+  __asm__("" : "+r"(sums));
+#pragma GCC unroll 8
+  for (int t = 0; t < kTokens; ++t) {
+#pragma GCC unroll 2
+    for (int v = 0; v < kVectors<kPanels>; ++v) {
+      float* place = vector_at<kPanels>(sums, t, v);
+      auto sum = Vectors::fma(held[t][v], weights.scale(group, v), Vectors::load(place));
+      if constexpr (!Vectors::template kCentred<kBits>) {
+        sum = Vectors::less_product(sum, weights.offset(group, v), Vectors::all(in.total(group, t)));
+      }
+      Vectors::store(sum, place);
+    }
+  }
+}
+
+// The products of `blocks` blocks of columns added to sums f32 [tokens][rows]; block_at(b) is one of them. The order of
+// sums is the same for one token and one panel as for many.
+template <int kBits, int kStep, int kTokens, int kPanels, typename BlockAt>
+KVPARETO_INLINE void add_blocks(const TileInputs<kTokens>& in, int64_t blocks, int sub_bits, BlockAt block_at,
+                                GroupScales weights, float* sums) {
+  Held<kTokens, kPanels> held;
+  if constexpr (kStep == kWide) {
+    const int64_t each = (int64_t{1} << sub_bits) / kPanelColumns;
+    for (int64_t b = 0, group = 0; b < blocks; ++group) {
+#pragma GCC unroll 8
+      for (int t = 0; t < kTokens; ++t) {
+#pragma GCC unroll 2
+        for (int v = 0; v < kVectors<kPanels>; ++v) held[t][v] = Vectors::all(0);
+      }
+      for (const int64_t end = b + each; b < end; ++b) {
+        add_to_group<kBits, kTokens, kPanels>(in, b, block_at(b), held);
+      }
+      end_group<kBits, kTokens, kPanels>(in, weights, group, held, sums);
+    }
+  } else {
+#pragma GCC unroll 8
+    for (int t = 0; t < kTokens; ++t) {
+#pragma GCC unroll 2
+      for (int v = 0; v < kVectors<kPanels>; ++v) held[t][v] = Vectors::load(vector_at<kPanels>(sums, t, v));
+    }
+    for (int64_t b = 0; b < blocks; ++b) {
+      const auto block = block_at(b);
+      if constexpr (kStep == 16) {
+        add_part<kBits, 16, 0, kTokens, kPanels>(in, b, block, weights, 2 * b, held);
+        add_part<kBits, 16, 1, kTokens, kPanels>(in, b, block, weights, 2 * b + 1, held);
+      } else {
+        add_part<kBits, 32, 0, kTokens, kPanels>(in, b, block, weights, b, held);
+      }
+    }
+#pragma GCC unroll 8
+    for (int t = 0; t < kTokens; ++t) {
+#pragma GCC unroll 2
+      for (int v = 0; v < kVectors<kPanels>; ++v) Vectors::store(held[t][v], vector_at<kPanels>(sums, t, v));
+    }
+  }
+}
+
+// Columns [begin, begin + columns) of the panels times the tile of `kTokens` inputs from `token` on, added to sums f32
+// [tokens][rows].
 template <int kBits, int kStep, int kTokens>
 void tile_int8(const PanelJob& job, const PanelSlice& slice, int64_t begin, int64_t columns, int64_t token,
                float* sums) {
-  const int sub_bits = kStep == 16 ? 4 : bits_of(job.format.sub());
-  const int64_t inside = (int64_t{1} << sub_bits) - 1;
-  Held<kTokens> held;
-  load_held<kTokens>(sums, held);
-  for (int64_t c = 0; c < columns; c += kPanelColumns) {
-    const int64_t at = (c >> sub_bits) * kPanelRows;
-    add_block<kBits, kStep, kTokens>(BlockInputs<kTokens>(job, token, begin + c, sub_bits),
-                                     UnpackedBlock{slice.codes + c * kPanelRows}, slice.scales + at, slice.offsets + at,
-                                     ((c + kPanelColumns) & inside) == 0, held);
-  }
-  store_held<kTokens>(held, sums);
+  const int sub_bits = bits_of(job.format.sub());
+  const TileInputs<kTokens> in(job, token, begin, sub_bits);
+  const auto block_at = [&](int64_t b) { return UnpackedBlock{slice.codes + b * kBlockCodes}; };
+  add_blocks<kBits, kStep, kTokens, Vectors::kPanels>(in, columns / kPanelColumns, sub_bits, block_at,
+                                                      {slice.scales, slice.offsets}, sums);
 }
 
 // --- inputs in f32

@@ -26,12 +26,15 @@ struct PackedBlock {
   }
 };
 
-// The same block as bytes, u8 [8 steps][64].
+// The same block as bytes, u8 [8 steps][64]; vectors behind the panel's are those of the next panel's slice.
 struct UnpackedBlock {
   const uint8_t* bytes;
 
-  KVPARETO_INLINE typename Vectors::Codes at(int step, int part) const {
-    return Vectors::load_codes(bytes + step * kPlaneBytes + part * (kPlaneBytes / Vectors::kParts));
+  KVPARETO_INLINE typename Vectors::Codes at(int step, int vector) const {
+    constexpr int kParts = Vectors::kParts;
+    constexpr auto kSlice = static_cast<int64_t>(PanelSlice::kFloats * sizeof(float));
+    return Vectors::load_codes(bytes + vector / kParts * kSlice + step * kPlaneBytes +
+                               vector % kParts * (kPlaneBytes / kParts));
   }
 };
 

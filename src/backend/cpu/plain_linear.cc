@@ -97,7 +97,7 @@ void each_panel(const PanelJob& job, int64_t first, int64_t last, float* scratch
       unpack(job.format, panel, begin, columns, slice);
       for (int64_t t = 0; t < job.tokens; ++t) {
         float sums[kPanelRows];
-        begin_sums(job, p, begin == 0, t, 1, rows, sums);
+        begin_sums<kPanelRows>(job, p, begin == 0, t, 1, rows, sums);
         multiply(job, slice, begin, columns, t, sums);
         take_offsets(job, slice, begin, columns, t, sums);
         std::copy_n(sums, rows, job.out + t * job.out_stride + p * kPanelRows);

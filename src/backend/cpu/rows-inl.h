@@ -59,24 +59,36 @@ struct Nearest {
   VF shifted;
 };
 
-// 2^x of x <= 0 to 2e-7 of it; 0 where it is below 2^-125. A third of the work of the library's exp: x = n + r.
-HWY_INLINE VF power_of_two([[maybe_unused]] DF d, VF x) {
-  const auto of_rest = [&](VF r) HWY_ATTR {
-    auto sum = hn::Zero(d);
-    for (const float c : kPowerOfTwo) sum = hn::MulAdd(sum, r, hn::Set(d, c));
-    return sum;
-  };
+// 2^(n + rest) to 2e-7 of it, |rest| <= 1/2: n -125 to 127, or with AVX-512 any.
+HWY_INLINE VF power_of_two([[maybe_unused]] DF d, const Nearest& n, VF rest) {
+  auto sum = hn::Zero(d);
+  for (const float c : kPowerOfTwo) sum = hn::MulAdd(sum, rest, hn::Set(d, c));
 #if HWY_TARGET <= HWY_AVX3
   // One instruction scales by any exponent.
-  const auto n = Nearest(x).value();
-  return VF{_mm512_scalef_ps(of_rest(hn::Sub(x, n)).raw, n.raw)};
+  return VF{_mm512_scalef_ps(sum.raw, n.value().raw)};
 #else
-  const hn::RebindToSigned<DF> di;
+  return hn::BitCast(d, hn::Add(hn::BitCast(hn::RebindToSigned<DF>(), sum), n.exponent()));
+#endif
+}
+
+// 2^x of x <= 0; 0 where it is below 2^-125. A third of the work of the library's exp.
+HWY_INLINE VF power_of_two(DF d, VF x) {
+#if HWY_TARGET <= HWY_AVX3
+  const Nearest n(x);
+  return power_of_two(d, n, hn::Sub(x, n.value()));
+#else
   const auto least = hn::Set(d, -125.0f), seen = hn::Max(x, least);
   const Nearest n(seen);
-  const auto scaled = hn::Add(hn::BitCast(di, of_rest(hn::Sub(seen, n.value()))), n.exponent());
-  return hn::IfThenElseZero(hn::Gt(x, least), hn::BitCast(d, scaled));
+  return hn::IfThenElseZero(hn::Gt(x, least), power_of_two(d, n, hn::Sub(seen, n.value())));
 #endif
+}
+
+// e^-x of |x| <= 87. Exact but for the last step: the first part of log(2) has few enough bits for its multiples.
+HWY_INLINE VF inverse_exponential(DF d, VF x) {
+  const auto log2e = hn::Set(d, kLog2E), large = hn::Set(d, 0.693359375f), small = hn::Set(d, -2.12194440e-4f);
+  const Nearest n(hn::Mul(x, hn::Neg(log2e)));
+  const auto rest = hn::MulAdd(n.value(), small, hn::MulAdd(n.value(), large, x));
+  return power_of_two(d, n, hn::Mul(hn::Neg(rest), log2e));
 }
 
 void rms_norm(const float* x, const float* weight, float epsilon, int64_t n, Tensor out_row) {
@@ -98,13 +110,16 @@ void rms_norm(const float* x, const float* weight, float epsilon, int64_t n, Ten
 void swiglu(const float* gate, const float* up, int64_t n, Tensor out_row) {
   const DF d;
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));
-  // Past 104 the library's exponential wraps round; at 100 it is infinite already.
-  const auto one = hn::Set(d, 1.0f), most = hn::Set(d, 100.0f);
+  // Beyond 87 it is as good as at 87, and 1 / (1 + e^87) is a normal number still.
+  const auto one = hn::Set(d, 1.0f), two = hn::Set(d, 2.0f), most = hn::Set(d, 87.0f), least = hn::Set(d, -87.0f);
   const RowWriter out(out_row);
   for (int64_t c = 0; c < n; c += lanes) {
-    const auto g = hn::LoadU(d, gate + c);
-    const auto silu = hn::Div(g, hn::Add(one, hn::Exp(d, hn::Min(hn::Neg(g), most))));
-    out.put(d, c, hn::Mul(silu, hn::LoadU(d, up + c)));
+    // In this order what is no number stays none.
+    const auto g = hn::Max(least, hn::LoadU(d, gate + c));
+    const auto below = hn::Add(one, inverse_exponential(d, hn::Min(most, g)));
+    const auto near = hn::ApproximateReciprocal(below);
+    const auto inverse = hn::Mul(near, hn::NegMulAdd(below, near, two));
+    out.put(d, c, hn::Mul(hn::Mul(g, inverse), hn::LoadU(d, up + c)));
   }
 }
 
