@@ -89,7 +89,8 @@ void WeightOptions::declare(Options& options) {
   options.list(
       "-w,--weights", "SCHEMES", weights,
       "how weights are held: w16 (bf16), w8g128, w4g128, w3g128 (round to nearest in groups of 128, 64 or 32), e8 or "
-      "e4 behind it for embedding and output head, down:w8 or 0-1:w8 for more bits in some; .awq: codes "
+      "e4 behind it for the output head (and an embedding that is the same), down:w8 or 0-1:w8 for more bits in "
+      "some; .awq: codes "
       "found with calibration text, once, and kept; stored: as in the file [w16; stored if the file holds codes]");
 }
 

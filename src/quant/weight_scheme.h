@@ -1,7 +1,7 @@
 #pragma once
 // How the weights of a model are held, as data: printable, comparable, parsed back.
 //
-//   w4g128e8                          int4 linears in groups of 128, int8 embedding and output head
+//   w4g128e8                          int4 linears in groups of 128, int8 output head, and embedding if it is the same
 //   w4g128,down:w8g128,0-1:w8g64      more bits for one kind of linear, and for two layers
 //   w4g128.a16                        activations are never rounded to int8 for the products
 //   stored                            every tensor as the GGUF file holds it
@@ -51,7 +51,7 @@ struct WeightChange {
 
 struct WeightScheme {
   WeightChoice linears;
-  WeightChoice table;  // embedding and output head
+  WeightChoice table;  // output head, and the embedding if it is the same matrix
   Activations activations = kDefaultActivations;
   bool awq = false;  // scaled by activations before rounding (AWQ, arXiv 2306.00978)
   std::vector<WeightChange> changes;
