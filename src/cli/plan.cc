@@ -80,12 +80,21 @@ class Plan : public Command {
       return;
     }
     print_result(
-        fmt::format("{}: {}, {} layers, {}/{} heads of {}, up to {} tokens; for {}; no weights were loaded\n\n{}",
+        fmt::format("{}: {}, {} layers, {}/{} heads of {}, up to {} tokens; for {}; no weights were loaded{}\n\n{}",
                     model_.path, shape_.family, shape_.layers, shape_.heads, shape_.kv_heads, shape_.head_dim,
-                    shape_.context, backend_->name(), markdown(table)));
+                    shape_.context, backend_->name(), left_in_file(), markdown(table)));
   }
 
  private:
+  // Of an embedding that is no part of the weights' memory.
+  std::string left_in_file() const {
+    if (!baseline_.embedding) return "";
+    const RowsPlace& place = *baseline_.embedding;
+    const double row = static_cast<double>(place.columns / place.format->values * place.format->bytes);
+    return fmt::format("; the embedding, {}, stays in the file and is read row by row",
+                       human_bytes(row * shape_.vocabulary));
+  }
+
   struct Choice {
     const WeightPlan* weights;
     KvScheme scheme;
