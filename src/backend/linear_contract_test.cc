@@ -282,23 +282,30 @@ void check_gated(const Weight& weight, int64_t tokens, Random& random) {
   const int64_t n = c.rows / 2;
   const std::vector<float> x = rounded_to_bf16(normals(random, tokens * c.columns)),
                            zeros(static_cast<size_t>(tokens * c.rows));
-  const std::vector<float> both = product(reference(), weight, c, x, zeros);
-  const std::vector<float> largest = magnitudes(decoded(reference(), weight));
+  Weight unrounded = weight;
+  unrounded.spec.activations = Activations::kFloat;
+  const std::vector<float> exact = product(reference(), unrounded, c, x, zeros),
+                           rounded = product(reference(), weight, c, x, zeros);
+  std::vector<float> largest = magnitudes(decoded(reference(), weight));
+  // Codes times scales and offsets are added one after another, each below 1.6 by random_units().
+  const bool packed = weight.spec.parts.front().format.codec != WeightCodec::kBf16;
+  if (packed && weight.spec.activations == Activations::kInt8) std::ranges::fill(largest, 2.0f);
   const Weight sizes{bf16_spec(c.rows, c.columns, c.bias), {rows_of(largest, c.columns)}, magnitudes(weight.bias)};
   const std::vector<float> summed = product(reference(), sizes, c, magnitudes(x), zeros);
-  const bool packed = weight.spec.parts.front().format.codec != WeightCodec::kBf16;
   for (const auto& backend : tested()) {
     SCOPED_TRACE(fmt::format("{} {}x{}, {} tokens, {} parts", backend->name(), c.rows, c.columns, tokens,
                              weight.spec.parts.size()));
     const DType type = backend->activation();
+    const bool rounds = backend->rounds_inputs(tokens, weight.spec);
+    const std::vector<float>& both = rounds ? rounded : exact;
     const auto linear = backend->make_linear(weight.spec, weight.sources, weight.bias);
     Matrix in(type, tokens, c.columns, 0, x), out(type, tokens, n, 0);
     GuardedScratch scratch(backend->gated_scratch_bytes(tokens, weight.spec));
     backend->gated(*linear, in.view(), out.view(), scratch.view());
     EXPECT_TRUE(scratch.guard_is_untouched()) << "more scratch used than stated";
     // Of a sum: rounding in f32, and of weights that are widened to bf16.
-    const double unit =
-        sum_error(static_cast<double>(c.columns)) + 4 * kF32Unit + (packed && type == DType::kBf16 ? kBf16Unit / 2 : 0);
+    const double unit = sum_error(static_cast<double>(c.columns)) + 4 * kF32Unit +
+                        (packed && !rounds && type == DType::kBf16 ? kBf16Unit / 2 : 0);
     const auto place = [&](size_t i) {
       return i / static_cast<size_t>(n) * 2 * static_cast<size_t>(n) + i % static_cast<size_t>(n);
     };
@@ -321,7 +328,7 @@ void check_gated(const Weight& weight, int64_t tokens, Random& random) {
 TEST(GatedContract, IsTheProductAndTheGate) {
   Random random(11);
   const WeightFormat int4{WeightCodec::kInt4, 64};
-  for (const int64_t n : {32, 96, 80}) {
+  for (const int64_t n : {32, 96, 80, 176}) {
     for (const int64_t columns : {256, 1280}) {
       const std::vector<float> values = rounded_to_bf16(normals(random, 2 * n * columns, 0.0625));
       const std::vector<WeightUnit> units = random_units(random, int4, n * columns / 64);
@@ -331,9 +338,15 @@ TEST(GatedContract, IsTheProductAndTheGate) {
           {.parts = {{int4, n}, {{}, n}}, .columns = columns, .bias = true, .activations = Activations::kFloat},
           {units_of(units, columns / 64), rows_of(values, columns)},
           bias};
+      const std::vector<WeightUnit> all = random_units(random, int4, 2 * n * columns / 64);
+      const Weight whole{
+          {.parts = {{int4, 2 * n}}, .columns = columns, .bias = true, .activations = Activations::kInt8},
+          {units_of(all, columns / 64)},
+          bias};
       for (const int64_t tokens : {1, 15, 16, 47, 600}) {
         check_gated(one, tokens, random);
         check_gated(two, tokens, random);
+        check_gated(whole, tokens, random);
       }
     }
   }
