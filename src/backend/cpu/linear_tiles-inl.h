@@ -44,7 +44,7 @@ struct GroupScales {
 
 // Vectors of rows: of one panel, or of two neighbours that share every input that is loaded.
 template <int kPanels>
-inline constexpr int kVectors = kPanels* Vectors::kParts;
+inline constexpr int kVectors = (kPanels * Vectors::kParts);
 template <int kTokens, int kPanels>
 using Held = typename Vectors::Float[kTokens][kVectors<kPanels>];
 
