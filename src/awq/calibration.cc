@@ -83,8 +83,8 @@ CalibrationRun::CalibrationRun(const Checkpoint& checkpoint, Backend& backend, c
         fail_usage("{}: wanted token ids 0 to {}, found {}", calibration.origin, shape.vocabulary - 1, token);
       }
       checkpoint.read(table, token, 1, out);
-      // As a model holds it.
-      std::transform(out, out + width, out, [](float x) { return to_float(to_bf16(x)); });
+      // As a model has it: the file's numbers, or the head's.
+      if (shape.tied) std::transform(out, out + width, out, [](float x) { return to_float(to_bf16(x)); });
       out += width;
     }
   }
