@@ -3,6 +3,9 @@
 
 #include <gmock/gmock.h>
 
+#include <cmath>
+#include <limits>
+
 #include "backend/contract.h"
 #include "base/parallel.h"
 #include "quant/gguf_blocks.h"
@@ -226,6 +229,40 @@ TEST(QuantizedLinearContract, SlicesAndPiecesOfManyTokens) {
       check_quantized({272, 1024 + 512, 19, false, true}, format, activations);
     }
     check_quantized({16, 256, 300, true, true}, format, Activations::kInt8);
+  }
+}
+
+// What is no number in one block of a token's inputs is none in any of its results, and in no other token's; inputs too
+// small to have an inverse count as zero.
+TEST(QuantizedLinearContract, InputsThatAreNoNumbersSpoilTheirTokenAlone) {
+  constexpr int64_t kRows = 48, kColumns = 256, kTokens = 20;
+  Random random(12);
+  for (const WeightFormat& format : quantized_formats()) {
+    const int64_t units_a_row = kColumns / format.unit();
+    const std::vector<WeightUnit> units = random_units(random, format, kRows * units_a_row);
+    const Weight weight{{.parts = {{format, kRows}}, .columns = kColumns}, {units_of(units, units_a_row)}, {}};
+    std::vector<float> x = rounded_to_bf16(normals(random, kTokens * kColumns));
+    const float wrong[] = {std::numeric_limits<float>::infinity(), -std::numeric_limits<float>::infinity(),
+                           std::numeric_limits<float>::quiet_NaN()};
+    for (int i = 0; i < 3; ++i) x[static_cast<size_t>((3 + 5 * i) * kColumns + 33 + 60 * i)] = wrong[i];
+    std::fill_n(x.begin() + 2 * kColumns, kColumns, 1e-35f);
+    for (const int64_t tokens : {int64_t{1}, kTokens}) {
+      const LinearCase c{kRows, kColumns, tokens, false, false};
+      const int64_t first = tokens == 1 ? 3 : 0;  // the one alone is spoiled
+      const std::vector<float> in(x.begin() + first * kColumns, x.begin() + (first + tokens) * kColumns);
+      for (const auto& backend : tested()) {
+        SCOPED_TRACE(fmt::format("{} {} {} tokens", backend->name(), name_of(format), tokens));
+        const std::vector<float> out = product(*backend, weight, c, in, std::vector<float>(tokens * kRows));
+        for (int64_t t = 0; t < tokens; ++t) {
+          const bool spoiled = first + t == 3 || first + t == 8 || first + t == 13;
+          for (int64_t r = 0; r < kRows; ++r) {
+            const float value = out[static_cast<size_t>(t * kRows + r)];
+            ASSERT_EQ(std::isfinite(value), !spoiled) << t << " " << r;
+            ASSERT_TRUE(t != 2 || std::abs(value) < 1e-30f) << r;
+          }
+        }
+      }
+    }
   }
 }
 

@@ -18,6 +18,9 @@ struct RowsPlace {
   uint64_t offset = 0;
   const GgufBlockFormat* format = nullptr;
   int64_t columns = 0;
+
+  int64_t row_blocks() const { return columns / format->values; }
+  int64_t row_bytes() const { return row_blocks() * format->bytes; }
 };
 
 class StoredRows {

@@ -89,10 +89,8 @@ class Plan : public Command {
   // Of an embedding that is no part of the weights' memory.
   std::string left_in_file() const {
     if (!baseline_.embedding) return "";
-    const RowsPlace& place = *baseline_.embedding;
-    const double row = static_cast<double>(place.columns / place.format->values * place.format->bytes);
-    return fmt::format("; the embedding, {}, stays in the file and is read row by row",
-                       human_bytes(row * shape_.vocabulary));
+    const auto bytes = static_cast<double>(baseline_.embedding->row_bytes() * shape_.vocabulary);
+    return fmt::format("; the embedding, {}, stays in the file and is read row by row", human_bytes(bytes));
   }
 
   struct Choice {

@@ -9,13 +9,13 @@ using Tile = void (*)(const PanelJob& job, const PanelSlice& slice, int64_t begi
 constexpr int kLargestTile = std::max(kMostTokens, kMostFloatTokens);
 using Tiles = std::array<Tile, kLargestTile + 1>;  // by the number of tokens
 
-template <int kBits, int kStep, size_t... kTokens>
+template <int kBits, int kStep, int kPanels, size_t... kTokens>
 constexpr Tiles int8_table(std::index_sequence<kTokens...>) {
-  return {nullptr, tile_int8<kBits, kStep, static_cast<int>(kTokens) + 1>...};
+  return {nullptr, tile_int8<kBits, kStep, kPanels, static_cast<int>(kTokens) + 1>...};
 }
-template <int kBits, int kStep>
+template <int kBits, int kStep, int kPanels>
 constexpr Tiles kInt8Tiles =
-    int8_table<kBits, kStep>(std::make_index_sequence<kBits == 8 ? kMostByteTokens : kMostTokens>());
+    int8_table<kBits, kStep, kPanels>(std::make_index_sequence<kBits == 8 ? kMostByteTokens : kMostTokens>());
 
 template <size_t... kTokens>
 constexpr Tiles float_table(std::index_sequence<kTokens...>) {
@@ -23,17 +23,18 @@ constexpr Tiles float_table(std::index_sequence<kTokens...>) {
 }
 constexpr Tiles kFloatTiles = float_table(std::make_index_sequence<kMostFloatTokens>());
 
+template <int kPanels>
 const Tiles& int8_tiles(const WeightFormat& format) {
   const bool wide = step_of(format.sub()) == kWide;
   switch (format.bits()) {
     case 5:
-      return kInt8Tiles<5, 32>;
+      return kInt8Tiles<5, 32, kPanels>;
     case 6:
-      return kInt8Tiles<6, 16>;
+      return kInt8Tiles<6, 16, kPanels>;
     case 8:
-      return wide ? kInt8Tiles<8, kWide> : kInt8Tiles<8, 32>;
+      return wide ? kInt8Tiles<8, kWide, kPanels> : kInt8Tiles<8, 32, kPanels>;
     default:
-      return wide ? kInt8Tiles<4, kWide> : kInt8Tiles<4, 32>;
+      return wide ? kInt8Tiles<4, kWide, kPanels> : kInt8Tiles<4, 32, kPanels>;
   }
 }
 
@@ -84,7 +85,10 @@ int64_t tile_tokens(const WeightFormat& format) { return format.bits() == 8 ? kM
 
 void panels_int8(const PanelJob& job, int64_t first, int64_t last, float* scratch) {
   if (job.tokens == 1) return stream(job, first, last);
-  each_panel<Vectors::kPanels>(job, first, last, scratch, int8_tiles(job.format), job.tile);
+  // Two panels at once would be two streams, each slower than the one.
+  if (job.tokens <= kStreamedTokens)
+    return each_panel<1>(job, first, last, scratch, int8_tiles<1>(job.format), job.tile);
+  each_panel<Vectors::kPanels>(job, first, last, scratch, int8_tiles<Vectors::kPanels>(job.format), job.tile);
 }
 
 void panels_float(const PanelJob& job, int64_t first, int64_t last, float* scratch) {

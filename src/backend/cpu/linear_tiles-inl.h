@@ -162,14 +162,14 @@ KVPARETO_INLINE void add_blocks(const TileInputs<kTokens>& in, int64_t blocks, i
 
 // Columns [begin, begin + columns) of the panels times the tile of `kTokens` inputs from `token` on, added to sums f32
 // [tokens][rows].
-template <int kBits, int kStep, int kTokens>
+template <int kBits, int kStep, int kPanels, int kTokens>
 void tile_int8(const PanelJob& job, const PanelSlice& slice, int64_t begin, int64_t columns, int64_t token,
                float* sums) {
   const int sub_bits = bits_of(job.format.sub());
   const TileInputs<kTokens> in(job, token, begin, sub_bits);
   const auto block_at = [&](int64_t b) { return UnpackedBlock{slice.codes + b * kBlockCodes}; };
-  add_blocks<kBits, kStep, kTokens, Vectors::kPanels>(in, columns / kPanelColumns, sub_bits, block_at,
-                                                      {slice.scales, slice.offsets}, sums);
+  add_blocks<kBits, kStep, kTokens, kPanels>(in, columns / kPanelColumns, sub_bits, block_at,
+                                             {slice.scales, slice.offsets}, sums);
 }
 
 // --- inputs in f32
