@@ -1,5 +1,7 @@
 // What the files of AMX and of products of bf16 share in AVX-512. Included inside their namespace and their target.
 
+#include "backend/cpu/fours-inl.h"
+
 // 2^x to 2e-7 relative; beyond the range of f32 it is 0 or infinite.
 inline __m512 power_of_two(__m512 x) {
   const __m512 whole = _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
@@ -8,16 +10,6 @@ inline __m512 power_of_two(__m512 x) {
   for (const float coefficient : kPowerOfTwo) sum = _mm512_fmadd_ps(sum, part, _mm512_set1_ps(coefficient));
   return _mm512_scalef_ps(sum, whole);
 }
-
-// Numbers of 16 bits of a vector, by their places.
-struct alignas(64) Words {
-  uint16_t words[32] = {};
-  template <typename Word>
-  explicit constexpr Words(Word word) {
-    for (int i = 0; i < 32; ++i) words[i] = static_cast<uint16_t>(word(i));
-  }
-  __m512i load() const { return _mm512_load_si512(words); }
-};
 
 // Two rows of 32 numbers of 16 bits as 32 pairs, 16 in each vector.
 struct Pairing {

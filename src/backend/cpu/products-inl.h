@@ -146,8 +146,7 @@ struct ByPairs {
 };
 
 // Codes of at most 4 bits are multiplied by fours with numbers of 8 bits, twice as many in an instruction: they are off
-// by more than that themselves (docs/METHODS.md, "Products of codes"). The second and third of a lane stand in each
-// other's place, so that two lanes of pairs become one by a shift.
+// by more than that themselves (docs/METHODS.md, "Products of codes").
 constexpr int kMostOfFours = 15;
 #if HWY_TARGET <= HWY_AVX3
 // One side has a sign: queries, or codes where numbers are weights, of which none is below zero.
@@ -162,9 +161,7 @@ struct ByFours {
                                            : _mm512_dpbusd_epi32(total, codes.raw, x.raw));
   }
   static HWY_INLINE void store(VI x, int16_t* out, int64_t i) {
-    const __m128i crossed = _mm_setr_epi8(0, 2, 1, 3, 4, 6, 5, 7, 8, 10, 9, 11, 12, 14, 13, 15);
-    auto* place = reinterpret_cast<__m128i*>(out + i / 2);
-    _mm_storeu_si128(place, _mm_shuffle_epi8(_mm512_cvtepi32_epi8(x.raw), crossed));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(out + i / 2), _mm512_cvtepi32_epi8(x.raw));
   }
 };
 #endif
@@ -185,15 +182,18 @@ template <typename Kind, int kOut, int kVectors, typename Rows>
 HWY_INLINE void multiply_lanes(const int16_t* a, int64_t step_i, int64_t step_p, int64_t n, const Rows& b,
                                VI (&sums)[kOut][kVectors]) {
   Sums totals[kOut][kVectors] = {};
-  for (int64_t p = 0; p < n; ++p, a += step_p) {
-    Pairs in[kVectors];
-    b.template load<Kind>(p, in);
-    repeat<kOut>([&](auto i) HWY_ATTR __attribute__((always_inline)) {
-      const Pairs factor = same_pairs(a + i * step_i);
-      repeat<kVectors>([&](auto v) HWY_ATTR __attribute__((always_inline)) {
-        totals[i][v] = Rows::kCodes ? Kind::add(factor, in[v], totals[i][v]) : Kind::add(in[v], factor, totals[i][v]);
+  for (int64_t p = 0; p < n;) {
+    auto row = b.template from<Kind>(p);
+    for (const int64_t end = b.template end<Kind>(p, n); p < end; ++p, a += step_p) {
+      Pairs in[kVectors];
+      row.next(in);
+      repeat<kOut>([&](auto i) HWY_ATTR __attribute__((always_inline)) {
+        const Pairs factor = same_pairs(a + i * step_i);
+        repeat<kVectors>([&](auto v) HWY_ATTR __attribute__((always_inline)) {
+          totals[i][v] = Rows::kCodes ? Kind::add(factor, in[v], totals[i][v]) : Kind::add(in[v], factor, totals[i][v]);
+        });
       });
-    });
+    }
   }
   repeat<kOut>([&](auto i)
                    HWY_ATTR { repeat<kVectors>([&](auto v) HWY_ATTR { sums[i][v] = lanes_of(totals[i][v]); }); });
@@ -228,7 +228,7 @@ HWY_INLINE Rounded round_by(float step, const float* x, int64_t n, const float* 
   auto whole = hn::Zero(DI());
   for (int64_t i = 0; i < n; i += lanes) {
     const auto given = hn::LoadU(d, x + i), scaled = hn::Mul(given, hn::LoadU(d, factors + i));
-    const auto q = Nearest(hn::Mul(scaled, inverse)).integer();
+    const auto q = Nearest(scaled, inverse).integer();
     sum = hn::Add(sum, scaled);
     low = hn::MulAdd(given, hn::LoadU(d, lows + i), low);
     whole = hn::Add(whole, q);
@@ -246,12 +246,24 @@ struct PairRows {
   const int16_t* first;
   int64_t row;
 
-  HWY_INLINE PairRows at(int64_t lane) const { return {first + 2 * lane, row}; }
-  template <typename Kind, int kVectors>
-  HWY_INLINE void load(int64_t p, Pairs (&in)[kVectors]) const {
+  struct Cursor {
+    const int16_t* at;
+    int64_t row;
+    template <int kVectors>
+    HWY_INLINE void next(Pairs (&in)[kVectors]) {
 #pragma GCC unroll 4
-    for (int v = 0; v < kVectors; ++v)
-      in[v] = load_pairs(first + p * row + 2 * v * static_cast<int64_t>(hn::Lanes(DI())));
+      for (int v = 0; v < kVectors; ++v) in[v] = load_pairs(at + 2 * v * static_cast<int64_t>(hn::Lanes(DI())));
+      at += row;
+    }
+  };
+  HWY_INLINE PairRows at(int64_t lane) const { return {first + 2 * lane, row}; }
+  template <typename Kind>
+  HWY_INLINE Cursor from(int64_t p) const {
+    return {first + p * row, row};
+  }
+  template <typename Kind>
+  HWY_INLINE int64_t end(int64_t, int64_t n) const {
+    return n;
   }
 };
 

@@ -4,9 +4,8 @@
 HWY_BEFORE_NAMESPACE();
 namespace kvpareto::HWY_NAMESPACE {
 
-// Scores of all queries, in units of log 2, become weights, the largest of each query to `largest`; running maxima,
-// masses and sums are rescaled. Behind the last key weights are zero, up to a multiple of kLanes. One query at a time
-// would wait for each of its sums across lanes.
+// Scores of all queries, in units of log 2, become weights, the largest of each query to `largest` [group] and a vector;
+// running maxima, masses and sums are rescaled. Behind the last key weights are zero, up to a multiple of kLanes.
 HWY_INLINE void soften_rows(float* scores, int64_t group, int64_t keys, int64_t head_dim, float* maxima, float* masses,
                             float* sums, float* largest) {
   const DF d;
@@ -17,17 +16,23 @@ HWY_INLINE void soften_rows(float* scores, int64_t group, int64_t keys, int64_t 
     for (int64_t k = keys; k < padded; ++k) row[k] = kMasked;
     auto highest = hn::LoadU(d, row);
     for (int64_t k = lanes; k < padded; k += lanes) highest = hn::Max(highest, hn::LoadU(d, row + k));
-    const float before = maxima[g], tile = hn::GetLane(hn::MaxOfLanes(d, highest));
-    largest[g] = tile - before;
-    if (tile <= before) continue;
-    maxima[g] = tile;
-    largest[g] = 0;
-    const auto shrink = power_of_two(d, hn::Set(d, before - tile));
-    masses[g] *= hn::GetLane(shrink);
-    for (int64_t c = 0; c < head_dim; c += lanes)
-      hn::StoreU(hn::Mul(hn::LoadU(d, sums + g * head_dim + c), shrink), d, sums + g * head_dim + c);
+    largest[g] = hn::GetLane(hn::MaxOfLanes(d, highest));
   }
-  for (int64_t g = 0; g < group; g += lanes) hn::StoreU(power_of_two(d, hn::LoadU(d, largest + g)), d, largest + g);
+  for (int64_t g = 0; g < group; g += lanes) {
+    const auto held = hn::FirstN(d, static_cast<size_t>(group - g));
+    const auto before = hn::MaskedLoad(held, d, maxima + g), highest = hn::LoadU(d, largest + g);
+    const auto most = hn::Max(before, highest), shrink = power_of_two(d, hn::Sub(before, most));
+    hn::BlendedStore(most, held, d, maxima + g);
+    hn::BlendedStore(hn::Mul(hn::MaskedLoad(held, d, masses + g), shrink), held, d, masses + g);
+    hn::StoreU(power_of_two(d, hn::Sub(highest, most)), d, largest + g);
+    HWY_ALIGN float shrinks[kRowMultiple];
+    hn::Store(shrink, d, shrinks);
+    for (int64_t i = 0; i < lanes && g + i < group; ++i) {
+      float* row = sums + (g + i) * head_dim;
+      const auto factor = hn::Set(d, shrinks[i]);
+      for (int64_t c = 0; c < head_dim; c += lanes) hn::StoreU(hn::Mul(hn::LoadU(d, row + c), factor), d, row + c);
+    }
+  }
   for (int64_t g = 0; g < group; ++g) {
     float* row = scores + g * kRun;
     const auto maximum = hn::Set(d, maxima[g]);

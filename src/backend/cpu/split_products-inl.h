@@ -58,6 +58,10 @@ HWY_INLINE int64_t run_tokens(const PackedSide& side, int64_t token, int64_t end
   return count;
 }
 
+// Whether any token of this side is a row of bf16.
+HWY_INLINE bool has_exact_rows(const PackedSide& side) {
+  return side.codec == Codec::kBf16 || side.sinks > 0 || side.tail_rows > 0;
+}
 // Whether tiles multiply this side's blocks of bf16 as they lie.
 HWY_INLINE bool takes_rows(const TileProducts* tiles, const PackedSide& side) {
   return tiles != nullptr && side.plain_bf16() && side.head_dim % 32 == 0;
@@ -124,7 +128,7 @@ class KeyScorer {
  public:
   KeyScorer(const AttendJob& job, int64_t kv_head, const TileProducts* tiles, const SplitSpace& space)
       : side_(job.keys), head_(kv_head), group_(job.group()), d_(job.head_dim), tiles_(tiles), space_(space) {
-    if (!side_.before_rope) {
+    if (!side_.before_rope && has_exact_rows(side_)) {
       for (int64_t q = 0; q < group_; ++q) split_pairs(space.queries + q * d_, d_, space.by_parity + q * d_);
     }
     if (takes_rows(tiles_, side_)) {
@@ -164,7 +168,7 @@ class KeyScorer {
                                   d_,
                                   group_,
                                   space_.of_queries + piece * group_,
-                                  code_chunks(side_, block, 0, c),
+                                  code_chunks(side_, block, 0, c, n),
                                   n / 2,
                                   {space_.scales, space_.minimums, middle_of(side_)},
                                   count,
@@ -238,7 +242,7 @@ class KeyScorer {
                                   d_,
                                   group_,
                                   space_.of_queries + piece * group_,
-                                  code_chunks(side_, block, place + first, c),
+                                  code_chunks(side_, block, place + first, c, n),
                                   n / 2,
                                   {scales + piece * stride, minimums + piece * stride, middle_of(side_)},
                                   count,
@@ -269,7 +273,7 @@ class KeyScorer {
       space_.of_queries[q] = {rounded.step, 0, 0};
     }
     by_few(group_, [&](auto queries, int64_t q) HWY_ATTR {
-      add_codes<ByPairs, queries>(space_.rounded + q * d_, d_, 2, space_.of_queries + q,
+      add_codes<ByPairs, queries>(space_.rounded + q * d_, d_, space_.of_queries + q,
                                   PairRows{space_.codes, 2 * kTile}, d_ / 2, {of_tokens, kOnes.ones, 0}, count, false,
                                   scores_ + q * kRun, kRun);
     });
@@ -389,7 +393,7 @@ class ValueAdder {
                                 kRun,
                                 group_,
                                 space_.of_weights,
-                                code_chunks(side_, block, place, c),
+                                code_chunks(side_, block, place, c, n),
                                 (tokens + 1) / 2,
                                 {scales, minimums, middle_of(side_)},
                                 n,

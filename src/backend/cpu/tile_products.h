@@ -31,7 +31,9 @@ struct CodeChunks {
   const uint8_t* first;
   int64_t pair, across;  // bytes
   int64_t pairs, block;
-  int64_t ahead;  // from a chunk to that which will be wanted in its place
+  // Bytes that will be wanted next, as many as these chunks have: told of at the same steps, but in their own order.
+  const uint8_t* next;
+  int64_t next_across, next_pairs, next_block;
 };
 
 // out[i][l] (+)= scale[l] sum over p of (x[i] pair p times codes [p][l]) + minimum[l] sum[i], for i < count and l <
