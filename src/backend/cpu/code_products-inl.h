@@ -9,6 +9,8 @@ namespace kvpareto::HWY_NAMESPACE {
 constexpr int kCodeVectors = HWY_TARGET == HWY_SCALAR ? 1 : 2;
 // Chunks that they are of.
 constexpr int64_t kChunksAbreast = HWY_TARGET <= HWY_AVX3 ? 2 : 1;
+// Queries that share each of them.
+constexpr int kMostByCodes = HWY_TARGET <= HWY_AVX3 ? 8 : 4;
 
 // Of `channels` from one on, from a place of the block on, a multiple of kLanes.
 HWY_INLINE CodeChunks code_chunks(const PackedSide& side, const uint8_t* block, int64_t place, int64_t channel,
@@ -122,37 +124,6 @@ HWY_NOINLINE void add_codes(const int16_t* x, int64_t step_i, const Rounded* rou
   }
 }
 
-// Calls body(count, first) with a compile-time count until the whole group is done: up to four share each load (eight
-// where 32 registers hold their sums), and none is left alone with its own sums if that can be helped.
-template <typename Body>
-HWY_INLINE void by_few(int64_t group, Body body) {
-  for (int64_t g = 0; g < group;) {
-#if HWY_TARGET <= HWY_AVX3
-    const int64_t all = group - g;
-    if (all == 5) return body(std::integral_constant<int, 5>(), g);
-    if (all == 6) return body(std::integral_constant<int, 6>(), g);
-    if (all == 7) return body(std::integral_constant<int, 7>(), g);
-    if (all == 8) return body(std::integral_constant<int, 8>(), g);
-#endif
-    const int64_t left = group - g;
-    if (left == 1) {
-      body(std::integral_constant<int, 1>(), g);
-      return;
-    }
-    if (left == 2) {
-      body(std::integral_constant<int, 2>(), g);
-      return;
-    }
-    if (left == 4 || left == 7 || left == 8) {
-      body(std::integral_constant<int, 4>(), g);
-      g += 4;
-    } else {
-      body(std::integral_constant<int, 3>(), g);
-      g += 3;
-    }
-  }
-}
-
 // Calls body(first, count) for the queries of a group that share tiles.
 template <typename Body>
 HWY_INLINE void each_tile_of_queries(int64_t group, Body body) {
@@ -166,7 +137,7 @@ HWY_INLINE void add_products(const TileProducts* tiles, const CodeProducts& all)
     return each_tile_of_queries(all.count, [&](int64_t q, int64_t n) HWY_ATTR { tiles->add_codes(all.of(q, n)); });
   }
   with_codec(all.codes.codec, [&](auto codec) HWY_ATTR {
-    by_few(all.count, [&](auto queries, int64_t q) HWY_ATTR {
+    in_parts<kMostByCodes>(all.count, [&](auto queries, int64_t q) HWY_ATTR {
       const CodeProducts few = all.of(q, queries);
       add_codes<Kind, queries>(few.x, few.step, few.rounded, CodeRows<codec>(few.codes),
                                (2 * few.pairs + Kind::kEach - 1) / Kind::kEach, few.affine, few.width, few.accumulate,

@@ -31,10 +31,11 @@ HWY_INLINE const bf16* exact_row(const PackedSide& side, int64_t head, int64_t t
 HWY_INLINE void exact_rows(const PackedSide& side, int64_t head, int64_t token, int64_t count, const bf16** rows) {
   const bf16* tail_end = side.tail + (head + 1) * side.tail_rows * side.head_dim;
   const int64_t tail_begin = side.tail_rows > 0 ? side.closed + side.sinks : token + count;
-  for (int64_t k = 0; k < count; ++k) {
-    const bf16* next =
-        k == 0 || token + k == tail_begin ? exact_row(side, head, token + k) : rows[k - 1] + side.head_dim;
-    rows[k] = next == tail_end && token + k > tail_begin ? side.tail_row(head, 0) : next;
+  const bf16* row = exact_row(side, head, token);
+  for (int64_t k = 0; k < count; ++k, row += side.head_dim) {
+    if (k > 0 && token + k == tail_begin) row = exact_row(side, head, token + k);
+    if (row == tail_end && token + k > tail_begin) row = side.tail_row(head, 0);
+    rows[k] = row;
   }
 }
 

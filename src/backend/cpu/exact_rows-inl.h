@@ -34,28 +34,24 @@ HWY_INLINE void score_rows(const float* queries, int64_t n, const bf16* const* r
     const bf16* row[4];
     for (int i = 0; i < 4; ++i) row[i] = rows[k + i < count ? k + i : k];
     VF sums[kCount][4];
-    for (int q = 0; q < kCount; ++q) {
-      for (int i = 0; i < 4; ++i) sums[q][i] = hn::Zero(d);
-    }
+    repeat<kCount>([&](auto q) HWY_ATTR __attribute__((always_inline)) { repeat<4>([&](auto i) HWY_ATTR __attribute__((always_inline)) { sums[q][i] = hn::Zero(d); }); });
     for (int64_t c = 0; c < n; c += 2 * lanes) {
-#pragma GCC unroll 4
-      for (int i = 0; i < 4; ++i) {
+      repeat<4>([&](auto i) HWY_ATTR __attribute__((always_inline)) {
         VF even, odd;
         hwy::Prefetch(row[i] + c + kTile * n);
         widen_pairs(row[i] + c, even, odd);
-        for (int q = 0; q < kCount; ++q) {
+        repeat<kCount>([&](auto q) HWY_ATTR __attribute__((always_inline)) {
           sums[q][i] = hn::MulAdd(even, hn::LoadU(d, queries + q * n + c), sums[q][i]);
           sums[q][i] = hn::MulAdd(odd, hn::LoadU(d, queries + q * n + c + lanes), sums[q][i]);
-        }
-      }
+        });
+      });
     }
-#pragma GCC unroll 4
-    for (int q = 0; q < kCount; ++q) {
+    repeat<kCount>([&](auto q) HWY_ATTR __attribute__((always_inline)) {
       float* place = scores + q * kRun + k;
       float four[4];
       sum_four(sums[q][0], sums[q][1], sums[q][2], sums[q][3], k + 4 <= count ? place : four);
       for (int i = 0; i < 4 && k + 4 > count && k + i < count; ++i) place[i] = four[i];
-    }
+    });
   }
 }
 
@@ -68,51 +64,34 @@ HWY_INLINE void add_rows(const float* weights, const bf16* const* rows, int64_t 
   const auto add = [&](auto number, int64_t c) HWY_ATTR {
     constexpr int pairs = decltype(number)::value;
     VF even[kCount][pairs], odd[kCount][pairs];
-    for (int q = 0; q < kCount; ++q) {
-      for (int v = 0; v < pairs; ++v) hn::LoadInterleaved2(d, sums + q * n + c + 2 * v * lanes, even[q][v], odd[q][v]);
-    }
+    repeat<kCount>([&](auto q) HWY_ATTR __attribute__((always_inline)) {
+      repeat<pairs>([&](auto v) HWY_ATTR __attribute__((always_inline)) {
+        hn::LoadInterleaved2(d, sums + q * n + c + 2 * v * lanes, even[q][v], odd[q][v]);
+      });
+    });
     for (int64_t k = 0; k < count; ++k) {
       VF low[pairs], high[pairs];
-      for (int v = 0; v < pairs; ++v) {
+      repeat<pairs>([&](auto v) HWY_ATTR __attribute__((always_inline)) {
         hwy::Prefetch(rows[k] + c + 2 * v * lanes + kTile * n);
         widen_pairs(rows[k] + c + 2 * v * lanes, low[v], high[v]);
-      }
-      for (int q = 0; q < kCount; ++q) {
+      });
+      repeat<kCount>([&](auto q) HWY_ATTR __attribute__((always_inline)) {
         const auto weight = hn::Set(d, weights[q * kRun + k]);
-        for (int v = 0; v < pairs; ++v) {
+        repeat<pairs>([&](auto v) HWY_ATTR __attribute__((always_inline)) {
           even[q][v] = hn::MulAdd(weight, low[v], even[q][v]);
           odd[q][v] = hn::MulAdd(weight, high[v], odd[q][v]);
-        }
-      }
+        });
+      });
     }
-    for (int q = 0; q < kCount; ++q) {
-      for (int v = 0; v < pairs; ++v) hn::StoreInterleaved2(even[q][v], odd[q][v], d, sums + q * n + c + 2 * v * lanes);
-    }
+    repeat<kCount>([&](auto q) HWY_ATTR __attribute__((always_inline)) {
+      repeat<pairs>([&](auto v) HWY_ATTR __attribute__((always_inline)) {
+        hn::StoreInterleaved2(even[q][v], odd[q][v], d, sums + q * n + c + 2 * v * lanes);
+      });
+    });
   };
   int64_t c = 0;
   for (; c + 2 * kPairs * lanes <= n; c += 2 * kPairs * lanes) add(std::integral_constant<int, kPairs>(), c);
   for (; c < n; c += 2 * lanes) add(std::integral_constant<int, 1>(), c);
-}
-
-// Calls body(queries, first) with a compile-time number of them until the whole group is done: three share each load of
-// a key or value, and four by three sums are what sixteen registers hold. A query left alone would wait for its own
-// sums.
-template <typename Body>
-HWY_INLINE void by_three(int64_t group, Body body) {
-  for (int64_t g = 0; g < group;) {
-    const int64_t left = group - g;
-    if (left == 1) {
-      body(std::integral_constant<int, 1>(), g);
-      return;
-    }
-    if (left == 2 || left == 4) {
-      body(std::integral_constant<int, 2>(), g);
-      g += 2;
-    } else {
-      body(std::integral_constant<int, 3>(), g);
-      g += 3;
-    }
-  }
 }
 
 }  // namespace kvpareto::HWY_NAMESPACE

@@ -129,6 +129,23 @@ HWY_INLINE void repeat(Body body) {
   (std::make_integer_sequence<int, kCount>());
 }
 
+// Calls body(count, first) with a compile-time count for parts of a group as equal as can be, of kMost at most: a query
+// left alone would wait for its own sums.
+template <int kMost, typename Body>
+HWY_INLINE void in_parts(int64_t group, Body body) {
+  const int64_t parts = (group + kMost - 1) / kMost;
+  for (int64_t part = 0, first = 0; part < parts; ++part) {
+    const int64_t left = parts - part, count = (group - first + left - 1) / left;
+    repeat<kMost>([&](auto i) HWY_ATTR {
+      if (count == i + 1) body(std::integral_constant<int, i + 1>(), first);
+    });
+    first += count;
+  }
+}
+// Queries that share each load of four keys, which sum by vectors, and of a value: as many sums, and of scores what they
+// are multiplied with too, as the registers hold.
+constexpr int kMostOfScores = HWY_TARGET <= HWY_AVX3 ? 4 : 3, kMostOfSums = HWY_TARGET <= HWY_AVX3 ? 7 : 3;
+
 // --- how a lane's numbers are multiplied with its codes
 
 constexpr float kMostInt16 = 32639;  // both bytes of a number can be signed then (amx_products.cc)

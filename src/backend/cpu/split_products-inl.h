@@ -186,7 +186,7 @@ class KeyScorer {
 
     const bf16* rows[kTile];
     exact_rows(side_, head_, token + packed, count - packed, rows);
-    by_three(group_, [&](auto queries, int64_t q) HWY_ATTR {
+    in_parts<kMostOfScores>(group_, [&](auto queries, int64_t q) HWY_ATTR {
       score_rows<queries>(space_.by_parity + q * d_, d_, rows, count - packed, scores_ + q * kRun + packed);
     });
   }
@@ -272,7 +272,7 @@ class KeyScorer {
                                                 space_.rounded + q * d_);
       space_.of_queries[q] = {rounded.step, 0, 0};
     }
-    by_few(group_, [&](auto queries, int64_t q) HWY_ATTR {
+    in_parts<kMostByCodes>(group_, [&](auto queries, int64_t q) HWY_ATTR {
       add_codes<ByPairs, queries>(space_.rounded + q * d_, d_, space_.of_queries + q,
                                   PairRows{space_.codes, 2 * kTile}, d_ / 2, {of_tokens, kOnes.ones, 0}, count, false,
                                   scores_ + q * kRun, kRun);
@@ -287,7 +287,7 @@ class KeyScorer {
     } else if (packed > 0) {
       turn_queries(token);
       turned_tile(side_, head_, token - side_.sinks, packed, space_.codes, space_.scales, space_.minimums, space_.tile);
-      by_three(group_, [&](auto queries, int64_t q) HWY_ATTR {
+      in_parts<kMostOfScores>(group_, [&](auto queries, int64_t q) HWY_ATTR {
         for (int64_t t = 0; t < packed; t += kVectors * lanes) {
           multiply_part<queries, kVectors>(space_.turned + q * d_, d_, 1, d_, space_.tile + t, kTile,
                                            scores_ + q * kRun + t, kRun, false);
@@ -297,7 +297,7 @@ class KeyScorer {
     if (packed == count) return;
     turn_queries(token + packed);
     decode_in_tile(side_, head_, token + packed, count - packed, space_.tile);
-    by_three(group_, [&](auto queries, int64_t q) HWY_ATTR {
+    in_parts<kMostOfScores>(group_, [&](auto queries, int64_t q) HWY_ATTR {
       score_tile<queries>(space_.turned + q * d_, space_.tile, count - packed, d_, scores_ + q * kRun + packed);
     });
   }
@@ -359,7 +359,7 @@ class ValueAdder {
     if (packed == count) return;
     const bf16* rows[kTile];
     exact_rows(side_, head_, token + packed, count - packed, rows);
-    by_three(group_, [&](auto queries, int64_t q) HWY_ATTR {
+    in_parts<kMostOfSums>(group_, [&](auto queries, int64_t q) HWY_ATTR {
       add_rows<queries>(weights + q * kRun + packed, rows, count - packed, d_, sums_ + q * d_);
     });
   }
