@@ -15,16 +15,22 @@ constexpr int kMostByCodes = HWY_TARGET <= HWY_AVX3 ? 8 : 4;
 // Of `channels` from one on, from a place of the block on, a multiple of kLanes.
 HWY_INLINE CodeChunks code_chunks(const PackedSide& side, const uint8_t* block, int64_t place, int64_t channel,
                                   int64_t channels) {
-  constexpr int64_t kPairs = CodeChunks::kPairs;
+  constexpr int64_t kAcross = kBlockTokens / kLanes, kPairs = CodeChunks::kPairs;
   const auto bytes = static_cast<int64_t>(chunk_bytes(side.codec)), blocks = static_cast<int64_t>(side.block_bytes);
-  const uint8_t* first = block + side.code_place(place, static_cast<int>(channel)).chunk * bytes;
-  const uint8_t* next = block + kBlocksAhead * blocks + channel * bytes * kBlockTokens / kChunk;
-  if (side.lanes == Lanes::kTokens)
-    return {side.codec, first, bytes, bytes * side.head_dim / 2, bytes * kPairs, blocks, next, bytes * channels / 2,
-            bytes * kPairs * kChunksAbreast, blocks};
-  constexpr int64_t kAcross = kBlockTokens / kLanes;
-  return {side.codec, first, bytes * side.head_dim / kLanes, bytes, blocks, bytes * kAcross, next, bytes * kPairs,
-          blocks, bytes * kPairs * kAcross};
+  const bool by_tokens = side.lanes == Lanes::kTokens;
+  CodeChunks chunks;
+  chunks.codec = side.codec;
+  chunks.first = block + side.code_place(place, static_cast<int>(channel)).chunk * bytes;
+  chunks.pair = by_tokens ? bytes : bytes * side.head_dim / kLanes;
+  chunks.across = by_tokens ? bytes * side.head_dim / 2 : bytes;
+  chunks.pairs = by_tokens ? bytes * kPairs : blocks;
+  chunks.block = by_tokens ? blocks : bytes * kAcross;
+  chunks.next_across = by_tokens ? bytes * channels / 2 : bytes * kPairs;
+  chunks.next_pairs = by_tokens ? bytes * kPairs * kChunksAbreast : blocks;
+  chunks.next_block = by_tokens ? blocks : chunks.next_across * kAcross;
+  chunks.next = block + kBlocksAhead * blocks + channel * bytes * kBlockTokens / kChunk +
+                (by_tokens ? place / kLanes * chunks.next_across : place / 2 * kChunksAbreast * bytes);
+  return chunks;
 }
 
 #if HWY_TARGET <= HWY_AVX3
