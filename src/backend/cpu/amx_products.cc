@@ -88,7 +88,7 @@ inline void finish(const int32_t (*sums)[kTileSide], int64_t count, const Rounde
 
 template <Codec kCodec>
 void add_unpacked(const CodeProducts& all, const int8_t (*left)[2 * kTileQueries][kTileBytes]) {
-  const Unpacking<kCodec> unpacking;
+  const Fours<kCodec> fours;
   const CodeChunks& codes = all.codes;
   alignas(64) uint8_t right[kTiles][kTileSide][kTileBytes];
   alignas(64) int32_t sums[kTiles][kTileSide][kTileSide];
@@ -102,7 +102,7 @@ void add_unpacked(const CodeProducts& all, const int8_t (*left)[2 * kTileQueries
       const auto unpack = [&](int64_t t) {
         const uint8_t* chunk = first + t * codes.across;
         for (int64_t r = 0; r < rows; ++r, chunk += 2 * codes.pair) {
-          _mm512_store_si512(right[t][r], unpacking.row(chunk, chunk + codes.pair));
+          _mm512_store_si512(right[t][r], fours.row(chunk, chunk + codes.pair));
         }
       };
       // A tile is loaded when the next one is unpacked: what was just stored cannot be read at once.

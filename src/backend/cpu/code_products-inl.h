@@ -77,7 +77,7 @@ struct CodeRows {
           unpack_wide<kCodec>(from, codes);
           in[v] = codes[0];
         } else {
-          in[v] = Pairs{Unpacking<kCodec>().row(from, from + pair)};
+          in[v] = Pairs{Fours<kCodec>().row(from, from + pair)};
         }
       }
 #else
@@ -91,7 +91,8 @@ struct CodeRows {
   template <typename Kind>
   HWY_INLINE Cursor<Kind> from(int64_t p) const {
     const int64_t block = p * Cursor<Kind>::kPairs / CodeChunks::kPairs;
-    return {chunks.first + block * chunks.pairs, chunks.next + block * chunks.next_pairs, chunks.pair, chunks.across, lane};
+    return {chunks.first + block * chunks.pairs, chunks.next + block * chunks.next_pairs, chunks.pair, chunks.across,
+            lane};
   }
   template <typename Kind>
   HWY_INLINE int64_t end(int64_t p, int64_t n) const {

@@ -34,7 +34,9 @@ HWY_INLINE void score_rows(const float* queries, int64_t n, const bf16* const* r
     const bf16* row[4];
     for (int i = 0; i < 4; ++i) row[i] = rows[k + i < count ? k + i : k];
     VF sums[kCount][4];
-    repeat<kCount>([&](auto q) HWY_ATTR __attribute__((always_inline)) { repeat<4>([&](auto i) HWY_ATTR __attribute__((always_inline)) { sums[q][i] = hn::Zero(d); }); });
+    repeat<kCount>([&](auto q) HWY_ATTR __attribute__((always_inline)) {
+      repeat<4>([&](auto i) HWY_ATTR __attribute__((always_inline)) { sums[q][i] = hn::Zero(d); });
+    });
     for (int64_t c = 0; c < n; c += 2 * lanes) {
       repeat<4>([&](auto i) HWY_ATTR __attribute__((always_inline)) {
         VF even, odd;

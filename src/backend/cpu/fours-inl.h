@@ -13,14 +13,13 @@ struct alignas(64) Words {
 // Two neighbouring rows of pairs become one of fours, a byte a code: lane t holds the pair of both rows. The words of a
 // chunk hold kWords lanes, further lanes in higher bits of the same words.
 template <Codec kCodec>
-struct Unpacking {
+struct Fours {
   static constexpr int kBits = kCodec == Codec::kInt8 ? 8 : kCodec == Codec::kInt4 ? 4 : 2;
   static constexpr int kWords = 2 * kBits;
   static constexpr Words kTake{[](int i) { return i / 2 % kWords + i % 2 * 32; }};
   static constexpr Words kShifts{[](int i) { return i / 2 / kWords * kBits; }};
   __m512i take, shifts, mask;
-  Unpacking()
-      : take(kTake.load()), shifts(kShifts.load()), mask(_mm512_set1_epi8(static_cast<char>((1 << kBits) - 1))) {}
+  Fours() : take(kTake.load()), shifts(kShifts.load()), mask(_mm512_set1_epi8(static_cast<char>((1 << kBits) - 1))) {}
 
   static __m512i load(const uint8_t* chunk) {
     if constexpr (kCodec == Codec::kInt8) {

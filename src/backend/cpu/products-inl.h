@@ -142,8 +142,8 @@ HWY_INLINE void in_parts(int64_t group, Body body) {
     first += count;
   }
 }
-// Queries that share each load of four keys, which sum by vectors, and of a value: as many sums, and of scores what they
-// are multiplied with too, as the registers hold.
+// Queries that share each load of four keys, which sum by vectors, and of a value: as many sums, and of scores what
+// they are multiplied with too, as the registers hold.
 constexpr int kMostOfScores = HWY_TARGET <= HWY_AVX3 ? 4 : 3, kMostOfSums = HWY_TARGET <= HWY_AVX3 ? 7 : 3;
 
 // --- how a lane's numbers are multiplied with its codes

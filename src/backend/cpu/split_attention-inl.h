@@ -4,8 +4,9 @@
 HWY_BEFORE_NAMESPACE();
 namespace kvpareto::HWY_NAMESPACE {
 
-// Scores of all queries, in units of log 2, become weights, the largest of each query to `largest` [group] and a vector;
-// running maxima, masses and sums are rescaled. Behind the last key weights are zero, up to a multiple of kLanes.
+// Scores of all queries, in units of log 2, become weights, the largest of each query to `largest` [group] and a
+// vector; running maxima, masses and sums are rescaled. Behind the last key weights are zero, up to a multiple of
+// kLanes.
 HWY_INLINE void soften_rows(float* scores, int64_t group, int64_t keys, int64_t head_dim, float* maxima, float* masses,
                             float* sums, float* largest) {
   const DF d;

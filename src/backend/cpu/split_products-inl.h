@@ -273,9 +273,8 @@ class KeyScorer {
       space_.of_queries[q] = {rounded.step, 0, 0};
     }
     in_parts<kMostByCodes>(group_, [&](auto queries, int64_t q) HWY_ATTR {
-      add_codes<ByPairs, queries>(space_.rounded + q * d_, d_, space_.of_queries + q,
-                                  PairRows{space_.codes, 2 * kTile}, d_ / 2, {of_tokens, kOnes.ones, 0}, count, false,
-                                  scores_ + q * kRun, kRun);
+      add_codes<ByPairs, queries>(space_.rounded + q * d_, d_, space_.of_queries + q, PairRows{space_.codes, 2 * kTile},
+                                  d_ / 2, {of_tokens, kOnes.ones, 0}, count, false, scores_ + q * kRun, kRun);
     });
   }
 
