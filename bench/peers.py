@@ -16,6 +16,7 @@ import pathlib
 import statistics
 import subprocess
 import sys
+import tempfile
 
 PROMPT, GENERATE = 512, 64
 # What each program calls a cache of so many bits.
@@ -27,7 +28,10 @@ KV_NAMES = {
 
 
 def run(command):
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False)
+    # llama-sweep-bench leaves a log where it runs.
+    with tempfile.TemporaryDirectory() as folder:
+        files = [str(pathlib.Path(word).resolve()) if pathlib.Path(word).is_file() else word for word in command]
+        done = subprocess.run(files, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False, cwd=folder)
     if done.returncode != 0:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
         sys.exit(f"peers: {' '.join(command)} ended with exit code {done.returncode}: {last}")
