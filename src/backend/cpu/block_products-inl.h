@@ -100,7 +100,7 @@ HWY_INLINE void round_rows(const float* x, int64_t n, int64_t rows, const float*
     // Even and odd numbers apart: an addition takes several cycles.
     VF sum[2] = {hn::Zero(d), hn::Zero(d)}, low[2] = {hn::Zero(d), hn::Zero(d)};
     Sums whole = {};
-    const auto number = [&](int64_t j, auto odd) HWY_ATTR __attribute__((always_inline)) {
+    const auto number = [&](int64_t j, auto odd) KVPARETO_EXPANDED {
       const auto given = hn::LoadU(d, x + j * rows + r), v = hn::Mul(given, hn::Set(d, factors[j]));
       sum[odd] = hn::Add(sum[odd], v);
       low[odd] = hn::MulAdd(given, hn::Set(d, lows[j]), low[odd]);

@@ -34,21 +34,20 @@ HWY_INLINE void score_rows(const float* queries, int64_t n, const bf16* const* r
     const bf16* row[4];
     for (int i = 0; i < 4; ++i) row[i] = rows[k + i < count ? k + i : k];
     VF sums[kCount][4];
-    repeat<kCount>([&](auto q) HWY_ATTR __attribute__((always_inline)) {
-      repeat<4>([&](auto i) HWY_ATTR __attribute__((always_inline)) { sums[q][i] = hn::Zero(d); });
-    });
+    repeat<kCount>([&](auto q)
+                       KVPARETO_EXPANDED { repeat<4>([&](auto i) KVPARETO_EXPANDED { sums[q][i] = hn::Zero(d); }); });
     for (int64_t c = 0; c < n; c += 2 * lanes) {
-      repeat<4>([&](auto i) HWY_ATTR __attribute__((always_inline)) {
+      repeat<4>([&](auto i) KVPARETO_EXPANDED {
         VF even, odd;
         hwy::Prefetch(row[i] + c + kTile * n);
         widen_pairs(row[i] + c, even, odd);
-        repeat<kCount>([&](auto q) HWY_ATTR __attribute__((always_inline)) {
+        repeat<kCount>([&](auto q) KVPARETO_EXPANDED {
           sums[q][i] = hn::MulAdd(even, hn::LoadU(d, queries + q * n + c), sums[q][i]);
           sums[q][i] = hn::MulAdd(odd, hn::LoadU(d, queries + q * n + c + lanes), sums[q][i]);
         });
       });
     }
-    repeat<kCount>([&](auto q) HWY_ATTR __attribute__((always_inline)) {
+    repeat<kCount>([&](auto q) KVPARETO_EXPANDED {
       float* place = scores + q * kRun + k;
       float four[4];
       sum_four(sums[q][0], sums[q][1], sums[q][2], sums[q][3], k + 4 <= count ? place : four);
@@ -66,27 +65,27 @@ HWY_INLINE void add_rows(const float* weights, const bf16* const* rows, int64_t 
   const auto add = [&](auto number, int64_t c) HWY_ATTR {
     constexpr int pairs = decltype(number)::value;
     VF even[kCount][pairs], odd[kCount][pairs];
-    repeat<kCount>([&](auto q) HWY_ATTR __attribute__((always_inline)) {
-      repeat<pairs>([&](auto v) HWY_ATTR __attribute__((always_inline)) {
+    repeat<kCount>([&](auto q) KVPARETO_EXPANDED {
+      repeat<pairs>([&](auto v) KVPARETO_EXPANDED {
         hn::LoadInterleaved2(d, sums + q * n + c + 2 * v * lanes, even[q][v], odd[q][v]);
       });
     });
     for (int64_t k = 0; k < count; ++k) {
       VF low[pairs], high[pairs];
-      repeat<pairs>([&](auto v) HWY_ATTR __attribute__((always_inline)) {
+      repeat<pairs>([&](auto v) KVPARETO_EXPANDED {
         hwy::Prefetch(rows[k] + c + 2 * v * lanes + kTile * n);
         widen_pairs(rows[k] + c + 2 * v * lanes, low[v], high[v]);
       });
-      repeat<kCount>([&](auto q) HWY_ATTR __attribute__((always_inline)) {
+      repeat<kCount>([&](auto q) KVPARETO_EXPANDED {
         const auto weight = hn::Set(d, weights[q * kRun + k]);
-        repeat<pairs>([&](auto v) HWY_ATTR __attribute__((always_inline)) {
+        repeat<pairs>([&](auto v) KVPARETO_EXPANDED {
           even[q][v] = hn::MulAdd(weight, low[v], even[q][v]);
           odd[q][v] = hn::MulAdd(weight, high[v], odd[q][v]);
         });
       });
     }
-    repeat<kCount>([&](auto q) HWY_ATTR __attribute__((always_inline)) {
-      repeat<pairs>([&](auto v) HWY_ATTR __attribute__((always_inline)) {
+    repeat<kCount>([&](auto q) KVPARETO_EXPANDED {
+      repeat<pairs>([&](auto v) KVPARETO_EXPANDED {
         hn::StoreInterleaved2(even[q][v], odd[q][v], d, sums + q * n + c + 2 * v * lanes);
       });
     });

@@ -119,11 +119,14 @@ HWY_INLINE void each_piece(const PackedSide& side, Body body) {
   }
 }
 
+// Bodies that work on sums: g++ 12 may leave them functions of their own, and keeps the sums in memory then.
+#define KVPARETO_EXPANDED HWY_ATTR __attribute__((always_inline))
+
 // Calls body(index) with compile-time indices. A loop that a pragma unrolls is unrolled too late: g++ 12 has put the
 // arrays that it counts through into memory by then.
 template <int kCount, typename Body>
 HWY_INLINE void repeat(Body body) {
-  [&]<int... kIndices>(std::integer_sequence<int, kIndices...>) HWY_ATTR __attribute__((always_inline)) {
+  [&]<int... kIndices>(std::integer_sequence<int, kIndices...>) KVPARETO_EXPANDED {
     (body(std::integral_constant<int, kIndices>()), ...);
   }
   (std::make_integer_sequence<int, kCount>());
@@ -204,9 +207,9 @@ HWY_INLINE void multiply_lanes(const int16_t* a, int64_t step_i, int64_t step_p,
     for (const int64_t end = b.template end<Kind>(p, n); p < end; ++p, a += step_p) {
       Pairs in[kVectors];
       row.next(in);
-      repeat<kOut>([&](auto i) HWY_ATTR __attribute__((always_inline)) {
+      repeat<kOut>([&](auto i) KVPARETO_EXPANDED {
         const Pairs factor = same_pairs(a + i * step_i);
-        repeat<kVectors>([&](auto v) HWY_ATTR __attribute__((always_inline)) {
+        repeat<kVectors>([&](auto v) KVPARETO_EXPANDED {
           totals[i][v] = Rows::kCodes ? Kind::add(factor, in[v], totals[i][v]) : Kind::add(in[v], factor, totals[i][v]);
         });
       });

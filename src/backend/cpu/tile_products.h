@@ -31,7 +31,8 @@ struct CodeChunks {
   const uint8_t* first;
   int64_t pair, across;  // bytes
   int64_t pairs, block;
-  // Bytes that will be wanted next, as many as these chunks have: told of at the same steps, but in their own order.
+  // Bytes that will be wanted next, as many as these chunks have, told of a step at a time in the order in which they
+  // lie: for the next kLanes lanes, kPairs pairs and kBlockTokens lanes from here.
   const uint8_t* next;
   int64_t next_across, next_pairs, next_block;
 };
