@@ -7,6 +7,7 @@
 #include <array>
 #include <bit>
 #include <cstring>
+#include <type_traits>
 #include <utility>
 
 #include "backend/cpu/linear_kernels.h"
@@ -62,18 +63,18 @@ struct Vectors {
   }
 
   // Codes of eight bits enter as code - 128, which is what their offset takes away.
-  template <int kBits>
-  static constexpr bool kCentred = kBits == 8;
+  static constexpr bool takes_offsets(const WeightCodecInfo& info) { return info.low_bits + info.high_bits != 8; }
 
   // Whole-number sums of a few steps, [tokens][parts].
-  template <int kBits, int kTokens, int kTilePanels>
+  template <typename Kind, int kTokens, int kTilePanels>
   struct Dot {
     static_assert(kTilePanels == 1);
+    static constexpr int kBits = Kind::kBits;
     __m256i sums[kTokens][kParts];
 
     // Overwrites the sums with the products of steps [kFirst, kFirst + kCount) of a block.
     template <int kFirst, int kCount, typename Block>
-    KVPARETO_INLINE void add(Block block, const int8_t* x) {
+    KVPARETO_INLINE void add(Block block, const int8_t* x, const int32_t* /*starts*/) {
       // As many steps as fit a 16-bit sum.
       constexpr int kRun = std::min(kCount, kBits <= 4 ? 8 : kBits == 5 ? 4 : kBits == 6 ? 2 : 1);
 #pragma GCC unroll 8
@@ -199,7 +200,9 @@ KVPARETO_INLINE std::pair<int, int> half_sums(const int8_t* codes) {
   return {static_cast<int>(first) - 128 * 16, static_cast<int>(second) - 128 * 16};
 }
 
-void round_row(const float* x, int64_t columns, int64_t sub, const RoundedRow& row, float* sums) {
+void round_row(const Tensor& row_of_x, const WeightFormat& format, const RoundedRow& row, float* sums) {
+  const float* x = row_of_x.as<float>();
+  const int64_t columns = row_of_x.columns(), sub = format.sub();
   float sum = 0;
   for (int64_t c = 0; c < columns; c += kPanelColumns) {
     const float scale = round_block(x + c, row.block(c));

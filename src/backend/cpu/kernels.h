@@ -65,8 +65,8 @@ inline int64_t split_scratch(int group, int head_dim) {
 }
 
 struct CpuKernels {
-  void (*rms_norm)(const float* x, const float* weight, float epsilon, int64_t n, Tensor out_row);
-  void (*swiglu)(const float* gate, const float* up, int64_t n, Tensor out_row);
+  void (*rms_norm)(const float* x, const float* weight, float epsilon, int64_t n, const Tensor& out_row);
+  void (*swiglu)(const float* gate, const float* up, int64_t n, const Tensor& out_row);
   // One head: x [2 * half] in place.
   void (*rope)(float* x, const float* cosines, const float* sines, int64_t half);
   void (*to_bf16)(const float* x, int64_t n, bf16* out);

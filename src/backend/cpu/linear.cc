@@ -99,8 +99,7 @@ size_t CpuLinears::scratch_bytes(int64_t tokens, const LinearSpec& spec) const {
     const bool packed = part.format.codec != WeightCodec::kBf16;
     const size_t slices = packed ? slices_bytes() : 0;
     if (rounds(spec, part)) {
-      const size_t inputs = activation_ == DType::kBf16 ? float_bytes(thread_count() * spec.columns) : 0;
-      most = std::max(most, slices + inputs + rounded_bytes(std::min(tokens, kRoundedRows), spec.columns));
+      most = std::max(most, slices + rounded_bytes(std::min(tokens, kRoundedRows), spec.columns));
       continue;
     }
     const int64_t few_tokens = std::min(tokens, kDenseRows);
@@ -202,37 +201,31 @@ void CpuLinears::few_rows(const Product& product) const {
 }
 
 // All of x, at most kRoundedRows of it, as int8 inputs of a product by weights of `format`: the job's tokens, tile,
-// codes, scales and sums, in rounded_bytes() of `place` behind a row a thread where x is bf16.
+// codes, scales and sums or starts, in rounded_bytes() of `place`.
 PanelJob CpuLinears::rounded(Tensor x, const WeightFormat& format, char* place) const {
-  const int64_t columns = x.columns(), tokens = x.rows();
-  const int sub = format.sub();
+  const int64_t columns = x.columns(), tokens = x.rows(), step = std::min(format.sub(), kPanelColumns);
   const int64_t tile = linear_kernels_.tile_tokens(format);
-  auto* widened = reinterpret_cast<float*>(place);
-  if (activation_ == DType::kBf16) place += float_bytes(thread_count() * columns);
-  auto* codes = reinterpret_cast<int8_t*>(place);
-  place += Backend::padded(static_cast<size_t>(tokens * columns));
-  auto* scales = reinterpret_cast<float*>(place);
-  auto* sums = reinterpret_cast<float*>(place + float_bytes(tokens * (columns / kPanelColumns)));
-  parallel_ranges(tokens, 4, [&](int64_t begin, int64_t end) {
-    for (int64_t t = begin; t < end; ++t) {
-      const float* row = widened + thread_number() * columns;
-      if (x.type == DType::kF32) {
-        row = x.row<float>(t);
-      } else {
-        kernels_.to_f32(x.row<bf16>(t), columns, widened + thread_number() * columns);
-      }
-      const int64_t at = t % tile, first = t - at;
-      const RoundedRow to{codes + first * columns + at * kPanelColumns, scales + first * (columns / kPanelColumns) + at,
-                          std::min(tile, tokens - first)};
-      linear_kernels_.round_row(row, columns, sub, to, sums + t * (columns / sub));
-    }
-  });
   PanelJob job{};
   job.tokens = tokens;
   job.tile = tile;
+  auto* codes = reinterpret_cast<int8_t*>(place);
+  place += Backend::padded(static_cast<size_t>(tokens * columns));
+  auto* scales = reinterpret_cast<float*>(place);
+  place += float_bytes(tokens * (columns / kPanelColumns));
+  auto* sums = reinterpret_cast<float*>(place);
+  auto* starts = reinterpret_cast<int32_t*>(place);  // one or the other
+  parallel_ranges(tokens, 4, [&](int64_t begin, int64_t end) {
+    for (int64_t t = begin; t < end; ++t) {
+      const int64_t at = t % tile, first = t - at;
+      const RoundedRow to{codes + first * columns + at * kPanelColumns, scales + first * (columns / kPanelColumns) + at,
+                          starts + first * (columns / step) + at, std::min(tile, tokens - first)};
+      linear_kernels_.round_row(x.slice(t, 1), format, to, sums + t * (columns / format.sub()));
+    }
+  });
   job.codes = codes;
   job.scales = scales;
   job.sums = sums;
+  job.starts = starts;
   return job;
 }
 

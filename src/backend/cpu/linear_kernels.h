@@ -18,11 +18,12 @@ struct PanelJob {
   // Inputs rounded to int8 (round_inputs() of host_linear.h) in tiles of so many tokens, the last of what is left, so
   // that all that is multiplied by a block of a panel lies side by side: of a tile of n tokens
   int64_t tile;
-  const int8_t* codes;  // [columns / 32][n][32] ...
-  const float* scales;  // ... and [columns / 32][n]
-  const float* x;       // or inputs as they are, [tokens][columns]
-  const float* sums;    // of either kind's values: [tokens][columns / sub of the format]
-  const float* bias;    // [rows] or null
+  const int8_t* codes;    // [columns / 32][n][32] ...
+  const float* scales;    // ... and [columns / 32][n]
+  const float* x;         // or inputs as they are, [tokens][columns]
+  const float* sums;      // of either kind's values: [tokens][columns / sub of the format]
+  const int32_t* starts;  // instead, of int8 inputs, where round_row() leaves them: [columns / min(32, sub)][n]
+  const float* bias;      // [rows] or null
   float* out;
   int64_t out_stride;
   bool accumulate;
@@ -36,6 +37,7 @@ inline constexpr int64_t kSliceColumns = 1024;
 struct RoundedRow {
   int8_t* codes;
   float* scales;
+  int32_t* starts;
   int64_t tokens;
 
   int8_t* block(int64_t column) const { return codes + column * tokens; }
@@ -59,8 +61,10 @@ struct PanelSlice {
 struct LinearKernels {
   // Tokens of a tile of inputs that are multiplied by weights of a format.
   int64_t (*tile_tokens)(const WeightFormat& format);
-  // One row of inputs rounded to int8, with the sums of its values over `sub` columns each.
-  void (*round_row)(const float* x, int64_t columns, int64_t sub, const RoundedRow& row, float* sums);
+  // One row of inputs, f32 or what the instruction set has for activations, rounded to int8. With it what zero points
+  // take away from products with weights of the format: the sums of its values over `sub` columns each, or what whole
+  // sums begin with.
+  void (*round_row)(const Tensor& x, const WeightFormat& format, const RoundedRow& row, float* sums);
   // The job's product for panels [first, last), by its int8 inputs or its f32 ones; scratch of kPanelsAtOnce slices.
   void (*panels_int8)(const PanelJob& job, int64_t first, int64_t last, float* scratch);
   void (*panels_float)(const PanelJob& job, int64_t first, int64_t last, float* scratch);

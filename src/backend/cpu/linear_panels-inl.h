@@ -9,13 +9,13 @@ using Tile = void (*)(const PanelJob& job, const PanelSlice& slice, int64_t begi
 constexpr int kLargestTile = std::max(kMostTokens, kMostFloatTokens);
 using Tiles = std::array<Tile, kLargestTile + 1>;  // by the number of tokens
 
-template <int kBits, int kStep, int kPanels, size_t... kTokens>
+template <typename Kind, int kPanels, size_t... kTokens>
 constexpr Tiles int8_table(std::index_sequence<kTokens...>) {
-  return {nullptr, tile_int8<kBits, kStep, kPanels, static_cast<int>(kTokens) + 1>...};
+  return {nullptr, tile_int8<Kind, kPanels, static_cast<int>(kTokens) + 1>...};
 }
-template <int kBits, int kStep, int kPanels>
+template <typename Kind, int kPanels>
 constexpr Tiles kInt8Tiles =
-    int8_table<kBits, kStep, kPanels>(std::make_index_sequence<kBits == 8 ? kMostByteTokens : kMostTokens>());
+    int8_table<Kind, kPanels>(std::make_index_sequence<Kind::kBits == 8 ? kMostByteTokens : kMostTokens>());
 
 template <size_t... kTokens>
 constexpr Tiles float_table(std::index_sequence<kTokens...>) {
@@ -25,40 +25,75 @@ constexpr Tiles kFloatTiles = float_table(std::make_index_sequence<kMostFloatTok
 
 template <int kPanels>
 const Tiles& int8_tiles(const WeightFormat& format) {
-  const bool wide = step_of(format.sub()) == kWide;
-  switch (format.bits()) {
-    case 5:
-      return kInt8Tiles<5, 32, kPanels>;
-    case 6:
-      return kInt8Tiles<6, 16, kPanels>;
-    case 8:
-      return wide ? kInt8Tiles<8, kWide, kPanels> : kInt8Tiles<8, 32, kPanels>;
-    default:
-      return wide ? kInt8Tiles<4, kWide, kPanels> : kInt8Tiles<4, 32, kPanels>;
+  const Tiles* tiles = nullptr;
+  switch (format.codec) {
+#define KVPARETO_CASE(codec)                                                                                          \
+  case WeightCodec::codec:                                                                                            \
+    with_step<WeightCodec::codec>(                                                                                    \
+        format, [&](auto step) { tiles = &kInt8Tiles<KindOf<WeightCodec::codec, decltype(step)::value>, kPanels>; }); \
+    break;
+    KVPARETO_WEIGHT_CODECS(KVPARETO_CASE)
+#undef KVPARETO_CASE
+    case WeightCodec::kBf16:
+      break;
   }
+  return *tiles;
 }
 
-// One slice of kPanels panels, or of those that are left, times all inputs; its sums so far are in the job's result.
+// Bytes of a panel's columns before `columns`, whole units.
+int64_t bytes_before(const PanelJob& job, int64_t columns) {
+  return static_cast<int64_t>(panel_bytes(job.format, columns));
+}
+
+// Slices of kPanels panels, or of those that are left, from column `begin` on.
+struct SlicePlace {
+  int64_t panel, begin, columns;
+};
+
+// What is unpacked next, told to the caches tile by tile: its reading hides behind products.
 template <int kPanels>
-void multiply_slice(const PanelJob& job, int64_t panel, int64_t begin, int64_t columns, float* scratch,
-                    const Tiles& tiles, int64_t most) {
+class Ahead {
+ public:
+  Ahead(const PanelJob& job, SlicePlace next, int64_t tiles)
+      : end_(next.panel * kPanelRows < job.rows ? bytes_before(job, next.columns) : 0),
+        share_(end_ / tiles + 1),
+        stride_(bytes_before(job, job.columns)),
+        bytes_(job.panels + std::min(next.panel, (job.rows - 1) / kPanelRows) * stride_ +
+               bytes_before(job, next.begin)) {}
+  void go_on() {
+    for (const int64_t until = std::min(end_, told_ + share_); told_ < until; told_ += 64) {
+      for (int64_t p = 0; p < kPanels; ++p) __builtin_prefetch(bytes_ + p * stride_ + told_, 0, 2);
+    }
+  }
+
+ private:
+  int64_t end_, share_, stride_, told_ = 0;
+  const uint8_t* bytes_;
+};
+
+// One slice times all inputs; its sums so far are in the job's result.
+template <int kPanels>
+void multiply_slice(const PanelJob& job, SlicePlace at, SlicePlace next, float* scratch, const Tiles& tiles,
+                    int64_t most) {
   constexpr int kRows = kPanels * kPanelRows;
-  const int64_t rows = std::min<int64_t>(kRows, job.rows - panel * kPanelRows);
+  const int64_t rows = std::min<int64_t>(kRows, job.rows - at.panel * kPanelRows);
   for (int64_t p = 0; p < kPanels; ++p) {
     float* floats = scratch + p * PanelSlice::kFloats;
     if (p * kPanelRows < rows) {
-      const uint8_t* bytes = job.panels + panel_bytes(job.format, job.columns) * static_cast<size_t>(panel + p);
-      unpack(job.format, bytes, begin, columns, PanelSlice(floats));
+      const uint8_t* bytes = job.panels + (at.panel + p) * bytes_before(job, job.columns);
+      unpack(job.format, bytes, at.begin, at.columns, PanelSlice(floats));
     } else {
       std::fill_n(floats, PanelSlice::kFloats, 0.0f);
     }
   }
+  Ahead<kPanels> ahead(job, next, (job.tokens + most - 1) / most);
   for (int64_t t = 0; t < job.tokens;) {
     const int64_t count = std::min(most, job.tokens - t);
     alignas(64) float sums[kLargestTile * kRows];
-    begin_sums<kRows>(job, panel, begin == 0, t, count, rows, sums);
-    tiles[static_cast<size_t>(count)](job, PanelSlice(scratch), begin, columns, t, sums);
-    end_sums<kRows>(job, panel, t, count, rows, sums);
+    ahead.go_on();
+    begin_sums<kRows>(job, at.panel, at.begin == 0, t, count, rows, sums);
+    tiles[static_cast<size_t>(count)](job, PanelSlice(scratch), at.begin, at.columns, t, sums);
+    end_sums<kRows>(job, at.panel, t, count, rows, sums);
     t += count;
   }
 }
@@ -67,17 +102,20 @@ void multiply_slice(const PanelJob& job, int64_t panel, int64_t begin, int64_t c
 // in the second-level cache.
 template <int kPanels>
 void each_panel(const PanelJob& job, int64_t first, int64_t last, float* scratch, const Tiles& tiles, int64_t most) {
-  const auto multiply = [&](int64_t panel, int64_t begin, int64_t at_once) {
-    multiply_slice<kPanels>(job, panel, begin, std::min(at_once, job.columns - begin), scratch, tiles, most);
+  const bool streamed = job.tokens <= kStreamedTokens;
+  const int64_t at_once = streamed ? kStreamedColumns : kSliceColumns;
+  const auto multiply = [&](int64_t panel, int64_t begin) {
+    const int64_t columns = std::min(at_once, job.columns - begin);
+    multiply_slice<kPanels>(job, {panel, begin, columns}, {panel + kPanels, begin, columns}, scratch, tiles, most);
   };
-  if (job.tokens <= kStreamedTokens) {
+  if (streamed) {
     for (int64_t p = first; p < last; p += kPanels) {
-      for (int64_t begin = 0; begin < job.columns; begin += kStreamedColumns) multiply(p, begin, kStreamedColumns);
+      for (int64_t begin = 0; begin < job.columns; begin += at_once) multiply(p, begin);
     }
     return;
   }
-  for (int64_t begin = 0; begin < job.columns; begin += kSliceColumns) {
-    for (int64_t p = first; p < last; p += kPanels) multiply(p, begin, kSliceColumns);
+  for (int64_t begin = 0; begin < job.columns; begin += at_once) {
+    for (int64_t p = first; p < last; p += kPanels) multiply(p, begin);
   }
 }
 

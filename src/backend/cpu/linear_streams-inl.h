@@ -18,8 +18,8 @@ template <WeightCodec kCodec, int kStep>
 const uint8_t* stream_turn(const PanelJob& job, const uint8_t* unit, int64_t begin, int64_t columns, int64_t ahead,
                            float* sums) {
   constexpr WeightCodecInfo kInfo = info_of(kCodec);
-  constexpr int kBits = kInfo.low_bits + kInfo.high_bits;
-  constexpr int64_t kBlock = kBits * kPlaneBytes, kHeader = kPanelRows * (2 * kInfo.halves + kInfo.bytes);
+  constexpr int64_t kBlock = (kInfo.low_bits + kInfo.high_bits) * kPlaneBytes,
+                    kHeader = kPanelRows * (2 * kInfo.halves + kInfo.bytes);
   const int64_t unit_columns = kInfo.unit > 0 ? kInfo.unit : job.format.group;
   const int64_t blocks = unit_columns / kPanelColumns;
   const int sub_bits = bits_of(kInfo.sub > 0 ? kInfo.sub : static_cast<int>(unit_columns));
@@ -27,15 +27,16 @@ const uint8_t* stream_turn(const PanelJob& job, const uint8_t* unit, int64_t beg
   for (int64_t c = begin; c < begin + columns; c += unit_columns) {
     for (int64_t line = 0; line < kHeader; line += 64) __builtin_prefetch(unit + ahead + line);
     unpack_scales<kCodec>(unit, scales, offsets);
+    const auto move = move_of<kCodec>(unit);
     unit += kHeader;
     const auto block_at = [&](int64_t b) {
       const uint8_t* block = unit + b * kBlock;
 #pragma GCC unroll 8
       for (int64_t line = 0; line < kBlock; line += 64) __builtin_prefetch(block + ahead + line);
-      return PackedBlock<kInfo.low_bits, kInfo.high_bits>{block};
+      return PackedBlock<kCodec>{block, move};
     };
-    add_blocks<kBits, kStep, 1, 1>(TileInputs<1>(job, 0, c, sub_bits), blocks, sub_bits, block_at, {scales, offsets},
-                                   sums);
+    add_blocks<KindOf<kCodec, kStep>, 1, 1>(TileInputs<1>(job, 0, c, sub_bits), blocks, sub_bits, block_at,
+                                            {scales, offsets}, sums);
     unit += blocks * kBlock;
   }
   return unit;
@@ -67,24 +68,12 @@ void stream_panels(const PanelJob& job, int64_t first, int64_t last) {
   }
 }
 
-// A codec of units of its own has one kind of group, the others have what the format says.
-template <WeightCodec kCodec>
-void stream_codec(const PanelJob& job, int64_t first, int64_t last) {
-  constexpr int kSub = info_of(kCodec).sub;
-  if constexpr (kSub > 0) {
-    stream_panels<kCodec, step_of(kSub)>(job, first, last);
-  } else if (step_of(job.format.sub()) == kWide) {
-    stream_panels<kCodec, kWide>(job, first, last);
-  } else {
-    stream_panels<kCodec, 32>(job, first, last);
-  }
-}
-
 void stream(const PanelJob& job, int64_t first, int64_t last) {
   switch (job.format.codec) {
-#define KVPARETO_CASE(codec) \
-  case WeightCodec::codec:   \
-    return stream_codec<WeightCodec::codec>(job, first, last);
+#define KVPARETO_CASE(codec)              \
+  case WeightCodec::codec:                \
+    return with_step<WeightCodec::codec>( \
+        job.format, [&](auto step) { stream_panels<WeightCodec::codec, step>(job, first, last); });
     KVPARETO_WEIGHT_CODECS(KVPARETO_CASE)
 #undef KVPARETO_CASE
     case WeightCodec::kBf16:

@@ -17,17 +17,20 @@ struct TileInputs {
   const int8_t* codes;           // [blocks of 32 columns][tokens][32]
   const float *scales, *totals;  // of each block [blocks][tokens]; of the first group of columns
   int64_t total_stride;          // from input to input
+  const int32_t* starts;         // of each block or half of one [parts][tokens]
 
   // A division would take as long as the products of a few inputs: groups are of 2^sub_bits columns.
   TileInputs(const PanelJob& job, int64_t token, int64_t column, int sub_bits)
       : codes(job.codes + token * job.columns + column * kTokens),
         scales(job.scales + (token * job.columns + column * kTokens) / kPanelColumns),
         totals(job.sums + (token * job.columns >> sub_bits) + (column >> sub_bits)),
-        total_stride(job.columns >> sub_bits) {}
+        total_stride(job.columns >> sub_bits),
+        starts(job.starts + ((token * job.columns + column * kTokens) >> std::min(sub_bits, 5))) {}
 
   const int8_t* block(int64_t b) const { return codes + b * kTokens * kPanelColumns; }
   float scale(int64_t b, int t) const { return scales[b * kTokens + t]; }
   float total(int64_t group, int t) const { return totals[t * total_stride + group]; }
+  const int32_t* starts_of(int64_t part) const { return starts + part * kTokens; }
 };
 
 // Scales and offsets f32 [groups][16] of a panel; those of the next one lie PanelSlice::kFloats behind.
@@ -56,16 +59,39 @@ KVPARETO_INLINE float* vector_at(float* sums, int t, int v) {
 
 // How many columns share a scale of the weight: 16 or 32, or several blocks of 32.
 constexpr int kWide = 64;
-constexpr int step_of(int sub) { return sub < kWide ? sub : kWide; }
+// Calls body(step), a constant: a codec of units of its own has one kind of group, the others have what the format
+// says.
+template <WeightCodec kCodec, typename Body>
+KVPARETO_INLINE void with_step(const WeightFormat& format, Body body) {
+  constexpr int kSub = info_of(kCodec).unit > 0 ? WeightFormat{kCodec, 0}.sub() : 0;
+  if constexpr (kSub > 0) {
+    body(std::integral_constant<int, kSub>());
+  } else if (format.sub() >= kWide) {
+    body(std::integral_constant<int, kWide>());
+  } else {
+    body(std::integral_constant<int, 32>());
+  }
+}
+
+// What the products of codes depend on.
+template <int kBitsOfCode, int kColumns, bool kTakesOffsets>
+struct Kind {
+  static constexpr int kBits = kBitsOfCode, kStep = kColumns;
+  static constexpr bool kOffsets = kTakesOffsets;  // or else sums begin with what zero points take away
+};
+// Three bits are multiplied as four.
+template <WeightCodec kCodec, int kStep>
+using KindOf = Kind<std::max(info_of(kCodec).low_bits + info_of(kCodec).high_bits, 4), kStep,
+                    Vectors::takes_offsets(info_of(kCodec))>;
 
 // Part kPart of block b, kStep columns that share a scale on either side: their products added to the tile's sums, less
 // what their group takes away.
-template <int kBits, int kStep, int kPart, int kTokens, int kPanels, typename Block>
+template <typename Kind, int kPart, int kTokens, int kPanels, typename Block>
 KVPARETO_INLINE void add_part(const TileInputs<kTokens>& in, int64_t b, Block block, GroupScales weights, int64_t group,
                               Held<kTokens, kPanels>& held) {
-  constexpr int kCount = kStep / 4;
-  typename Vectors::template Dot<kBits, kTokens, kPanels> dot;
-  dot.template add<kPart * kCount, kCount>(block, in.block(b));
+  constexpr int kCount = Kind::kStep / 4;
+  typename Vectors::template Dot<Kind, kTokens, kPanels> dot;
+  dot.template add<kPart * kCount, kCount>(block, in.block(b), in.starts_of(group));
 #pragma GCC unroll 8
   for (int t = 0; t < kTokens; ++t) {
 #pragma GCC unroll 2
@@ -74,7 +100,7 @@ KVPARETO_INLINE void add_part(const TileInputs<kTokens>& in, int64_t b, Block bl
       held[t][v] = Vectors::fma(dot.whole(t, v), scale, held[t][v]);
     }
   }
-  if constexpr (!Vectors::template kCentred<kBits>) {
+  if constexpr (Kind::kOffsets) {
 #pragma GCC unroll 8
     for (int t = 0; t < kTokens; ++t) {
 #pragma GCC unroll 2
@@ -86,10 +112,10 @@ KVPARETO_INLINE void add_part(const TileInputs<kTokens>& in, int64_t b, Block bl
 }
 
 // Block b, one of a wide group: its products times the scales of the inputs, added to `held`, which is the group's.
-template <int kBits, int kTokens, int kPanels, typename Block>
+template <typename Kind, int kTokens, int kPanels, typename Block>
 KVPARETO_INLINE void add_to_group(const TileInputs<kTokens>& in, int64_t b, Block block, Held<kTokens, kPanels>& held) {
-  typename Vectors::template Dot<kBits, kTokens, kPanels> dot;
-  dot.template add<0, kSteps>(block, in.block(b));
+  typename Vectors::template Dot<Kind, kTokens, kPanels> dot;
+  dot.template add<0, kSteps>(block, in.block(b), in.starts_of(b));
 #pragma GCC unroll 8
   for (int t = 0; t < kTokens; ++t) {
 #pragma GCC unroll 2
@@ -99,7 +125,7 @@ KVPARETO_INLINE void add_to_group(const TileInputs<kTokens>& in, int64_t b, Bloc
   }
 }
 // The group times its scale, less what it takes away, added to the tile's sums.
-template <int kBits, int kTokens, int kPanels>
+template <typename Kind, int kTokens, int kPanels>
 KVPARETO_INLINE void end_group(const TileInputs<kTokens>& in, GroupScales weights, int64_t group,
                                const Held<kTokens, kPanels>& held, float* sums) {
   // Hides where the sums are: g++ 12 would move them to registers for all groups and spill what is needed there.
@@ -110,7 +136,7 @@ KVPARETO_INLINE void end_group(const TileInputs<kTokens>& in, GroupScales weight
     for (int v = 0; v < kVectors<kPanels>; ++v) {
       float* place = vector_at<kPanels>(sums, t, v);
       auto sum = Vectors::fma(held[t][v], weights.scale(group, v), Vectors::load(place));
-      if constexpr (!Vectors::template kCentred<kBits>) {
+      if constexpr (Kind::kOffsets) {
         sum = Vectors::less_product(sum, weights.offset(group, v), Vectors::all(in.total(group, t)));
       }
       Vectors::store(sum, place);
@@ -120,11 +146,11 @@ KVPARETO_INLINE void end_group(const TileInputs<kTokens>& in, GroupScales weight
 
 // The products of `blocks` blocks of columns added to sums f32 [tokens][rows]; block_at(b) is one of them. The order of
 // sums is the same for one token and one panel as for many.
-template <int kBits, int kStep, int kTokens, int kPanels, typename BlockAt>
+template <typename Kind, int kTokens, int kPanels, typename BlockAt>
 KVPARETO_INLINE void add_blocks(const TileInputs<kTokens>& in, int64_t blocks, int sub_bits, BlockAt block_at,
                                 GroupScales weights, float* sums) {
   Held<kTokens, kPanels> held;
-  if constexpr (kStep == kWide) {
+  if constexpr (Kind::kStep == kWide) {
     const int64_t each = (int64_t{1} << sub_bits) / kPanelColumns;
     for (int64_t b = 0, group = 0; b < blocks; ++group) {
 #pragma GCC unroll 8
@@ -133,9 +159,9 @@ KVPARETO_INLINE void add_blocks(const TileInputs<kTokens>& in, int64_t blocks, i
         for (int v = 0; v < kVectors<kPanels>; ++v) held[t][v] = Vectors::all(0);
       }
       for (const int64_t end = b + each; b < end; ++b) {
-        add_to_group<kBits, kTokens, kPanels>(in, b, block_at(b), held);
+        add_to_group<Kind, kTokens, kPanels>(in, b, block_at(b), held);
       }
-      end_group<kBits, kTokens, kPanels>(in, weights, group, held, sums);
+      end_group<Kind, kTokens, kPanels>(in, weights, group, held, sums);
     }
   } else {
 #pragma GCC unroll 8
@@ -145,11 +171,11 @@ KVPARETO_INLINE void add_blocks(const TileInputs<kTokens>& in, int64_t blocks, i
     }
     for (int64_t b = 0; b < blocks; ++b) {
       const auto block = block_at(b);
-      if constexpr (kStep == 16) {
-        add_part<kBits, 16, 0, kTokens, kPanels>(in, b, block, weights, 2 * b, held);
-        add_part<kBits, 16, 1, kTokens, kPanels>(in, b, block, weights, 2 * b + 1, held);
+      if constexpr (Kind::kStep == 16) {
+        add_part<Kind, 0, kTokens, kPanels>(in, b, block, weights, 2 * b, held);
+        add_part<Kind, 1, kTokens, kPanels>(in, b, block, weights, 2 * b + 1, held);
       } else {
-        add_part<kBits, 32, 0, kTokens, kPanels>(in, b, block, weights, b, held);
+        add_part<Kind, 0, kTokens, kPanels>(in, b, block, weights, b, held);
       }
     }
 #pragma GCC unroll 8
@@ -162,14 +188,14 @@ KVPARETO_INLINE void add_blocks(const TileInputs<kTokens>& in, int64_t blocks, i
 
 // Columns [begin, begin + columns) of the panels times the tile of `kTokens` inputs from `token` on, added to sums f32
 // [tokens][rows].
-template <int kBits, int kStep, int kPanels, int kTokens>
+template <typename Kind, int kPanels, int kTokens>
 void tile_int8(const PanelJob& job, const PanelSlice& slice, int64_t begin, int64_t columns, int64_t token,
                float* sums) {
   const int sub_bits = bits_of(job.format.sub());
   const TileInputs<kTokens> in(job, token, begin, sub_bits);
   const auto block_at = [&](int64_t b) { return UnpackedBlock{slice.codes + b * kBlockCodes}; };
-  add_blocks<kBits, kStep, kTokens, kPanels>(in, columns / kPanelColumns, sub_bits, block_at,
-                                             {slice.scales, slice.offsets}, sums);
+  add_blocks<Kind, kTokens, kPanels>(in, columns / kPanelColumns, sub_bits, block_at, {slice.scales, slice.offsets},
+                                     sums);
 }
 
 // --- inputs in f32

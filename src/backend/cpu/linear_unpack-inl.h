@@ -3,10 +3,29 @@
 // Ahead of what is unpacked: the stream of the next slice.
 constexpr int64_t kPrefetched = 2048;  // bytes
 
+// Whether the codes of a group with a zero point of its own are moved so that one code, the level, is always zero: code
+// + level - zero point, of at most one bit more.
+constexpr bool is_moved(const WeightCodecInfo& info) { return !Vectors::takes_offsets(info) && info.bytes == 1; }
+constexpr int level_of(const WeightCodecInfo& info) {
+  return is_moved(info) ? 1 << (info.low_bits + info.high_bits) : info.zero;
+}
+
+// What is added to the codes of a unit, in all bytes of a row. V: vectors that move nothing need not be able to.
+template <WeightCodec kCodec, typename V = Vectors>
+KVPARETO_INLINE typename Vectors::Codes move_of([[maybe_unused]] const uint8_t* unit) {
+  if constexpr (is_moved(info_of(kCodec))) {
+    return V::less_each(level_of(info_of(kCodec)), unit + 2 * kPanelRows * info_of(kCodec).halves);
+  } else {
+    return Vectors::all_bytes(0);
+  }
+}
+
 // One block of 32 columns as it lies in a panel. Step and part must be known when this is compiled.
-template <int kLow, int kHigh>
+template <WeightCodec kCodec, typename V = Vectors>
 struct PackedBlock {
+  static constexpr int kLow = info_of(kCodec).low_bits, kHigh = info_of(kCodec).high_bits;
   const uint8_t* bytes;
+  typename Vectors::Codes move;
 
   KVPARETO_INLINE typename Vectors::Codes at(int step, int part) const {
     using Codes = typename Vectors::Codes;
@@ -22,6 +41,7 @@ struct PackedBlock {
           Vectors::both(Vectors::right(high, step / kHigh * kHigh), Vectors::all_bytes((1 << kHigh) - 1));
       code = Vectors::either(code, Vectors::left(bits, kLow));
     }
+    if constexpr (is_moved(info_of(kCodec))) code = V::sum_of_bytes(code, move);
     return code;
   }
 };
@@ -38,8 +58,8 @@ struct UnpackedBlock {
   }
 };
 
-template <int kLow, int kHigh>
-KVPARETO_INLINE void unpack_block(PackedBlock<kLow, kHigh> block, uint8_t* codes) {
+template <WeightCodec kCodec>
+KVPARETO_INLINE void unpack_block(PackedBlock<kCodec> block, uint8_t* codes) {
 #pragma GCC unroll 2
   for (int p = 0; p < Vectors::kParts; ++p) {
 #pragma GCC unroll 8
@@ -75,16 +95,22 @@ KVPARETO_INLINE void unpack_scales(const uint8_t* unit, float* scales, float* of
         offsets[sub * kPanelRows + r] = scales[sub * kPanelRows + r] * static_cast<float>(kInfo.zero);
       }
     }
-  } else {
+  } else if constexpr (kInfo.halves == 2) {
     for (int r = 0; r < kPanelRows; ++r) {
       scales[r] = first[r];
-      if constexpr (kInfo.halves == 2) {
-        offsets[r] = -second[r];
-      } else if constexpr (kInfo.bytes == 1) {
-        offsets[r] = first[r] * static_cast<float>(bytes[r]);
-      } else {
-        offsets[r] = first[r] * static_cast<float>(kInfo.zero);
-      }
+      offsets[r] = -second[r];
+    }
+  } else if constexpr (kInfo.bytes == 1 && !is_moved(kInfo)) {
+    for (int r = 0; r < kPanelRows; ++r) {
+      scales[r] = first[r];
+      offsets[r] = first[r] * static_cast<float>(bytes[r]);
+    }
+  } else {
+    const auto level = Vectors::all(static_cast<float>(level_of(kInfo)));
+    for (int r = 0; r < kPanelRows; r += kPanelRows / Vectors::kParts) {
+      const auto scale = Vectors::load(first + r);
+      Vectors::store(scale, scales + r);
+      Vectors::store(Vectors::multiply(scale, level), offsets + r);
     }
   }
 }
@@ -102,11 +128,12 @@ void unpack_slice(const WeightFormat& format, const uint8_t* panel, int64_t begi
   uint8_t* codes = slice.codes;
   for (int64_t u = 0; u < columns / unit_columns; ++u) {
     unpack_scales<kCodec>(unit, slice.scales + u * subs * kPanelRows, slice.offsets + u * subs * kPanelRows);
+    const auto move = move_of<kCodec>(unit);
     unit += kHeader;
     for (int64_t b = 0; b < blocks; ++b) {
       // The stream goes on while this slice is multiplied: the caches are told so.
       for (int64_t line = 0; line < kBlock; line += 64) __builtin_prefetch(unit + kPrefetched + line);
-      unpack_block(PackedBlock<kInfo.low_bits, kInfo.high_bits>{unit}, codes);
+      unpack_block(PackedBlock<kCodec>{unit, move}, codes);
       unit += kBlock;
       codes += kBlockCodes;
     }

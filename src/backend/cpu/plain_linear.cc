@@ -35,7 +35,9 @@ int64_t place_of(int64_t r, int64_t c) { return c / 4 * kPlaneBytes + 4 * r + c 
 
 int64_t tile_tokens(const WeightFormat& /*format*/) { return 1; }
 
-void round_row(const float* x, int64_t columns, int64_t sub, const RoundedRow& row, float* sums) {
+void round_row(const Tensor& row_of_x, const WeightFormat& format, const RoundedRow& row, float* sums) {
+  const float* x = row_of_x.as<float>();
+  const int64_t columns = row_of_x.columns(), sub = format.sub();
   for (int64_t c = 0; c < columns; c += kPanelColumns) row.scale(c) = round_inputs(x + c, row.block(c));
   for (int64_t c = 0; c < columns; c += sub) {
     float sum = 0;

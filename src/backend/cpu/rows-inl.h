@@ -91,7 +91,7 @@ HWY_INLINE VF inverse_exponential(DF d, VF x) {
   return power_of_two(d, n, hn::Mul(hn::Neg(rest), log2e));
 }
 
-void rms_norm(const float* x, const float* weight, float epsilon, int64_t n, Tensor out_row) {
+void rms_norm(const float* x, const float* weight, float epsilon, int64_t n, const Tensor& out_row) {
   const DF d;
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));
   auto squares = hn::Zero(d);
@@ -107,7 +107,7 @@ void rms_norm(const float* x, const float* weight, float epsilon, int64_t n, Ten
   }
 }
 
-void swiglu(const float* gate, const float* up, int64_t n, Tensor out_row) {
+void swiglu(const float* gate, const float* up, int64_t n, const Tensor& out_row) {
   const DF d;
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));
   // Beyond 87 it is as good as at 87, and 1 / (1 + e^87) is a normal number still.

@@ -6,6 +6,7 @@
 #include <array>
 #include <bit>
 #include <cstring>
+#include <type_traits>
 #include <utility>
 
 #include "backend/cpu/linear_kernels.h"
@@ -49,22 +50,36 @@ struct Vectors {
     _mm512_storeu_ps(to, _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(halves))));
   }
 
-  // Codes enter as they are, without their sign.
-  template <int kBits>
-  static constexpr bool kCentred = false;
+  // The level less the byte of each row, in all bytes of the row.
+  KVPARETO_INLINE static Codes less_each(int level, const uint8_t* bytes) {
+    const __m128i rows = _mm_loadu_si128(reinterpret_cast<const __m128i*>(bytes));
+    const __m128i left = _mm_sub_epi8(_mm_set1_epi8(static_cast<char>(level)), rows);
+    const __m512i in_turn = _mm512_set4_epi32(0x03030303, 0x02020202, 0x01010101, 0);
+    const __m512i quarters =
+        _mm512_inserti64x4(_mm512_castsi256_si512(_mm256_setr_m128i(_mm_set1_epi8(0), _mm_set1_epi8(4))),
+                           _mm256_setr_m128i(_mm_set1_epi8(8), _mm_set1_epi8(12)), 1);
+    const __m512i from = _mm512_add_epi8(in_turn, quarters);
+    return _mm512_shuffle_epi8(_mm512_broadcast_i32x4(left), from);
+  }
+  KVPARETO_INLINE static Codes sum_of_bytes(Codes a, Codes b) { return _mm512_add_epi8(a, b); }
+
+  // What the products of codes without their sign are too large by is taken away from whole numbers where it is one.
+  static constexpr bool takes_offsets(const WeightCodecInfo& info) { return info.halves == 2; }
 
   // Whole-number sums of a few steps, [tokens][panels].
-  template <int kBits, int kTokens, int kVectors>
+  template <typename Kind, int kTokens, int kVectors>
   struct Dot {
     __m512i sums[kTokens][kVectors];
 
     // Overwrites the sums with the products of steps [kFirst, kFirst + kCount) of a block.
     template <int kFirst, int kCount, typename Block>
-    KVPARETO_INLINE void add(Block block, const int8_t* x) {
+    KVPARETO_INLINE void add(Block block, const int8_t* x, [[maybe_unused]] const int32_t* starts) {
 #pragma GCC unroll 6
       for (int t = 0; t < kTokens; ++t) {
 #pragma GCC unroll 2
-        for (int v = 0; v < kVectors; ++v) sums[t][v] = _mm512_setzero_si512();
+        for (int v = 0; v < kVectors; ++v) {
+          sums[t][v] = Kind::kOffsets ? _mm512_setzero_si512() : _mm512_set1_epi32(starts[t]);
+        }
       }
 #pragma GCC unroll 8
       for (int step = kFirst; step < kFirst + kCount; ++step) {
@@ -94,95 +109,8 @@ struct Vectors {
 #include "backend/cpu/linear_tiles-inl.h"
 #include "backend/cpu/linear_streams-inl.h"
 #include "backend/cpu/linear_panels-inl.h"
+#include "backend/cpu/vnni_rounding-inl.h"
 // clang-format on
-
-// --- rounding of inputs, four blocks of 32 at a time
-
-// The largest bits of each of four vectors, in turn in every lane of 128 bits.
-inline __m512i largest_of_four(const __m512i (&v)[4]) {
-  const auto halved = [](__m512i a, __m512i b) {
-    return _mm512_max_epi32(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
-  };
-  const __m512i first = halved(v[0], v[1]), second = halved(v[2], v[3]);
-  __m512i all = _mm512_max_epi32(_mm512_unpacklo_epi64(first, second), _mm512_unpackhi_epi64(first, second));
-  all = _mm512_max_epi32(all, _mm512_shuffle_i32x4(all, all, 0x4e));
-  return _mm512_max_epi32(all, _mm512_shuffle_i32x4(all, all, 0xb1));
-}
-
-// Two blocks as codes, one behind the other, of two vectors each; `scale` has what each is multiplied by.
-inline __m512i codes_of_two(const __m512* in, __m512 first, __m512 second) {
-  const auto whole = [](__m512 x, __m512 scale) { return _mm512_cvtps_epi32(_mm512_mul_ps(x, scale)); };
-  const __m512i packed = _mm512_packs_epi16(_mm512_packs_epi32(whole(in[0], first), whole(in[1], first)),
-                                            _mm512_packs_epi32(whole(in[2], second), whole(in[3], second)));
-  // Packing works on lanes of 128 bits: their fours are put back in order.
-  return _mm512_permutexvar_epi32(_mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15), packed);
-}
-
-// Sums of sixteen neighbouring codes each, in all of a lane of 128 bits.
-inline __m512i sums_of_sixteen(__m512i codes) {
-  __m512i sums = _mm512_dpbusd_epi32(_mm512_setzero_si512(), _mm512_set1_epi8(1), codes);
-  sums = _mm512_add_epi32(sums, _mm512_shuffle_epi32(sums, _MM_PERM_BADC));
-  return _mm512_add_epi32(sums, _mm512_shuffle_epi32(sums, _MM_PERM_CDAB));
-}
-
-// round_inputs() of host_linear.h for each block.
-void round_row(const float* x, int64_t columns, int64_t sub, const RoundedRow& row, float* sums) {
-  constexpr int kBlocks = 4;
-  const __m512i sizes = _mm512_set1_epi32(0x7fffffff);
-  const __m512i of_halves = _mm512_setr_epi32(0, 8, 16, 24, 4, 12, 20, 28, 0, 0, 0, 0, 0, 0, 0, 0);
-  float sum = 0;
-  for (int64_t c = 0; c < columns; c += kBlocks * kPanelColumns) {
-    const auto blocks = static_cast<int>(std::min<int64_t>(kBlocks, (columns - c) / kPanelColumns));
-    __m512 in[2 * kBlocks];
-    __m512i bits[kBlocks];
-#pragma GCC unroll 4
-    for (int b = 0; b < kBlocks; ++b) {
-      in[2 * b] = b < blocks ? _mm512_loadu_ps(x + c + 32 * b) : _mm512_setzero_ps();
-      in[2 * b + 1] = b < blocks ? _mm512_loadu_ps(x + c + 32 * b + 16) : _mm512_setzero_ps();
-      bits[b] = _mm512_max_epi32(_mm512_and_si512(_mm512_castps_si512(in[2 * b]), sizes),
-                                 _mm512_and_si512(_mm512_castps_si512(in[2 * b + 1]), sizes));
-    }
-    const __m128i most_bits = _mm512_castsi512_si128(largest_of_four(bits));
-    const __m128 most = _mm_castsi128_ps(most_bits), all = _mm_set1_ps(127);
-    const __mmask8 counts = _mm_cmp_ps_mask(most, _mm_set1_ps(kSmallestInput), _CMP_GT_OQ);
-    const __mmask8 finite = _mm_cmplt_epi32_mask(most_bits, _mm_set1_epi32(0x7f800000));
-    const __m512 inverse = _mm512_broadcast_f32x4(_mm_maskz_div_ps(counts, all, most));
-    const __m128 scale = _mm_mask_div_ps(_mm_set1_ps(__builtin_nanf("")), finite, most, all);
-    const __m512i first = codes_of_two(in, _mm512_permute_ps(inverse, 0x00), _mm512_permute_ps(inverse, 0x55));
-    const __m512i second = codes_of_two(in + 4, _mm512_permute_ps(inverse, 0xaa), _mm512_permute_ps(inverse, 0xff));
-    // Sums of first halves, then of second ones.
-    const __m256i halves =
-        _mm512_castsi512_si256(_mm512_permutex2var_epi32(sums_of_sixteen(first), of_halves, sums_of_sixteen(second)));
-    const __m128i left = _mm256_castsi256_si128(halves), right = _mm256_extracti128_si256(halves, 1);
-
-    const __m256i codes[kBlocks] = {_mm512_castsi512_si256(first), _mm512_extracti64x4_epi64(first, 1),
-                                    _mm512_castsi512_si256(second), _mm512_extracti64x4_epi64(second, 1)};
-    alignas(16) float scales[kBlocks], lefts[kBlocks], rights[kBlocks], wholes[kBlocks];
-    _mm_store_ps(scales, scale);
-    for (int b = 0; b < blocks; ++b) {
-      const int64_t column = c + b * kPanelColumns;
-      _mm256_storeu_si256(reinterpret_cast<__m256i*>(row.block(column)), codes[b]);
-      row.scale(column) = scales[b];
-    }
-    if (sub == 16) {
-      _mm_store_ps(lefts, _mm_mul_ps(scale, _mm_cvtepi32_ps(left)));
-      _mm_store_ps(rights, _mm_mul_ps(scale, _mm_cvtepi32_ps(right)));
-      for (int b = 0; b < blocks; ++b) {
-        sums[c / 16 + 2 * b] = lefts[b];
-        sums[c / 16 + 2 * b + 1] = rights[b];
-      }
-      continue;
-    }
-    _mm_store_ps(wholes, _mm_mul_ps(scale, _mm_cvtepi32_ps(_mm_add_epi32(left, right))));
-    for (int b = 0; b < blocks; ++b) {
-      const int64_t end = c + (b + 1) * kPanelColumns;
-      sum += wholes[b];
-      if ((end & (sub - 1)) != 0) continue;
-      *sums++ = sum;
-      sum = 0;
-    }
-  }
-}
 
 // Two vectors of f32 as bf16, their numbers in turn.
 [[gnu::target("avx512bf16")]] inline void store_pairs(__m512 first, __m512 second, __m512i turns, bf16* to) {
