@@ -41,6 +41,7 @@ struct Vectors {
   KVPARETO_INLINE static void store_codes(Codes codes, uint8_t* to) {
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), codes);
   }
+  KVPARETO_INLINE static Codes all_wholes(int32_t whole) { return _mm256_set1_epi32(whole); }
   KVPARETO_INLINE static Codes all_bytes(int byte) { return _mm256_set1_epi8(static_cast<char>(byte)); }
   KVPARETO_INLINE static Codes both(Codes a, Codes b) { return _mm256_and_si256(a, b); }
   KVPARETO_INLINE static Codes either(Codes a, Codes b) { return _mm256_or_si256(a, b); }
@@ -59,7 +60,7 @@ struct Vectors {
   KVPARETO_INLINE static __m256i four_inputs(const int8_t* x) {
     int32_t four;
     std::memcpy(&four, x, sizeof four);
-    return _mm256_set1_epi32(four);
+    return all_wholes(four);
   }
 
   // Codes of eight bits enter as code - 128, which is what their offset takes away.

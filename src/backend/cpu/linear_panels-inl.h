@@ -106,7 +106,9 @@ void each_panel(const PanelJob& job, int64_t first, int64_t last, float* scratch
   const int64_t at_once = streamed ? kStreamedColumns : kSliceColumns;
   const auto multiply = [&](int64_t panel, int64_t begin) {
     const int64_t columns = std::min(at_once, job.columns - begin);
-    multiply_slice<kPanels>(job, {panel, begin, columns}, {panel + kPanels, begin, columns}, scratch, tiles, most);
+    // Behind a single tile nothing could hide.
+    const SlicePlace next{panel + kPanels, begin, job.tokens > most ? columns : 0};
+    multiply_slice<kPanels>(job, {panel, begin, columns}, next, scratch, tiles, most);
   };
   if (streamed) {
     for (int64_t p = first; p < last; p += kPanels) {

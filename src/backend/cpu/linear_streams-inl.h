@@ -12,6 +12,24 @@ struct Streams {
 };
 inline Streams machine_streams() { return __builtin_cpu_is("amd") ? Streams{2, 3072} : Streams{kMostStreams, 1024}; }
 
+// A block on its way from memory: moving its codes would take longer than moving what their sums begin with.
+template <WeightCodec kCodec, typename V = Vectors>
+class StreamedBlock : public PackedBlock<kCodec> {
+ public:
+  KVPARETO_INLINE StreamedBlock(const uint8_t* block, const uint8_t* zeros)
+      : PackedBlock<kCodec>{block}, zeros_(zeros) {}
+  // Where a start takes the level away, the zero point of each row.
+  KVPARETO_INLINE auto start(int32_t of_token) const {
+    constexpr WeightCodecInfo kInfo = info_of(kCodec);
+    const auto start = Vectors::all_wholes(of_token);
+    if constexpr (is_moved(kInfo)) return V::part_of(start, zeros_, kInfo.low_bits + kInfo.high_bits);
+    return start;
+  }
+
+ private:
+  const uint8_t* zeros_;  // of a codec that is moved
+};
+
 // Columns [begin, begin + columns) of the panel whose units begin at `unit`, times the job's only input, added to sums
 // [16]; codes go from memory to products without a stop. Returns where the next unit begins.
 template <WeightCodec kCodec, int kStep>
@@ -27,13 +45,13 @@ const uint8_t* stream_turn(const PanelJob& job, const uint8_t* unit, int64_t beg
   for (int64_t c = begin; c < begin + columns; c += unit_columns) {
     for (int64_t line = 0; line < kHeader; line += 64) __builtin_prefetch(unit + ahead + line);
     unpack_scales<kCodec>(unit, scales, offsets);
-    const auto move = move_of<kCodec>(unit);
+    const uint8_t* zeros = unit + 2 * kPanelRows * kInfo.halves;
     unit += kHeader;
     const auto block_at = [&](int64_t b) {
       const uint8_t* block = unit + b * kBlock;
 #pragma GCC unroll 8
       for (int64_t line = 0; line < kBlock; line += 64) __builtin_prefetch(block + ahead + line);
-      return PackedBlock<kCodec>{block, move};
+      return StreamedBlock<kCodec>(block, zeros);
     };
     add_blocks<KindOf<kCodec, kStep>, 1, 1>(TileInputs<1>(job, 0, c, sub_bits), blocks, sub_bits, block_at,
                                             {scales, offsets}, sums);

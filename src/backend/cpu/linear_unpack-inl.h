@@ -10,22 +10,11 @@ constexpr int level_of(const WeightCodecInfo& info) {
   return is_moved(info) ? 1 << (info.low_bits + info.high_bits) : info.zero;
 }
 
-// What is added to the codes of a unit, in all bytes of a row. V: vectors that move nothing need not be able to.
-template <WeightCodec kCodec, typename V = Vectors>
-KVPARETO_INLINE typename Vectors::Codes move_of([[maybe_unused]] const uint8_t* unit) {
-  if constexpr (is_moved(info_of(kCodec))) {
-    return V::less_each(level_of(info_of(kCodec)), unit + 2 * kPanelRows * info_of(kCodec).halves);
-  } else {
-    return Vectors::all_bytes(0);
-  }
-}
-
 // One block of 32 columns as it lies in a panel. Step and part must be known when this is compiled.
-template <WeightCodec kCodec, typename V = Vectors>
+template <WeightCodec kCodec>
 struct PackedBlock {
   static constexpr int kLow = info_of(kCodec).low_bits, kHigh = info_of(kCodec).high_bits;
   const uint8_t* bytes;
-  typename Vectors::Codes move;
 
   KVPARETO_INLINE typename Vectors::Codes at(int step, int part) const {
     using Codes = typename Vectors::Codes;
@@ -41,7 +30,6 @@ struct PackedBlock {
           Vectors::both(Vectors::right(high, step / kHigh * kHigh), Vectors::all_bytes((1 << kHigh) - 1));
       code = Vectors::either(code, Vectors::left(bits, kLow));
     }
-    if constexpr (is_moved(info_of(kCodec))) code = V::sum_of_bytes(code, move);
     return code;
   }
 };
@@ -56,15 +44,26 @@ struct UnpackedBlock {
     return Vectors::load_codes(bytes + vector / kParts * kSlice + step * kPlaneBytes +
                                vector % kParts * (kPlaneBytes / kParts));
   }
+  // Of sums of products with a token.
+  KVPARETO_INLINE auto start(int32_t of_token) const { return Vectors::all_wholes(of_token); }
 };
 
-template <WeightCodec kCodec>
-KVPARETO_INLINE void unpack_block(PackedBlock<kCodec> block, uint8_t* codes) {
+// What is added to the codes of a unit, in all bytes of a row. V: vectors that move nothing need not be able to.
+template <WeightCodec kCodec, typename V = Vectors>
+KVPARETO_INLINE typename Vectors::Codes move_of(const uint8_t* zeros) {
+  if constexpr (is_moved(info_of(kCodec))) return V::less_each(level_of(info_of(kCodec)), zeros);
+  return Vectors::all_bytes(0);
+}
+
+template <WeightCodec kCodec, typename V = Vectors>
+KVPARETO_INLINE void unpack_block(PackedBlock<kCodec> block, typename Vectors::Codes move, uint8_t* codes) {
 #pragma GCC unroll 2
   for (int p = 0; p < Vectors::kParts; ++p) {
 #pragma GCC unroll 8
     for (int step = 0; step < kSteps; ++step) {
-      Vectors::store_codes(block.at(step, p), codes + step * kPlaneBytes + p * (kPlaneBytes / Vectors::kParts));
+      auto code = block.at(step, p);
+      if constexpr (is_moved(info_of(kCodec))) code = V::sum_of_bytes(code, move);
+      Vectors::store_codes(code, codes + step * kPlaneBytes + p * (kPlaneBytes / Vectors::kParts));
     }
   }
 }
@@ -128,12 +127,12 @@ void unpack_slice(const WeightFormat& format, const uint8_t* panel, int64_t begi
   uint8_t* codes = slice.codes;
   for (int64_t u = 0; u < columns / unit_columns; ++u) {
     unpack_scales<kCodec>(unit, slice.scales + u * subs * kPanelRows, slice.offsets + u * subs * kPanelRows);
-    const auto move = move_of<kCodec>(unit);
+    const auto move = move_of<kCodec>(unit + 2 * kPanelRows * kInfo.halves);
     unit += kHeader;
     for (int64_t b = 0; b < blocks; ++b) {
       // The stream goes on while this slice is multiplied: the caches are told so.
       for (int64_t line = 0; line < kBlock; line += 64) __builtin_prefetch(unit + kPrefetched + line);
-      unpack_block(PackedBlock<kCodec>{unit, move}, codes);
+      unpack_block(PackedBlock<kCodec>{unit}, move, codes);
       unit += kBlock;
       codes += kBlockCodes;
     }

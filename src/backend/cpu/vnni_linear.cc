@@ -36,6 +36,7 @@ struct Vectors {
   KVPARETO_INLINE static Float less_product(Float c, Float a, Float b) { return _mm512_fnmadd_ps(a, b, c); }
   KVPARETO_INLINE static Codes load_codes(const uint8_t* from) { return _mm512_loadu_si512(from); }
   KVPARETO_INLINE static void store_codes(Codes codes, uint8_t* to) { _mm512_storeu_si512(to, codes); }
+  KVPARETO_INLINE static Codes all_wholes(int32_t whole) { return _mm512_set1_epi32(whole); }
   KVPARETO_INLINE static Codes all_bytes(int byte) { return _mm512_set1_epi8(static_cast<char>(byte)); }
   KVPARETO_INLINE static Codes both(Codes a, Codes b) { return _mm512_and_si512(a, b); }
   KVPARETO_INLINE static Codes either(Codes a, Codes b) { return _mm512_or_si512(a, b); }
@@ -62,6 +63,11 @@ struct Vectors {
     return _mm512_shuffle_epi8(_mm512_broadcast_i32x4(left), from);
   }
   KVPARETO_INLINE static Codes sum_of_bytes(Codes a, Codes b) { return _mm512_add_epi8(a, b); }
+  // Whole numbers times the byte of each row in 2^-bits.
+  KVPARETO_INLINE static Codes part_of(Codes whole, const uint8_t* bytes, int bits) {
+    const __m512i rows = _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(bytes)));
+    return _mm512_srai_epi32(_mm512_mullo_epi32(whole, rows), static_cast<unsigned>(bits));
+  }
 
   // What the products of codes without their sign are too large by is taken away from whole numbers where it is one.
   static constexpr bool takes_offsets(const WeightCodecInfo& info) { return info.halves == 2; }
@@ -78,7 +84,7 @@ struct Vectors {
       for (int t = 0; t < kTokens; ++t) {
 #pragma GCC unroll 2
         for (int v = 0; v < kVectors; ++v) {
-          sums[t][v] = Kind::kOffsets ? _mm512_setzero_si512() : _mm512_set1_epi32(starts[t]);
+          sums[t][v] = Kind::kOffsets ? _mm512_setzero_si512() : block.start(starts[t]);
         }
       }
 #pragma GCC unroll 8
