@@ -76,6 +76,9 @@ class Backend {
     return make_linear(bf16_spec(rows, columns, !bias.empty()), {&source, 1}, bias);
   }
 
+  // Calls body(), all operations of one step of so many tokens: a backend may keep its threads at hand meanwhile.
+  virtual void run_step(int64_t /*tokens*/, const std::function<void()>& body) { body(); }
+
   // --- operations
   // out f32 [tokens, columns]: rows of the table.
   virtual void embed(const Linear& table, std::span<const int32_t> tokens, Tensor out) = 0;

@@ -153,14 +153,17 @@ void decode_layer(const Model& model, int layer, std::span<const Stretch> stretc
 
 void decode_step(const Model& model, std::span<const int32_t> tokens, std::span<const Stretch> stretches,
                  const Workspace& workspace) {
-  const Workspace work = first_rows(workspace, static_cast<int64_t>(tokens.size()));
+  const auto count = static_cast<int64_t>(tokens.size());
+  const Workspace work = first_rows(workspace, count);
   if (model.embedding) {
     model.embedding->read(tokens, work.residual);
   } else {
     model.backend->embed(*model.head, tokens, work.residual);
   }
   fill_positions(model, stretches, work);
-  for (int layer = 0; layer < model.shape.layers; ++layer) decode_layer(model, layer, stretches, work);
+  model.backend->run_step(count, [&] {
+    for (int layer = 0; layer < model.shape.layers; ++layer) decode_layer(model, layer, stretches, work);
+  });
 }
 
 Tensor final_hidden(const Model& model, const Workspace& workspace, int64_t begin, int64_t rows) {

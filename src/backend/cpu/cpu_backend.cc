@@ -48,6 +48,13 @@ class CpuBackend : public Backend {
     return linears_.scratch_bytes(tokens, spec);
   }
 
+  // Steps of few tokens use oneDNN nowhere.
+  void run_step(int64_t tokens, const std::function<void()>& body) override {
+    if (tokens > CpuLinears::kFewTokens) return body();
+    const auto call = [&](int) { body(); };
+    keep_together(BodyCall(call));
+  }
+
   void embed(const Linear& table, std::span<const int32_t> tokens, Tensor out) override {
     linears_.embed(static_cast<const HostLinear&>(table), tokens, out);
   }
