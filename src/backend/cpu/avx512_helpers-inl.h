@@ -6,7 +6,7 @@
 inline __m512 power_of_two(__m512 x) {
   const __m512 whole = _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
   const __m512 part = _mm512_sub_ps(x, whole);
-  __m512 sum = _mm512_setzero_ps();
+  __m512 sum = _mm512_set1_ps(kHighestOfPower);
   for (const float coefficient : kPowerOfTwo) sum = _mm512_fmadd_ps(sum, part, _mm512_set1_ps(coefficient));
   return _mm512_scalef_ps(sum, whole);
 }

@@ -61,7 +61,7 @@ struct Nearest {
 
 // 2^(n + rest) to 2e-7 of it, |rest| <= 1/2: n -125 to 127, or with AVX-512 any.
 HWY_INLINE VF power_of_two([[maybe_unused]] DF d, const Nearest& n, VF rest) {
-  auto sum = hn::Zero(d);
+  auto sum = hn::Set(d, kHighestOfPower);
   for (const float c : kPowerOfTwo) sum = hn::MulAdd(sum, rest, hn::Set(d, c));
 #if HWY_TARGET <= HWY_AVX3
   // One instruction scales by any exponent.
