@@ -98,7 +98,7 @@ std::optional<Interval> error_bar(const Estimate& estimate) {
 
 std::string error_bar_name(const Estimate& estimate) {
   if (!error_bar(estimate)) return {};
-  return estimate.samples == 2 ? "range of the two texts" : "95 % interval";
+  return estimate.samples == 2 ? "range of the two samples" : "95 % interval";
 }
 
 std::optional<Interval> share_interval95(const Estimate& estimate) {

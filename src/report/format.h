@@ -35,7 +35,7 @@ std::string percent_change(double value, double baseline);
 // is 12.7); there it is one standard error either way, which is from the one to the other. None for exact figures and
 // for single samples.
 std::optional<Interval> error_bar(const Estimate& estimate);
-// What that is in words: "95 % interval", "range of the two texts"; empty where there is none.
+// What that is in words: "95 % interval", "range of the two samples"; empty where there is none.
 std::string error_bar_name(const Estimate& estimate);
 // The 95 % interval of a share of successes (Wilson 1927), which stays inside [0, 1] and has a width at 0 and 1.
 std::optional<Interval> share_interval95(const Estimate& estimate);

@@ -331,7 +331,7 @@ TEST(Page, TwoTextsPromiseNoInterval) {
       study_of({synthetic_point("k16v16", 256, 400 * kMiB, 0, 2), synthetic_point("k8v8", 256, 350 * kMiB, 0.0004, 2),
                 synthetic_point("k8v4", 256, 330 * kMiB, 0.005, 2)});
   const std::string page = html_report(input);
-  EXPECT_THAT(page, HasSubstr("range of the two texts"));
+  EXPECT_THAT(page, HasSubstr("range of the two samples"));
   EXPECT_THAT(page, HasSubstr("only two texts"));
   EXPECT_THAT(page, Not(HasSubstr("95 % interval")));
 }
