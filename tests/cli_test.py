@@ -438,6 +438,18 @@ class Quantize(Cli):
         plain = json.loads(self.succeed("eval", "-m", "mixed", "-w", "stored", "-o", "json", *SMALL_EVAL).out)[0]
         self.assertEqual(plain["peak_bytes"], plain["predicted_peak_bytes"])
 
+    def test_a_zero_point_that_is_no_code_is_refused(self):
+        self.succeed("quantize", "-m", QWEN, "-o", "plain", "--method", "rtn", "-w", "w3g32")
+        for file in (self.folder / "plain").glob("*.safetensors"):
+            data = bytearray(file.read_bytes())
+            size = int.from_bytes(data[:8], "little")
+            tensors = json.loads(data[8:8 + size])
+            name = "model.layers.1.mlp.down_proj.zeros"
+            if name in tensors:
+                data[8 + size + tensors[name]["data_offsets"][1] - 1] = 8
+                file.write_bytes(data)
+        self.refuse(FAILURE, [name, "zero point of 8, wanted 0 to 7"], "eval", "-m", "plain", *SMALL_EVAL)
+
     def test_a_quantized_copy_held_against_its_original(self):
         # One matrix is embedding and head, in bf16 in either; an embedding of its own is bf16 in the copy alone.
         self.succeed("quantize", "-m", LLAMA, "-o", "copy", "--method", "rtn", "-w", "w4g32")

@@ -17,6 +17,7 @@
 
 #include "backend/linear_spec.h"
 #include "backend/packed_side.h"
+#include "base/function_ref.h"
 #include "tensor/tensor.h"
 
 namespace kvpareto {
@@ -77,7 +78,7 @@ class Backend {
   }
 
   // Calls body(), all operations of one step of so many tokens: a backend may keep its threads at hand meanwhile.
-  virtual void run_step(int64_t /*tokens*/, const std::function<void()>& body) { body(); }
+  virtual void run_step(int64_t /*tokens*/, FunctionRef<void()> body) { body(); }
 
   // --- operations
   // out f32 [tokens, columns]: rows of the table.

@@ -36,7 +36,7 @@ class ForwardingBackend : public Backend {
     return inner_->attend_scratch_bytes(tokens, context, heads, kv_heads, head_dim);
   }
 
-  void run_step(int64_t tokens, const std::function<void()>& body) override { inner_->run_step(tokens, body); }
+  void run_step(int64_t tokens, FunctionRef<void()> body) override { inner_->run_step(tokens, body); }
   void embed(const Linear& table, std::span<const int32_t> tokens, Tensor out) override {
     inner_->embed(table, tokens, out);
   }

@@ -38,7 +38,7 @@ class Team {
     size_ = 0;
   }
 
-  void run(int parts, BodyCall body) noexcept {
+  void run(int parts, FunctionRef<void(int)> body) noexcept {
     running_ = true;
     begin(parts, body);
     for (int part = 0; part < parts; part += size_) body(part);
@@ -56,7 +56,7 @@ class Team {
   }
 
  private:
-  void begin(int parts, std::optional<BodyCall> body) {
+  void begin(int parts, std::optional<FunctionRef<void(int)>> body) {
     parts_ = parts;
     body_ = body;
     busy_.store(size_ - 1, std::memory_order_relaxed);
@@ -68,7 +68,7 @@ class Team {
   alignas(64) std::atomic<uint32_t> job_{0};
   int parts_ = 0, size_ = 0;
   bool running_ = false;
-  std::optional<BodyCall> body_;
+  std::optional<FunctionRef<void(int)>> body_;
   alignas(64) std::atomic<int> busy_{0};
 };
 Team team;
@@ -80,22 +80,22 @@ bool may_spin() {
 
 }  // namespace
 
-void run_parts(int parts, BodyCall body) {
+void run_parts(int parts, FunctionRef<void(int)> body) {
   if (team.is_free()) return team.run(parts, body);
 #pragma omp parallel num_threads(parts)
   for (int part = omp_get_thread_num(); part < parts; part += omp_get_num_threads()) body(part);
 }
 
-void keep_together(BodyCall body) {
+void keep_together(FunctionRef<void()> body) {
   const int threads = thread_count();
-  if (threads == 1 || !may_spin() || omp_in_parallel()) return body(0);
+  if (threads == 1 || !may_spin() || omp_in_parallel()) return body();
   std::exception_ptr error;
   const uint32_t last = team.last_job();
 #pragma omp parallel num_threads(threads)
   if (omp_get_thread_num() == 0) {
     team.open(omp_get_num_threads());
     try {
-      body(0);
+      body();
     } catch (...) {
       error = std::current_exception();
     }

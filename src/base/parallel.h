@@ -8,6 +8,8 @@
 #include <atomic>
 #include <cstdint>
 
+#include "base/function_ref.h"
+
 namespace kvpareto {
 
 // Threads that parallel_for uses; at first what OpenMP finds.
@@ -17,24 +19,13 @@ inline void set_thread_count(int threads) { omp_set_num_threads(threads); }
 // The number of the calling thread inside parallel_for, 0 to thread_count() - 1.
 inline int thread_number() { return omp_get_thread_num(); }
 
-// A call of any body by its address, for the functions below that are no templates.
-struct BodyCall {
-  void (*call)(const void* body, int part);
-  const void* body;
-
-  template <typename Body>
-  explicit BodyCall(const Body& of)
-      : call([](const void* what, int part) { (*static_cast<const Body*>(what))(part); }), body(&of) {}
-  void operator()(int part) const { call(body, part); }
-};
-
 // Calls body(part) for every part in [0, parts), each on a thread of its own as long as there are threads.
-void run_parts(int parts, BodyCall body);
+void run_parts(int parts, FunctionRef<void(int)> body);
 
-// Calls body(0), and until it returns keeps the other threads waiting for its parallel loops, which begin in a third of
+// Calls body(), and until it returns keeps the other threads waiting for its parallel loops, which begin in a third of
 // the time that OpenMP takes to wake them: for the hundreds of short loops of a decode step. What uses OpenMP itself,
 // like oneDNN, has one thread in there. Errors of the body are the caller's.
-void keep_together(BodyCall body);
+void keep_together(FunctionRef<void()> body);
 
 // Calls body(i) for every i in [0, count), handing out single indices as threads come free.
 template <typename Body>
@@ -47,7 +38,7 @@ void parallel_for(int64_t count, Body body) {
   const auto take = [&](int) {
     for (int64_t i; (i = next.fetch_add(1, std::memory_order_relaxed)) < count;) body(i);
   };
-  run_parts(thread_count(), BodyCall(take));
+  run_parts(thread_count(), take);
 }
 
 // The same, but neighbours stay together: so many pieces of [0, count) are handed out.
@@ -71,7 +62,7 @@ void parallel_ranges(int64_t count, int64_t grain, Body body) {
     const int64_t begin = pieces * t / threads * grain, end = std::min(pieces * (t + 1) / threads * grain, count);
     if (begin < end) body(begin, end);
   };
-  run_parts(static_cast<int>(threads), BodyCall(range));
+  run_parts(static_cast<int>(threads), range);
 }
 
 }  // namespace kvpareto

@@ -18,8 +18,7 @@ class Parallel : public ::testing::TestWithParam<std::tuple<int, bool>> {
 
   template <typename Body>
   void run(Body body) {
-    const auto call = [&](int) { body(); };
-    if (std::get<1>(GetParam())) return keep_together(BodyCall(call));
+    if (std::get<1>(GetParam())) return keep_together(body);
     body();
   }
 

@@ -49,10 +49,8 @@ class CpuBackend : public Backend {
   }
 
   // Steps of few tokens use oneDNN nowhere.
-  void run_step(int64_t tokens, const std::function<void()>& body) override {
-    if (tokens > CpuLinears::kFewTokens) return body();
-    const auto call = [&](int) { body(); };
-    keep_together(BodyCall(call));
+  void run_step(int64_t tokens, FunctionRef<void()> body) override {
+    tokens > CpuLinears::kFewTokens ? body() : keep_together(body);
   }
 
   void embed(const Linear& table, std::span<const int32_t> tokens, Tensor out) override {

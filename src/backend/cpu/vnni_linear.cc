@@ -69,7 +69,7 @@ struct Vectors {
     return _mm512_srai_epi32(_mm512_mullo_epi32(whole, rows), static_cast<unsigned>(bits));
   }
 
-  // What the products of codes without their sign are too large by is taken away from whole numbers where it is one.
+  // Whether a group's offset is taken away at its end, since its zero is no whole number.
   static constexpr bool takes_offsets(const WeightCodecInfo& info) { return info.halves == 2; }
 
   // Whole-number sums of a few steps, [tokens][panels].

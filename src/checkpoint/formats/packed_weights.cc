@@ -1,6 +1,8 @@
 #include "checkpoint/formats/packed_weights.h"
 
+#include <algorithm>
 #include <cstring>
+#include <span>
 
 #include "base/error.h"
 #include "base/json.h"
@@ -140,6 +142,14 @@ PackedMatrix PackedParts::matrix(const std::string& stem,
   if (count == 3) {
     demand(2, matrix.awq_ ? "I32" : "U8",
            matrix.awq_ ? std::vector{groups, shape[1]} : std::vector{matrix.rows_, groups});
+  }
+  if (count == 3 && !matrix.awq_) {
+    const std::span<const uint8_t> zeros(matrix.parts_[2].data, static_cast<size_t>(matrix.rows_ * groups));
+    const int largest = *std::ranges::max_element(zeros), most = (1 << bits) - 1;
+    if (largest > most) {
+      fail("{}: tensor {} has a zero point of {}, wanted 0 to {}", path_, quoted_name(matrix.parts_[2].tensor.name),
+           largest, most);
+    }
   }
   return matrix;
 }
