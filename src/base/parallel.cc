@@ -9,13 +9,17 @@
 namespace kvpareto {
 namespace {
 
-// Waits of a thread before it sleeps, some 50 us: on a machine that others use too it would take the core from the
-// thread that it waits for.
-constexpr int kSpins = 2000;
+// Looks of a waiting thread before it sleeps, some 50 us: on a machine that others use too it would take the core from
+// the thread that it waits for. None where OpenMP's threads are told not to.
+int most_looks() {
+  const char* policy = std::getenv("OMP_WAIT_POLICY");
+  return policy != nullptr && strcasecmp(policy, "passive") == 0 ? 0 : 2000;
+}
+const int kLooks = most_looks();
 
 template <typename Number>
 Number wait_while(const std::atomic<Number>& number, Number value) {
-  for (int spin = 0; spin < kSpins; ++spin) {
+  for (int look = 0; look < kLooks; ++look) {
     const Number now = number.load(std::memory_order_acquire);
     if (now != value) return now;
     __builtin_ia32_pause();
@@ -73,11 +77,6 @@ class Team {
 };
 Team team;
 
-bool may_spin() {
-  static const char* policy = std::getenv("OMP_WAIT_POLICY");
-  return policy == nullptr || strcasecmp(policy, "passive") != 0;
-}
-
 }  // namespace
 
 void run_parts(int parts, FunctionRef<void(int)> body) {
@@ -88,7 +87,7 @@ void run_parts(int parts, FunctionRef<void(int)> body) {
 
 void keep_together(FunctionRef<void()> body) {
   const int threads = thread_count();
-  if (threads == 1 || !may_spin() || omp_in_parallel()) return body();
+  if (threads == 1 || omp_in_parallel()) return body();
   std::exception_ptr error;
   const uint32_t last = team.last_job();
 #pragma omp parallel num_threads(threads)

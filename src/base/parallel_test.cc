@@ -2,7 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
+#include <numeric>
 #include <stdexcept>
 #include <tuple>
 #include <vector>
@@ -88,15 +90,28 @@ TEST_P(Parallel, ThreadNumbersAreDistinctAndSmall) {
   });
 }
 
+// Nothing would tell else that all is done by one.
+TEST_P(Parallel, EveryThreadHasItsPart) {
+  std::vector<int> numbers(static_cast<size_t>(thread_count()), -1), expected(numbers);
+  std::iota(expected.begin(), expected.end(), 0);
+  run([&] {
+    for (int loop = 0; loop < 20; ++loop) {
+      std::ranges::fill(numbers, -1);
+      run_parts(thread_count(), [&](int part) { numbers[static_cast<size_t>(part)] = thread_number(); });
+      EXPECT_EQ(numbers, expected);
+    }
+  });
+}
+
 TEST_P(Parallel, AnErrorBetweenLoopsIsTheCallers) {
   EXPECT_THROW(run([] {
                  parallel_for(8, [](int64_t) {});
                  throw std::runtime_error("between");
                }),
                std::runtime_error);
-  int64_t sum = 0;
-  run([&] { parallel_for(1, [&](int64_t) { sum = 7; }); });
-  EXPECT_EQ(sum, 7);
+  std::atomic<int> taken{0};
+  run([&] { parallel_for(100, [&](int64_t) { ++taken; }); });
+  EXPECT_EQ(taken, 100);
 }
 
 INSTANTIATE_TEST_SUITE_P(Threads, Parallel, ::testing::Combine(::testing::Values(1, 2, 3, 9), ::testing::Bool()));

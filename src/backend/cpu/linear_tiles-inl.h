@@ -25,7 +25,7 @@ struct TileInputs {
         scales(job.scales + (token * job.columns + column * kTokens) / kPanelColumns),
         totals(job.sums + (token * job.columns >> sub_bits) + (column >> sub_bits)),
         total_stride(job.columns >> sub_bits),
-        starts(job.starts + ((token * job.columns + column * kTokens) >> std::min(sub_bits, 5))) {}
+        starts(job.starts + ((token * job.columns + column * kTokens) >> std::min(sub_bits, bits_of(kPanelColumns)))) {}
 
   const int8_t* block(int64_t b) const { return codes + b * kTokens * kPanelColumns; }
   float scale(int64_t b, int t) const { return scales[b * kTokens + t]; }

@@ -143,6 +143,7 @@ PackedMatrix PackedParts::matrix(const std::string& stem,
     demand(2, matrix.awq_ ? "I32" : "U8",
            matrix.awq_ ? std::vector{groups, shape[1]} : std::vector{matrix.rows_, groups});
   }
+  // A code of its own bits, which products count on; AWQ's words have no room for others.
   if (count == 3 && !matrix.awq_) {
     const std::span<const uint8_t> zeros(matrix.parts_[2].data, static_cast<size_t>(matrix.rows_ * groups));
     const int largest = *std::ranges::max_element(zeros), most = (1 << bits) - 1;
