@@ -94,7 +94,8 @@ class Backend {
   // Rotates x f32 [tokens, heads, head_dim] in place, half-split pairs (c, c + head_dim/2) (arXiv 2104.09864); `turns`
   // f32 [tokens, 2, head_dim/2] holds cosines, then sines.
   virtual void rope(Tensor x, const float* turns) = 0;
-  // out (activation) [tokens, n] = silu(gate) * up with gate_up f32 [tokens, 2n], gate first (arXiv 2002.05202).
+  // out (activation) [tokens, n] = silu(gate) * up with gate_up f32 [tokens, 2n], gate first (arXiv 2002.05202); n a
+  // multiple of 16.
   virtual void swiglu(Tensor gate_up, Tensor out) = 0;
   // linear() and swiglu() in one: out (activation) [tokens, n] of a weight [2n, columns], gate first. A backend may
   // keep gate and up from ever being in memory.

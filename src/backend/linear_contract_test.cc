@@ -3,6 +3,7 @@
 
 #include <gmock/gmock.h>
 
+#include <array>
 #include <cmath>
 #include <limits>
 
@@ -365,11 +366,12 @@ void check_gated(const Weight& weight, int64_t tokens, Random& random) {
 TEST(GatedContract, IsTheProductAndTheGate) {
   Random random(11);
   const WeightFormat int4{WeightCodec::kInt4, 64};
-  for (const int64_t n : {32, 96, 80, 176}) {
+  for (const int64_t n : {32, 48, 80, 96, 176}) {
     for (const int64_t columns : {256, 1280}) {
       const std::vector<float> values = rounded_to_bf16(normals(random, 2 * n * columns, 0.0625));
       const std::vector<WeightUnit> units = random_units(random, int4, n * columns / 64);
-      const std::vector<float> bias = normals(random, 2 * n);
+      std::vector<float> bias = normals(random, 2 * n);
+      std::copy_n(std::to_array({-1e30F, -200.0F, -88.0F, 200.0F}).begin(), 4, bias.begin());
       const Weight one{bf16_spec(2 * n, columns, false), {rows_of(values, columns)}, {}};
       const Weight two{
           {.parts = {{int4, n}, {{}, n}}, .columns = columns, .bias = true, .activations = Activations::kFloat},

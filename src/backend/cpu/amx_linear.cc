@@ -1,17 +1,23 @@
-// A thread takes 32 rows of the weight at a time, lays a slice of their columns out as tiles want them, and multiplies
-// them by all inputs of a piece, 32 by 32: the slice of the inputs stays in the second-level cache, a block of the
-// rows' in the first. tdpbf16ps sums products of pairs:
-//   left   x, bf16 [token][column], as it is
+// Inputs are laid out as tiles, once for all threads. A thread takes two panels of the weight at a time, lays a slice
+// of their columns out as well, and multiplies them by all inputs of a piece, 32 by 32: a block of the rows' columns
+// stays in the first-level cache, the inputs come past it from the second (tileloaddt1 does not keep them), and the
+// sums, told of a block ahead, too. tdpbf16ps sums products of pairs:
+//   left   x, bf16 [token][column]
 //   right  "pairs", bf16 [column / 2][16 rows][2]
-//   sums   f32 [token][row], in the result itself
+//   sums   f32 [token][row]
+// Vectors work in the shadow of the tiles: between two steps they lay out a few columns of the next slice and put a
+// token's finished sums into the result.
 // oneDNN 2.6 lays the whole weight out anew in each call. What else was tried:
-// bench/results/2026-11-26-xeon-amx-2core.md.
+// bench/results/2026-11-26-xeon-amx-2core.md and 2026-11-29-xeon-amx-2core.md.
 
 #include "backend/cpu/amx_linear.h"
 
 #include <immintrin.h>
 
 #include <algorithm>
+#include <bit>
+#include <limits>
+#include <optional>
 
 #include "backend/cpu/amx_tiles.h"
 #include "backend/cpu/power_of_two.h"
@@ -24,231 +30,327 @@ namespace kvpareto {
 namespace {
 
 #include "backend/cpu/avx512_helpers-inl.h"
+//
+#include "backend/cpu/tile_layout-inl.h"
 
-constexpr int64_t kStepColumns = 2 * kTileSide;  // of one tile product
-constexpr int64_t kBlockSide = 2 * kTileSide;    // tokens and rows of a block of sums
 // Inputs that a layout of the weight is used for: with kSliceColumns they fill half of a second-level cache of 2 MiB.
 constexpr int64_t kPieceTokens = 512;
-// Columns of a block: with its inputs they fill two thirds of a first-level cache of 48 KiB.
-constexpr int64_t kBlockColumns = 256;
-constexpr int64_t kPanelPairs = kSliceColumns * kPanelRows;  // bf16 of one panel of a slice
+// Columns of a block at most: its rows fill two thirds of a first-level cache of 48 KiB.
+constexpr int64_t kBlockColumns = 512;
+constexpr int64_t kBlockSums = kBlockSide * kBlockSide;
+constexpr int64_t kPieceSums = kPieceTokens * kBlockSide;
 
-// Scratch of one thread.
+// --- scratch: laid-out inputs for all threads, and of each thread a slice on its way, two of pairs, and sums
+
 struct Space {
-  float* slice;
-  bf16* pairs;  // of two panels
-  static constexpr int64_t kFloats = PanelSlice::kFloats + kPanelPairs;
-  explicit Space(float* floats) : slice(floats), pairs(reinterpret_cast<bf16*>(floats + PanelSlice::kFloats)) {}
-};
+  bf16* inputs;
+  float* unpacked;
+  bf16* pairs[2];
+  float* sums;  // [tokens / 16][2 panels][16][16]
 
-// Columns [begin, begin + columns) of rows [first, first + rows).
-struct Slice {
-  int64_t begin, columns, first, rows;
-};
-
-// --- from rows to pairs
-
-// Rows past the last of the weight are left as they were: no sum of theirs is kept.
-void pair_rows(const WeightSegment& weight, int64_t begin, int64_t columns, int64_t first, int64_t rows, bf16* pairs) {
-  for (int64_t c = 0; c < columns; c += kStepColumns) {
-    __m512i words[16];
-#pragma GCC unroll 16
-    for (int r = 0; r < 16; ++r) {
-      words[r] = _mm512_loadu_si512(weight.row(first + std::min<int64_t>(r, rows - 1)) + begin + c);
-    }
-    transpose(words);
-#pragma GCC unroll 16
-    for (int r = 0; r < 16; ++r) _mm512_storeu_si512(pairs + c * kPanelRows + r * kStepColumns, words[r]);
+  static constexpr int64_t kOfThread = Pairs::kScratch + 2 * kPanelPairs + kPieceSums;  // floats
+  static int64_t input_floats(int64_t tokens, int64_t columns) {
+    return whole_blocks(tokens) * kBlockSide * columns / 2;
   }
-}
-
-void lay_out(const TileProduct& product, const Slice& slice, const Space& space) {
-  const WeightSegment& weight = product.weight;
-  for (int64_t r = 0; r < slice.rows; r += kPanelRows) {
-    bf16* pairs = space.pairs + r / kPanelRows * kPanelPairs;
-    if (weight.is_bf16()) {
-      pair_rows(weight, slice.begin, slice.columns, slice.first + r, std::min<int64_t>(slice.rows - r, kPanelRows),
-                pairs);
-    } else {
-      const size_t panel = static_cast<size_t>((slice.first + r) / kPanelRows);
-      product.kernels.pair_panel(weight.format, weight.panels() + panel_bytes(weight.format, weight.columns) * panel,
-                                 slice.begin, slice.columns, pairs, space.slice);
-    }
+  static size_t bytes(int64_t tokens, int64_t columns) {
+    return static_cast<size_t>(input_floats(tokens, columns) + thread_count() * kOfThread) * sizeof(float);
   }
-}
-
-// --- sums of up to 32 tokens by 32 rows
-
-struct Block {
-  const bf16* x;
-  int64_t x_stride;
-  const bf16* pairs;
-  int64_t columns;
-  float* out;
-  int64_t out_stride;
+  // Of the calling thread.
+  Space(void* scratch, int64_t tokens, int64_t columns) {
+    auto* floats = static_cast<float*>(scratch);
+    inputs = reinterpret_cast<bf16*>(floats);
+    unpacked = floats + input_floats(tokens, columns) + thread_number() * kOfThread;
+    pairs[0] = reinterpret_cast<bf16*>(unpacked + Pairs::kScratch);
+    pairs[1] = pairs[0] + 2 * kPanelPairs;
+    sums = unpacked + Pairs::kScratch + 2 * kPanelPairs;
+  }
 };
 
-template <bool kTall, bool kWide>
-void multiply_block(const Block& b, bool begins) {
-  const auto x_bytes = b.x_stride * 2, out_bytes = b.out_stride * 4;
-  float* below = b.out + kTileSide * b.out_stride;
+struct Inputs {
+  const bf16* tiles;
+  int64_t tokens, columns;
+};
+
+// One slice times all inputs of a piece, whose columns of it begin at `column`.
+struct Part {
+  Slice slice;
+  int64_t column;
+  bool begins, ends;  // the sums
+};
+
+// Where the sums of a token by the first panel lie; those by the other one a tile behind them.
+KVPARETO_INLINE int64_t place_of(int64_t t) { return t / kTileSide * 2 * kTile + t % kTileSide * kTileSide; }
+
+// --- the shadow
+
+// What there is to do between steps: finish(t) for tokens whose sums are complete, and the pairs of the next part.
+template <typename Finish>
+class Shadow {
+ public:
+  // The part about to be multiplied has so many steps in all.
+  void begin_part(std::optional<Pairs>& next, int64_t steps) {
+    next_ = next ? &*next : nullptr;
+    pairs_ = {next ? next->left() : 0, steps};
+  }
+  // A block of so many steps is about to be multiplied.
+  void begin_block(int64_t steps) { tokens_ = {end_ - token_, steps}; }
+  // Tokens [first, last) are complete; the sums of those before must have been finished.
+  void add(const Finish& finish, int64_t first, int64_t last) {
+    finish_.emplace(finish);
+    token_ = first;
+    end_ = last;
+  }
+
+  KVPARETO_INLINE void work() {
+    for (int64_t n = tokens_.due(); n > 0; --n) (*finish_)(token_++);
+    for (int64_t n = pairs_.due(); n > 0; --n) next_->make_some();
+  }
+  void finish_rest() {
+    while (token_ < end_) (*finish_)(token_++);
+  }
+
+ private:
+  // Spreads `all` over `steps`.
+  struct Rate {
+    int64_t all = 0, steps = 1, sum = 0;
+    KVPARETO_INLINE int64_t due() {
+      int64_t n = 0;
+      for (sum += all; sum >= steps; sum -= steps) ++n;
+      return n;
+    }
+  };
+  Rate tokens_, pairs_;
+  std::optional<Finish> finish_;
+  Pairs* next_ = nullptr;
+  int64_t token_ = 0, end_ = 0;
+};
+
+// --- products
+
+template <bool kTall, typename Finish>
+void multiply_block(const bf16* x, const bf16* pairs, int64_t columns, bool begins, float* sums,
+                    Shadow<Finish>& shadow) {
+  constexpr int64_t kRowBytes = kTileSide * 4;
   if (begins) {
     _tile_zero(0);
-    if constexpr (kWide) _tile_zero(1);
+    _tile_zero(1);
     if constexpr (kTall) _tile_zero(2);
-    if constexpr (kTall && kWide) _tile_zero(3);
+    if constexpr (kTall) _tile_zero(3);
   } else {
-    _tile_loadd(0, b.out, out_bytes);
-    if constexpr (kWide) _tile_loadd(1, b.out + kTileSide, out_bytes);
-    if constexpr (kTall) _tile_loadd(2, below, out_bytes);
-    if constexpr (kTall && kWide) _tile_loadd(3, below + kTileSide, out_bytes);
+    _tile_loadd(0, sums, kRowBytes);
+    _tile_loadd(1, sums + kTile, kRowBytes);
+    if constexpr (kTall) _tile_loadd(2, sums + 2 * kTile, kRowBytes);
+    if constexpr (kTall) _tile_loadd(3, sums + 3 * kTile, kRowBytes);
   }
-  for (int64_t c = 0; c < b.columns; c += kStepColumns) {
-    const bf16* right = b.pairs + c * kPanelRows;
-    _tile_loadd(4, b.x + c, x_bytes);
-    _tile_loadd(6, right, 64);
+  const float* next = sums + kBlockSums;
+  for (int64_t c = 0; c < columns; c += kStepColumns, x += kStepInputs, pairs += kStepColumns * kPanelRows) {
+    _tile_stream_loadd(4, x, kRowBytes);
+    _tile_loadd(6, pairs, kRowBytes);
     _tile_dpbf16ps(0, 4, 6);
-    if constexpr (kWide) {
-      _tile_loadd(7, right + kPanelPairs, 64);
-      _tile_dpbf16ps(1, 4, 7);
-    }
+    for (int line = 0; line < 4; ++line, next += kTileSide) _mm_prefetch(next, _MM_HINT_T0);
+    _tile_loadd(7, pairs + kPanelPairs, kRowBytes);
+    _tile_dpbf16ps(1, 4, 7);
     if constexpr (kTall) {
-      _tile_loadd(5, b.x + c + kTileSide * b.x_stride, x_bytes);
+      _tile_stream_loadd(5, x + 2 * kTile, kRowBytes);
       _tile_dpbf16ps(2, 5, 6);
+      _tile_dpbf16ps(3, 5, 7);
     }
-    if constexpr (kTall && kWide) _tile_dpbf16ps(3, 5, 7);
+    shadow.work();
   }
-  _tile_stored(0, b.out, out_bytes);
-  if constexpr (kWide) _tile_stored(1, b.out + kTileSide, out_bytes);
-  if constexpr (kTall) _tile_stored(2, below, out_bytes);
-  if constexpr (kTall && kWide) _tile_stored(3, below + kTileSide, out_bytes);
+  _tile_stored(0, sums, kRowBytes);
+  _tile_stored(1, sums + kTile, kRowBytes);
+  if constexpr (kTall) _tile_stored(2, sums + 2 * kTile, kRowBytes);
+  if constexpr (kTall) _tile_stored(3, sums + 3 * kTile, kRowBytes);
 }
 
-using Multiply = void (*)(const Block& block, bool begins);
-constexpr Multiply kMultiply[2][2] = {{multiply_block<false, false>, multiply_block<false, true>},
-                                      {multiply_block<true, false>, multiply_block<true, true>}};
-
-// What the sums of a slice begin with where there is a bias.
-void put_bias(const TileProduct& product, const Slice& slice, int64_t tokens, float* out, int64_t out_stride) {
-  for (int64_t t = 0; t < tokens; ++t, out += out_stride) {
-    for (int64_t r = 0; r < slice.rows; ++r) {
-      out[r] = product.bias[slice.first + r] + (product.accumulate ? out[r] : 0.0f);
-    }
-  }
-}
-
-// Inputs [token, token + tokens) by one slice of rows, to out f32 [tokens][rows of the slice].
-void multiply_slice(const TileProduct& product, const Slice& slice, int64_t token, int64_t tokens, const Space& space,
-                    float* out, int64_t out_stride) {
-  lay_out(product, slice, space);
-  const bool first = slice.begin == 0;
-  if (first && product.bias != nullptr) put_bias(product, slice, tokens, out, out_stride);
-  const bool begins = first && product.bias == nullptr && !product.accumulate;
-  int64_t configured = 0;
-  for (int64_t c = 0; c < slice.columns; c += kBlockColumns) {
-    for (int64_t t = 0; t < tokens; t += kBlockSide) {
-      const int64_t count = std::min(kBlockSide, tokens - t);
-      if (count != configured) {
-        TileConfiguration(count, slice.rows).load();
-        configured = count;
-      }
-      kMultiply[count > kTileSide][slice.rows > kTileSide](
-          {product.x.row<bf16>(token + t) + slice.begin + c, product.x.row_stride, space.pairs + c * kPanelRows,
-           std::min(kBlockColumns, slice.columns - c), out + t * out_stride, out_stride},
-          begins && c == 0);
+template <typename Finish>
+void multiply_part(const Inputs& in, const Part& part, const Finish& finish, const bf16* pairs, float* sums,
+                   Shadow<Finish>& shadow) {
+  const int64_t steps = part.slice.columns / kStepColumns;
+  const int64_t blocks = (part.slice.columns + kBlockColumns - 1) / kBlockColumns;
+  for (int64_t b = 0; b < blocks; ++b) {
+    const int64_t from = steps * b / blocks, to = steps * (b + 1) / blocks;
+    for (int64_t t = 0; t < in.tokens; t += kBlockSide) {
+      const auto multiply = in.tokens - t > kTileSide ? multiply_block<true, Finish> : multiply_block<false, Finish>;
+      shadow.begin_block(to - from);
+      multiply(in.tiles + t * in.columns + (part.column + from * kStepColumns) * kBlockSide,
+               pairs + from * kStepColumns * kPanelRows, (to - from) * kStepColumns, part.begins && b == 0,
+               sums + t * kBlockSide, shadow);
+      shadow.finish_rest();
+      if (part.ends && b == blocks - 1) shadow.add(finish, t, std::min(t + kBlockSide, in.tokens));
     }
   }
 }
 
-// --- gate and up
+// The parts part_at(0) to part_at(count - 1), and finisher_of(part)(t) for every token of each that ends its sums.
+template <typename PartAt, typename FinisherOf>
+void multiply_parts(const Inputs& in, const LinearKernels& kernels, const Space& space, int64_t count, PartAt part_at,
+                    FinisherOf finisher_of) {
+  TileConfiguration().load();
+  const auto slice_at = [&](int64_t i) { return part_at(std::min(i, count - 1)).slice; };
+  std::optional<Pairs> next(std::in_place, slice_at(0), slice_at(1), kernels, space.unpacked, space.pairs[0]);
+  Shadow<decltype(finisher_of(part_at(0)))> shadow;
+  for (int64_t i = 0; i < count; ++i) {
+    const Part part = part_at(i);
+    while (next->left() > 0) next->make_some();
+    next.reset();
+    if (i + 1 < count) {
+      next.emplace(slice_at(i + 1), slice_at(i + 2), kernels, space.unpacked, space.pairs[(i + 1) % 2]);
+    }
+    shadow.begin_part(next, whole_blocks(in.tokens) * part.slice.columns / kStepColumns);
+    multiply_part(in, part, finisher_of(part), space.pairs[i % 2], space.sums, shadow);
+  }
+  shadow.finish_rest();
+  _tile_release();
+}
 
-// Scratch of one thread: that of a product, and sums f32 [tokens of a piece][32] of gate and of up.
-struct GateSpace {
-  Space space;
-  float *gate, *up;
-  static constexpr int64_t kSums = kPieceTokens * kBlockSide;
-  static constexpr int64_t kFloats = Space::kFloats + 2 * kSums;
-  explicit GateSpace(float* floats) : space(floats), gate(floats + Space::kFloats), up(gate + kSums) {}
+// A token is told of so many tokens before its turn: a large result is in no near cache.
+constexpr int64_t kAhead = 8;
+
+// --- a weight's rows
+
+// A token's sums to its rows' place in the result.
+struct PutSums {
+  const float* sums;
+  const float* bias;  // or null
+  float* out;
+  int64_t out_stride;
+  __mmask16 rows[2];
+  bool adds;
+
+  PutSums(const TileProduct& product, int64_t token, const Part& part, const float* from)
+      : sums(from),
+        out(product.out.row<float>(token) + part.slice.panels[0].first),
+        out_stride(product.out.row_stride),
+        adds(product.accumulate || part.slice.begin > 0) {
+    bias = part.slice.begin == 0 && product.bias != nullptr ? product.bias + part.slice.panels[0].first : nullptr;
+    for (int p = 0; p < 2; ++p) rows[p] = static_cast<__mmask16>((1u << part.slice.panels[p].rows) - 1);
+  }
+  KVPARETO_INLINE void operator()(int64_t t) const {
+    float* to = out + t * out_stride;
+    for (int p = 0; p < 2; ++p, to += kTileSide) {
+      __builtin_prefetch(to + kAhead * out_stride, 1);
+      __m512 sum = _mm512_load_ps(sums + place_of(t) + p * kTile);
+      if (bias != nullptr) sum = _mm512_add_ps(sum, _mm512_maskz_loadu_ps(rows[p], bias + p * kTileSide));
+      if (adds) sum = _mm512_add_ps(sum, _mm512_maskz_loadu_ps(rows[p], to));
+      _mm512_mask_storeu_ps(to, rows[p], sum);
+    }
+  }
 };
 
-// Every slice of the columns of a piece is used again for each block of rows: it must stay in the cache.
+// --- gate and up: a panel of each side by side
+
+// Every slice of the columns of a piece is used again for each panel: it must stay in the cache.
 int64_t gate_piece(int64_t columns) {
   const int64_t fits = kPieceTokens * kSliceColumns / columns / kBlockSide * kBlockSide;
   return std::clamp<int64_t>(fits, kPieceTokens / 2, kPieceTokens);
 }
 
-// Rows [row, row + 32) of the whole weight.
-void multiply_gate_rows(const GatedTileProduct& product, int64_t row, int64_t token, int64_t tokens, const Space& space,
-                        float* sums) {
-  for (const WeightSegment& segment : product.gate_up.segments()) {
-    const int64_t first = row - segment.first_row;
-    if (first < 0 || first >= segment.rows) continue;
-    const float* bias = product.gate_up.bias() != nullptr ? product.gate_up.bias() + segment.first_row : nullptr;
-    const TileProduct part{segment, product.kernels, bias, false, product.x, {}};
-    for (int64_t begin = 0; begin < segment.columns; begin += kSliceColumns) {
-      multiply_slice(part, {begin, std::min(kSliceColumns, segment.columns - begin), first, kBlockSide}, token, tokens,
-                     space, sums, kBlockSide);
-    }
+// The panel that begins with a row of the whole weight.
+PanelRows panel_of(const HostLinear& matrix, int64_t row) {
+  const WeightSegment* held = &matrix.segments().front();
+  for (const WeightSegment& segment : matrix.segments()) {
+    if (segment.first_row <= row) held = &segment;
   }
+  return {held, row - held->first_row, kPanelRows};
 }
 
+// x / (1 + e^-x), the quotient to 2^-27: division takes as long as all the rest. Zero where e^-x is infinite.
 inline __m512 silu(__m512 x) {
   const __m512 one = _mm512_set1_ps(1.0f);
-  return _mm512_div_ps(x, _mm512_add_ps(one, power_of_two(_mm512_mul_ps(x, _mm512_set1_ps(-kLog2E)))));
+  const __m512 divisor = _mm512_add_ps(one, power_of_two(_mm512_mul_ps(x, _mm512_set1_ps(-kLog2E))));
+  const __m512 near = _mm512_rcp14_ps(divisor);
+  const __mmask16 finite =
+      _mm512_cmp_ps_mask(divisor, _mm512_set1_ps(std::numeric_limits<float>::infinity()), _CMP_NEQ_UQ);
+  return _mm512_maskz_mul_ps(finite, x, _mm512_fmadd_ps(near, _mm512_fnmadd_ps(divisor, near, one), near));
 }
 
-void join_gate(const float* gate, const float* up, int64_t tokens, bf16* out, int64_t out_stride) {
-  for (int64_t t = 0; t < tokens; ++t, gate += kBlockSide, up += kBlockSide, out += out_stride) {
-    const __m512 low = _mm512_mul_ps(silu(_mm512_loadu_ps(gate)), _mm512_loadu_ps(up));
-    const __m512 high = _mm512_mul_ps(silu(_mm512_loadu_ps(gate + kTileSide)), _mm512_loadu_ps(up + kTileSide));
-    _mm512_storeu_si512(out, reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(high, low)));
+struct JoinGate {
+  const float* sums;
+  const float *gate_bias, *up_bias;  // or null
+  bf16* out;
+  int64_t out_stride;
+
+  JoinGate(const GatedTileProduct& product, int64_t token, int64_t row, const float* from)
+      : sums(from), out(product.out.row<bf16>(token) + row), out_stride(product.out.row_stride) {
+    gate_bias = product.gate_up.bias() != nullptr ? product.gate_up.bias() + row : nullptr;
+    up_bias = gate_bias != nullptr ? gate_bias + product.gate_up.rows() / 2 : nullptr;
   }
-}
+  KVPARETO_INLINE void operator()(int64_t t) const {
+    bf16* to = out + t * out_stride;
+    __builtin_prefetch(to + kAhead * out_stride, 1);
+    __m512 gate = _mm512_load_ps(sums + place_of(t)), up = _mm512_load_ps(sums + place_of(t) + kTile);
+    if (gate_bias != nullptr) {
+      gate = _mm512_add_ps(gate, _mm512_loadu_ps(gate_bias));
+      up = _mm512_add_ps(up, _mm512_loadu_ps(up_bias));
+    }
+    const auto joined = reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(_mm512_mul_ps(silu(gate), up)));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), joined);
+  }
+};
 
 }  // namespace
 
-size_t tiles_scratch_bytes() { return static_cast<size_t>(thread_count() * Space::kFloats) * sizeof(float); }
+size_t tiles_scratch_bytes(int64_t tokens, int64_t columns) {
+  return Space::bytes(std::min(tokens, kPieceTokens), std::min(columns, kSliceColumns));
+}
 
 void multiply_tiles(const TileProduct& product, void* scratch) {
-  const int64_t rows = product.weight.rows, columns = product.weight.columns;
-  parallel_ranges(rows, kBlockSide, [&](int64_t first, int64_t last) {
-    const Space space(static_cast<float*>(scratch) + thread_number() * Space::kFloats);
-    for (int64_t token = 0; token < product.x.rows(); token += kPieceTokens) {
-      const int64_t tokens = std::min(kPieceTokens, product.x.rows() - token);
-      for (int64_t begin = 0; begin < columns; begin += kSliceColumns) {
-        for (int64_t row = first; row < last; row += kBlockSide) {
-          multiply_slice(product,
-                         {begin, std::min(kSliceColumns, columns - begin), row, std::min(kBlockSide, last - row)},
-                         token, tokens, space, product.out.row<float>(token) + row, product.out.row_stride);
-        }
-      }
+  const int64_t columns = product.weight.columns;
+  for (int64_t token = 0; token < product.x.rows(); token += kPieceTokens) {
+    const int64_t tokens = std::min(kPieceTokens, product.x.rows() - token);
+    for (int64_t begin = 0; begin < columns; begin += kSliceColumns) {
+      const int64_t width = std::min(kSliceColumns, columns - begin);
+      lay_out_inputs(product.x, token, tokens, begin, width, static_cast<bf16*>(scratch));
+      parallel_ranges(product.weight.rows, kBlockSide, [&](int64_t first, int64_t last) {
+        const Space space(scratch, tokens, width);
+        const auto panel = [&](int64_t row) {
+          return PanelRows{&product.weight, row, std::clamp<int64_t>(last - row, 0, kPanelRows)};
+        };
+        const auto part_at = [&](int64_t i) {
+          const int64_t row = first + i * kBlockSide;
+          return Part{{{panel(row), panel(row + kPanelRows)}, begin, width}, 0, true, true};
+        };
+        multiply_parts({space.inputs, tokens, width}, product.kernels, space, whole_blocks(last - first), part_at,
+                       [&](const Part& part) { return PutSums(product, token, part, space.sums); });
+      });
     }
-    _tile_release();
-  });
+  }
 }
 
 bool gate_fits(const LinearSpec& spec) {
-  bool fits = spec.rows() % (2 * kBlockSide) == 0;
-  for (const LinearSpec::Part& part : spec.parts) fits = fits && part.rows % kBlockSide == 0;
+  bool fits = spec.rows() % (2 * kPanelRows) == 0;
+  for (const LinearSpec::Part& part : spec.parts) fits = fits && part.rows % kPanelRows == 0;
   return fits;
 }
 
-size_t gated_tiles_scratch_bytes() { return static_cast<size_t>(thread_count() * GateSpace::kFloats) * sizeof(float); }
+size_t gated_tiles_scratch_bytes(int64_t tokens, int64_t columns) {
+  return Space::bytes(std::min(tokens, gate_piece(columns)), columns);
+}
 
 void multiply_gated_tiles(const GatedTileProduct& product, void* scratch) {
-  const int64_t n = product.gate_up.rows() / 2, piece = gate_piece(product.gate_up.columns());
-  parallel_ranges(n, kBlockSide, [&](int64_t first, int64_t last) {
-    const GateSpace space(static_cast<float*>(scratch) + thread_number() * GateSpace::kFloats);
-    for (int64_t token = 0; token < product.x.rows(); token += piece) {
-      const int64_t tokens = std::min(piece, product.x.rows() - token);
-      for (int64_t row = first; row < last; row += kBlockSide) {
-        multiply_gate_rows(product, row, token, tokens, space.space, space.gate);
-        multiply_gate_rows(product, n + row, token, tokens, space.space, space.up);
-        join_gate(space.gate, space.up, tokens, product.out.row<bf16>(token) + row, product.out.row_stride);
-      }
-    }
-    _tile_release();
-  });
+  const int64_t n = product.gate_up.rows() / 2, columns = product.gate_up.columns(), piece = gate_piece(columns);
+  const int64_t slices = (columns + kSliceColumns - 1) / kSliceColumns;
+  for (int64_t token = 0; token < product.x.rows(); token += piece) {
+    const int64_t tokens = std::min(piece, product.x.rows() - token);
+    lay_out_inputs(product.x, token, tokens, 0, columns, static_cast<bf16*>(scratch));
+    parallel_ranges(n / kPanelRows, 1, [&](int64_t first, int64_t last) {
+      const Space space(scratch, tokens, columns);
+      const auto part_at = [&](int64_t i) {
+        const int64_t row = (first + i / slices) * kPanelRows, begin = i % slices * kSliceColumns;
+        const Slice slice{{panel_of(product.gate_up, row), panel_of(product.gate_up, n + row)},
+                          begin,
+                          std::min(kSliceColumns, columns - begin)};
+        return Part{slice, begin, begin == 0, i % slices == slices - 1};
+      };
+      const auto finisher_of = [&](const Part& part) {
+        return JoinGate(product, token, part.slice.panels[0].weight->first_row + part.slice.panels[0].first,
+                        space.sums);
+      };
+      multiply_parts({space.inputs, tokens, columns}, product.kernels, space, (last - first) * slices, part_at,
+                     finisher_of);
+    });
+  }
 }
 
 }  // namespace kvpareto

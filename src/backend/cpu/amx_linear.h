@@ -21,9 +21,9 @@ struct TileProduct {
   Tensor x, out;
 };
 void multiply_tiles(const TileProduct& product, void* scratch);
-size_t tiles_scratch_bytes();  // of multiply_tiles(), whatever the shapes
+size_t tiles_scratch_bytes(int64_t tokens, int64_t columns);
 
-// Whether multiply_gated_tiles() can: blocks of 32 rows that lie in one part, for gate and up alike.
+// Whether multiply_gated_tiles() can: panels that lie in one part, of gate and of up alike.
 bool gate_fits(const LinearSpec& spec);
 
 // out bf16 [tokens, n] = silu(gate) * up of a weight [2n, columns], gate first; neither is ever in memory.
@@ -33,6 +33,6 @@ struct GatedTileProduct {
   Tensor x, out;
 };
 void multiply_gated_tiles(const GatedTileProduct& product, void* scratch);
-size_t gated_tiles_scratch_bytes();
+size_t gated_tiles_scratch_bytes(int64_t tokens, int64_t columns);
 
 }  // namespace kvpareto

@@ -200,6 +200,27 @@ BENCHMARK(quantized_dense)
     ->ArgsProduct({{1, 3}, {4864}, {1024}, {16, 64, 512}, {0, 1}})
     ->Args({3, 9728, 896, 256, 1})
     ->Args({3, 896, 4864, 256, 1})
+    ->Args({3, 896, 4864, 512, 1})
+    ->Args({3, 1152, 896, 512, 1})
+    ->UseRealTime();
+
+// Gate, up and SwiGLU, of as many layers as no cache holds.
+void gated(benchmark::State& state) {
+  const LinearSpec spec = spec_of(state.range(0), state.range(1), state.range(2), true);
+  const int64_t tokens = state.range(3);
+  Product product(spec, tokens, 8);
+  const Buffer space = backend().allocate(backend().gated_scratch_bytes(tokens, spec), Purpose::kScratch);
+  const Tensor scratch = tensor(space.as<float>(), static_cast<int64_t>(space.bytes() / 4));
+  const Tensor out = tensor(product.out.data(), backend().activation(), tokens, spec.rows() / 2);
+  const double float_limit = backend().activation() == DType::kBf16 ? bf16_limit() : f32_limit();
+  measure(state, "OP/s", 2.0 * static_cast<double>(spec.rows() * spec.columns * tokens), float_limit, [&] {
+    backend().gated(*product.weights[product.next++ % product.weights.size()], product.in, out, scratch);
+  });
+  state.SetLabel(label_of(spec));
+}
+BENCHMARK(gated)
+    ->ArgNames({"format", "rows", "columns", "tokens"})
+    ->ArgsProduct({{0, 3}, {9728}, {896}, {128, 256, 320, 384, 448, 512}})  // Qwen2.5-0.5B
     ->UseRealTime();
 
 // --- attention of one layer, by codec of keys and values, groups of 32

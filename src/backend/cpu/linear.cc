@@ -60,7 +60,7 @@ bool CpuLinears::fuses_gate(int64_t tokens, const LinearSpec& spec) const {
 }
 
 size_t CpuLinears::fused_scratch_bytes(int64_t tokens, const LinearSpec& spec) const {
-  if (uses_tiles(tokens, spec.columns)) return gated_tiles_scratch_bytes();
+  if (uses_tiles(tokens, spec.columns)) return gated_tiles_scratch_bytes(tokens, spec.columns);
   return scratch_bytes(tokens, spec) + float_bytes(thread_count() * std::min(tokens, kRoundedRows) * kGatedStride);
 }
 
@@ -93,7 +93,7 @@ size_t CpuLinears::dense_scratch_bytes(int64_t tokens, const LinearSpec::Part& p
 }
 
 size_t CpuLinears::scratch_bytes(int64_t tokens, const LinearSpec& spec) const {
-  size_t most = uses_tiles(tokens, spec.columns) ? tiles_scratch_bytes() : 0;
+  size_t most = uses_tiles(tokens, spec.columns) ? tiles_scratch_bytes(tokens, spec.columns) : 0;
   if (most > 0) tokens = kDenseRows - 1;  // what others do
   for (const LinearSpec::Part& part : spec.parts) {
     const bool packed = part.format.codec != WeightCodec::kBf16;

@@ -71,9 +71,10 @@ struct LinearKernels {
   // The first `rows` rows of a panel as numbers, out f32 or bf16 [rows, columns].
   void (*widen_panel)(const WeightFormat& format, const uint8_t* panel, int64_t rows, int64_t columns, Tensor out,
                       float* scratch);
-  // Columns [begin, begin + columns) of a panel as bf16 [columns / 2][16 rows][2]; null without AMX.
-  void (*pair_panel)(const WeightFormat& format, const uint8_t* panel, int64_t begin, int64_t columns, bf16* pairs,
-                     float* scratch);
+  // Columns [begin, begin + columns) of a panel, at most kSliceColumns, as codes, scales and offsets; null where no
+  // other file asks for them.
+  void (*unpack)(const WeightFormat& format, const uint8_t* panel, int64_t begin, int64_t columns,
+                 const PanelSlice& slice);
 };
 
 const LinearKernels& plain_linear_kernels();

@@ -118,37 +118,10 @@ struct Vectors {
 #include "backend/cpu/vnni_rounding-inl.h"
 // clang-format on
 
-// Two vectors of f32 as bf16, their numbers in turn.
-[[gnu::target("avx512bf16")]] inline void store_pairs(__m512 first, __m512 second, __m512i turns, bf16* to) {
-  const auto both = reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(second, first));
-  _mm512_storeu_si512(to, _mm512_permutexvar_epi16(turns, both));
-}
-
-[[gnu::target("avx512bf16")]] void pair_panel(const WeightFormat& format, const uint8_t* panel, int64_t begin,
-                                              int64_t columns, bf16* pairs, float* scratch) {
-  const PanelSlice slice(scratch);
-  unpack(format, panel, begin, columns, slice);
-  // Word i of the result is word i / 2 of the first vector or of the second one.
-  alignas(64) uint16_t order[32];
-  for (int i = 0; i < 32; ++i) order[i] = static_cast<uint16_t>(i / 2 + i % 2 * 16);
-  const __m512i turns = _mm512_load_si512(order);
-  const int64_t sub = format.sub();
-  for (int64_t c = 0; c < columns; c += sub) {
-    const int64_t at = c / sub * kPanelRows;
-    const __m512 scale = _mm512_loadu_ps(slice.scales + at), offset = _mm512_loadu_ps(slice.offsets + at);
-    for (int64_t k = c; k < c + sub; k += 4) {
-      const __m512i codes = _mm512_loadu_si512(slice.codes + k * kPanelRows);
-      const auto number = [&](int i) { return _mm512_fmsub_ps(Vectors::byte_of(codes, i), scale, offset); };
-      store_pairs(number(0), number(1), turns, pairs + k * kPanelRows);
-      store_pairs(number(2), number(3), turns, pairs + (k + 2) * kPanelRows);
-    }
-  }
-}
-
 }  // namespace
 
 const LinearKernels& vnni_linear_kernels() {
-  static const LinearKernels kTable = {tile_tokens, round_row, panels_int8, panels_float, widen_panel, pair_panel};
+  static const LinearKernels kTable = {tile_tokens, round_row, panels_int8, panels_float, widen_panel, unpack};
   return kTable;
 }
 
