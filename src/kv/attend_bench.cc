@@ -8,11 +8,14 @@
 //   chunk/bf16    of the prefill chunk
 //
 //   build/src/attend_bench --benchmark_counters_tabular=true
+//
+// on the best instruction set of this machine or on the one in KVPARETO_BENCH_SET.
 
 #include <benchmark/benchmark.h>
 
 #include <algorithm>
 #include <chrono>
+#include <cstdlib>
 #include <map>
 #include <memory>
 
@@ -39,7 +42,8 @@ constexpr Heads kModels[] = {
     {"smollm2-135m", 9, {.layers = 30, .kv_heads = 3, .head_dim = 64, .context = kDepth, .step = kChunkTokens}}};
 
 Backend& backend() {
-  static const std::unique_ptr<Backend> made = make_backend("auto");
+  const char* set = std::getenv("KVPARETO_BENCH_SET");
+  static const std::unique_ptr<Backend> made = make_backend(set != nullptr ? set : "auto");
   return *made;
 }
 
