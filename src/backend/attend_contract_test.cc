@@ -129,16 +129,17 @@ class Case {
 
   // Codes of at most 4 bits meet numbers of 8 bits (docs/METHODS.md, "Products of codes"), whose roundings
   // are independent: six standard deviations. A step is the largest query / 127, or the largest weight of a tile / 255
-  // (in a step of few tokens, which AMX takes with 16 bits, of a run of four), and an error counts by the distance of a
-  // code from the middle one; weights add up to the largest of every tile, or run, at least.
+  // (in a step of few tokens of a run of four), and an error counts by the distance of a code from the middle one;
+  // weights add up to the largest of every tile, or run, at least. AMX takes many tokens with 16 bits.
   double off_by_fours(const Backend& backend) const {
-    const bool has_fours = backend.name().starts_with("cpu/avx512");
+    const bool few = tokens_ < 8;
+    const bool has_fours = backend.name().starts_with("cpu/avx512") || (few && backend.name() == "cpu/amx_bf16");
     const auto counts = [&](const PackedSide& side) {
       return has_fours && side.codec != Codec::kBf16 && side.levels() <= 15;
     };
     const double deviation = 6 / std::sqrt(12.0);
     const double score = deviation * largest_query_ / 127 * key_distance_ / std::sqrt(shape_.head_dim);
-    const double sum = deviation * value_reach_ / 255 * std::sqrt(tokens_ >= 8 ? kBlockTokens : 4 * kBlockTokens);
+    const double sum = deviation * value_reach_ / 255 * std::sqrt(few ? 4 * kBlockTokens : kBlockTokens);
     return (counts(keys_.side) ? 2 * score * largest_value_ : 0) + (counts(values_.side) ? sum : 0);
   }
 

@@ -143,17 +143,17 @@ void attend(Backend& backend, const KvCache& cache, int layer, std::vector<float
 // is off by 1.3e-4, against 64 tokens of such values a sum by 2.5e-4; eight of both together hold in every run. A
 // single key left out moves results by 1e-2. Keys that are turned as integers with a unit for all channels of a token
 // (up to 10, less a bias of up to 8) are off by half a unit of sqrt(2) 18 / 16383 (docs/METHODS.md, "Products of
-// codes"). AVX-512 rounds more. Against codes of at most 4 bits to steps of 8 bits: queries 257 times as large, and
-// weights but where scales have signs, 128 times (attend_contract_test.cc holds the deviation itself against what is
-// stated). In chunks to bf16, where keys are stored so or such codes that must be turned, and weights where both sides
-// are stored in bf16: 2^-9 / sqrt(3) of each of 64 queries (rms 1) moves a score by 4e-3, of each key by as much, of
-// each weight a sum too.
+// codes"). AVX-512 rounds more, and AMX with it for few tokens. Against codes of at most 4 bits to steps of 8 bits:
+// queries 257 times as large, and weights but where scales have signs, 128 times (attend_contract_test.cc holds the
+// deviation itself against what is stated). In chunks to bf16, where keys are stored so or such codes that must be
+// turned, and weights where both sides are stored in bf16: 2^-9 / sqrt(3) of each of 64 queries (rms 1) moves a score
+// by 4e-3, of each key by as much, of each weight a sum too.
 double arithmetic_error(const Backend& backend, const LayerScheme& sides, int64_t tokens) {
   const SideScheme &keys = sides.keys, &values = sides.values;
   const bool by_bf16 = tokens >= 8 && backend.name() == "cpu/avx512_bf16";
   if (!has_scale(keys.codec) && !has_scale(values.codec)) return by_bf16 && !keys.before_rope ? 8 * 5.6e-3 : 2e-4;
   if (backend.name() == "reference") return 2e-4;
-  const bool by_fours = backend.name().starts_with("cpu/avx512");
+  const bool by_fours = backend.name().starts_with("cpu/avx512") || (tokens < 8 && backend.name() == "cpu/amx_bf16");
   double score = 1.3e-4;
   if (by_bf16 && (keys.before_rope ? bits_of(keys.codec) <= 4 : !has_scale(keys.codec)))
     score = 5.6e-3;

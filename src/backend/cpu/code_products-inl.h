@@ -131,24 +131,14 @@ HWY_NOINLINE void add_codes(const int16_t* x, int64_t step_i, const Rounded* rou
   }
 }
 
-// Calls body(first, count) for the queries of a group that share tiles.
-template <typename Body>
-HWY_INLINE void each_tile_of_queries(int64_t group, Body body) {
-  for (int64_t q = 0; q < group; q += kTileQueries) body(q, group - q < kTileQueries ? group - q : kTileQueries);
-}
-
-// All queries of a group; tiles multiply by pairs.
+// All queries of a group.
 template <typename Kind>
-HWY_INLINE void add_products(const TileProducts* tiles, const CodeProducts& all) {
-  if (tiles != nullptr && all.pairs % 2 == 0) {
-    return each_tile_of_queries(all.count, [&](int64_t q, int64_t n) HWY_ATTR { tiles->add_codes(all.of(q, n)); });
-  }
+HWY_INLINE void add_products(const CodeProducts& all) {
   with_codec(all.codes.codec, [&](auto codec) HWY_ATTR {
     in_parts<kMostByCodes>(all.count, [&](auto queries, int64_t q) HWY_ATTR {
-      const CodeProducts few = all.of(q, queries);
-      add_codes<Kind, queries>(few.x, few.step, few.rounded, CodeRows<codec>(few.codes),
-                               (2 * few.pairs + Kind::kEach - 1) / Kind::kEach, few.affine, few.width, few.accumulate,
-                               few.out, few.out_stride);
+      add_codes<Kind, queries>(all.x + q * all.step, all.step, all.rounded + q, CodeRows<codec>(all.codes),
+                               (2 * all.pairs + Kind::kEach - 1) / Kind::kEach, all.affine, all.width, all.accumulate,
+                               all.out + q * all.out_stride, all.out_stride);
     });
   });
 }

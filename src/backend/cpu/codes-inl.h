@@ -172,12 +172,11 @@ constexpr int64_t kBlocksAhead = kRun / kTile;
 HWY_INLINE void prefetch_fits(const PackedSide& side, const uint8_t* next) {
   for (size_t at = side.scales_offset; at < side.block_bytes; at += 64) hwy::Prefetch(next + at);
 }
-
-// And of the scales of the next block, and of what lies there where these tokens' codes do.
-HWY_INLINE void prefetch_next(const PackedSide& side, const uint8_t* block, int64_t place) {
-  const uint8_t* next = block + side.block_bytes + static_cast<size_t>(place) * side.row_bytes;
-  for (size_t at = 0; at < side.row_bytes * kTile; at += 64) hwy::Prefetch(next + at);
-  prefetch_fits(side, next);
+// Of those of the blocks after a run of these. Codes are told of while they are multiplied (CodeRows): all at once, the
+// memory's queue would be full and arithmetic would wait for it.
+HWY_INLINE void prefetch_run_fits(const PackedSide& side, const uint8_t* block, int64_t tokens) {
+  for (int64_t t = 0; t < tokens; t += kTile, block += side.block_bytes)
+    prefetch_fits(side, block + kBlocksAhead * side.block_bytes);
 }
 
 // Codes of `count` tokens of a block from `place` on (a multiple of kLanes), rounded up to whole chunks, as they are

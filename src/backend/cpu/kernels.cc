@@ -5,7 +5,6 @@
 #include <type_traits>
 
 #include "backend/cpu/amx_attention.h"
-#include "backend/cpu/amx_products.h"
 #include "backend/cpu/amx_tiles.h"
 #include "backend/cpu/bf16_attention.h"
 #include "backend/cpu/power_of_two.h"
@@ -93,7 +92,6 @@ CpuKernels amx_kernels() {
     attend_block_amx(job, N_AVX3::kKernels, kv_head, begin, count, scratch);
   };
   table.block_rows = 384;
-  table.attend_split = N_AVX3::attend_split_by_amx;
   return table;
 }
 }  // namespace

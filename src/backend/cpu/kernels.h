@@ -48,7 +48,8 @@ inline int query_block(int group, int block_rows) {
 // Parts of a head with a scale of their own, at most.
 inline int64_t most_pieces(int64_t head_dim) { return head_dim / kChunk; }
 // f32 elements of scratch of one thread in attend_block: queries and sums, a tile, its scores, queries and weights as
-// int16, scales, statistics of every row; by products of bf16 two tiles and no int16. The same formula for every instruction set.
+// int16, scales, statistics of every row; by products of bf16 two tiles and no int16. The same formula for every
+// instruction set.
 inline int64_t block_scratch(int group, int head_dim, int block_rows) {
   const int64_t rows = int64_t{group} * query_block(group, block_rows), d = head_dim;
   return rows * (2 * d + 2 * kTile + d / 2 + 3 * most_pieces(d) + 13) + 2 * kTile * d + 10 * d + 2 * kTile;
@@ -59,9 +60,8 @@ inline int64_t partial_size(int group, int head_dim) { return int64_t{group} * (
 // scales that they are multiplied with; the same for every instruction set.
 inline int64_t split_scratch(int group, int head_dim) {
   const int64_t pieces = most_pieces(head_dim), d = head_dim;
-  const int64_t in_tiles = (group + kTileQueries - 1) / kTileQueries * kTileQueries;
-  return group * (3 * d + d / 2 + kRun + kRun / 2 + 3 * pieces + 4) + in_tiles * d + kTile * (d + d / 2 + 1) +
-         kRun * 2 * pieces + d + kRowMultiple;
+  return group * (3 * d + d / 2 + kRun + kRun / 2 + 3 * pieces + 4) + kTile * (d + d / 2 + 1) + kRun * 2 * pieces + d +
+         kRowMultiple;
 }
 
 struct CpuKernels {

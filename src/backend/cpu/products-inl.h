@@ -151,7 +151,7 @@ constexpr int kMostOfScores = HWY_TARGET <= HWY_AVX3 ? 4 : 3, kMostOfSums = HWY_
 
 // --- how a lane's numbers are multiplied with its codes
 
-constexpr float kMostInt16 = 32639;  // both bytes of a number can be signed then (amx_products.cc)
+constexpr float kMostInt16 = 32767;
 
 struct ByPairs {
   static constexpr int kEach = 2;  // numbers a lane

@@ -48,8 +48,8 @@ HWY_INLINE void soften_rows(float* scores, int64_t group, int64_t keys, int64_t 
 }
 
 template <typename KeyKind, typename ValueKind>
-HWY_INLINE void attend_split_by(const TileProducts* tiles, const AttendJob& job, int64_t kv_head, int64_t query,
-                                int64_t from, int64_t to, float* partial, float* scratch) {
+HWY_INLINE void attend_split_by(const AttendJob& job, int64_t kv_head, int64_t query, int64_t from, int64_t to,
+                                float* partial, float* scratch) {
   const DF d;
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));
   const int64_t head_dim = job.head_dim, group = job.group();
@@ -69,8 +69,8 @@ HWY_INLINE void attend_split_by(const TileProducts* tiles, const AttendJob& job,
   }
 
   for (int64_t i = 0; i < kRowMultiple; i += lanes) hn::StoreU(hn::Zero(d), d, space.steps + group + i);
-  KeyScorer<KeyKind> scorer(job, kv_head, tiles, space);
-  ValueAdder<ValueKind> adder(job, kv_head, tiles, space, sums);
+  KeyScorer<KeyKind> scorer(job, kv_head, space);
+  ValueAdder<ValueKind> adder(job, kv_head, space, sums);
   for (int64_t key = from, count; key < to; key += count) {
     count = run_tokens(job.keys, key, to);
     scorer.score(key, count);
@@ -83,20 +83,10 @@ void attend_split(const AttendJob& job, int64_t kv_head, int64_t query, int64_t 
                   float* scratch) {
   with_kind<false>(job.keys, [&](auto keys) HWY_ATTR {
     with_kind<true>(job.values, [&](auto values) HWY_ATTR {
-      attend_split_by<decltype(keys), decltype(values)>(nullptr, job, kv_head, query, from, to, partial, scratch);
+      attend_split_by<decltype(keys), decltype(values)>(job, kv_head, query, from, to, partial, scratch);
     });
   });
 }
-
-#if HWY_TARGET <= HWY_AVX3
-void attend_split_by_amx(const AttendJob& job, int64_t kv_head, int64_t query, int64_t from, int64_t to, float* partial,
-                         float* scratch) {
-  const TileProducts& tiles = amx_products();
-  tiles.begin();
-  attend_split_by<ByPairs, ByPairs>(&tiles, job, kv_head, query, from, to, partial, scratch);
-  tiles.end();
-}
-#endif
 
 // Sums of the first split are overwritten by the result.
 void join_splits(const AttendJob& job, int64_t kv_head, int64_t query, float* partials, int64_t splits) {

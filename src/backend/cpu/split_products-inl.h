@@ -21,7 +21,6 @@ struct SplitSpace {
   float* units;         // [head_dim]
   int16_t* rounded;     // queries [group][head_dim]
   int16_t* weights;     // [group][kRun]
-  bf16* split;          // queries of kTileQueries at a time as TileProducts::split_queries() leaves them
   float* steps;         // [group] and a vector
   Rounded* of_queries;  // [pieces][group]
   Rounded* of_weights;  // [group]
@@ -38,7 +37,6 @@ struct SplitSpace {
     units = take(d);
     rounded = reinterpret_cast<int16_t*>(take(group * d / 2));
     weights = reinterpret_cast<int16_t*>(take(group * kRun / 2));
-    split = reinterpret_cast<bf16*>(take((group + kTileQueries - 1) / kTileQueries * kTileQueries * d));
     steps = take(group + kRowMultiple);
     of_queries = reinterpret_cast<Rounded*>(take(3 * group * most_pieces(d)));
     of_weights = reinterpret_cast<Rounded*>(take(3 * group));
@@ -62,14 +60,6 @@ HWY_INLINE int64_t run_tokens(const PackedSide& side, int64_t token, int64_t end
 HWY_INLINE bool has_exact_rows(const PackedSide& side) {
   return side.codec == Codec::kBf16 || side.sinks > 0 || side.tail_rows > 0;
 }
-// Whether tiles multiply this side's blocks of bf16 as they lie.
-HWY_INLINE bool takes_rows(const TileProducts* tiles, const PackedSide& side) {
-  return tiles != nullptr && side.plain_bf16() && side.head_dim % 32 == 0;
-}
-// Whether these tokens are such blocks.
-HWY_INLINE bool are_whole_rows(const TileProducts* tiles, const PackedSide& side, int64_t token, int64_t count) {
-  return takes_rows(tiles, side) && count % kTile == 0 && token % kTile == 0;
-}
 // Whether these tokens are whole blocks of codes with scales of their own for every token.
 HWY_INLINE bool are_whole_codes(const PackedSide& side, int64_t token, int64_t count) {
   return count % kTile == 0 && (token - side.sinks) % kTile == 0 && side.span == 1 && !side.before_rope &&
@@ -81,15 +71,6 @@ HWY_INLINE void block_fits(const PackedSide& side, const uint8_t* block, int64_t
                            float* minimums) {
   for (int64_t t = 0; t < count; t += kTile, block += side.block_bytes)
     token_fits(side, block, 0, kTile, g, scales + t, minimums + t);
-}
-// Vectors tell of the codes while they multiply (CodeRows): all at once, the memory's queue would be full and
-// arithmetic would wait for it.
-HWY_INLINE void prefetch_tile(const TileProducts* tiles, const PackedSide& side, const uint8_t* block, int64_t place) {
-  tiles != nullptr ? prefetch_next(side, block, place) : prefetch_fits(side, block + kBlocksAhead * side.block_bytes);
-}
-// Of each block of a run. Tiles are told of the next block: of the next run instead took 5 % longer.
-HWY_INLINE void prefetch_run(const TileProducts* tiles, const PackedSide& side, const uint8_t* block, int64_t count) {
-  for (int64_t t = 0; t < count; t += kTile, block += side.block_bytes) prefetch_tile(tiles, side, block, 0);
 }
 
 // --- scores
@@ -126,15 +107,10 @@ HWY_INLINE void score_tile(const float* queries, const float* tile, int64_t keys
 template <typename Kind>
 class KeyScorer {
  public:
-  KeyScorer(const AttendJob& job, int64_t kv_head, const TileProducts* tiles, const SplitSpace& space)
-      : side_(job.keys), head_(kv_head), group_(job.group()), d_(job.head_dim), tiles_(tiles), space_(space) {
+  KeyScorer(const AttendJob& job, int64_t kv_head, const SplitSpace& space)
+      : side_(job.keys), head_(kv_head), group_(job.group()), d_(job.head_dim), space_(space) {
     if (!side_.before_rope && has_exact_rows(side_)) {
       for (int64_t q = 0; q < group_; ++q) split_pairs(space.queries + q * d_, d_, space.by_parity + q * d_);
-    }
-    if (takes_rows(tiles_, side_)) {
-      each_tile_of_queries(group_, [&](int64_t q, int64_t count) HWY_ATTR {
-        tiles_->split_queries(space.queries + q * d_, count, d_, space.split + 2 * q * d_);
-      });
     }
     if (side_.span == 1 && side_.codec != Codec::kBf16 && !side_.before_rope) round_queries(kOnes.ones, kOnes.ones);
   }
@@ -142,7 +118,6 @@ class KeyScorer {
   // Scores of all queries against a run of tokens.
   HWY_INLINE void score(int64_t token, int64_t count) {
     scores_ = space_.scores;
-    if (are_whole_rows(tiles_, side_, token, count)) return score_whole_rows(token, count);
     if (are_whole_codes(side_, token, count)) return score_whole_codes(token - side_.sinks, count);
     for (int64_t t = 0; t < count; t += kTile) {
       const int64_t tokens = count - t < kTile ? count - t : kTile;
@@ -152,29 +127,22 @@ class KeyScorer {
   }
 
  private:
-  HWY_INLINE void score_whole_rows(int64_t token, int64_t count) {
-    const auto* keys = reinterpret_cast<const bf16*>(side_.block(head_, token));
-    each_tile_of_queries(group_, [&](int64_t q, int64_t n) HWY_ATTR {
-      tiles_->score_rows(space_.split + 2 * q * d_, n, keys, count, d_, scores_ + q * kRun, kRun);
-    });
-  }
-
   HWY_INLINE void score_whole_codes(int64_t token, int64_t count) {
     const uint8_t* block = side_.block(head_, token);
-    prefetch_run(tiles_, side_, block, count);
+    prefetch_run_fits(side_, block, count);
     each_piece(side_, [&](int64_t piece, int64_t c, int64_t n) HWY_ATTR {
       block_fits(side_, block, count, static_cast<int>(c / side_.group), space_.scales, space_.minimums);
-      add_products<Kind>(tiles_, {rounded_at(c),
-                                  d_,
-                                  group_,
-                                  space_.of_queries + piece * group_,
-                                  code_chunks(side_, block, 0, c, n),
-                                  n / 2,
-                                  {space_.scales, space_.minimums, middle_of(side_)},
-                                  count,
-                                  piece > 0,
-                                  scores_,
-                                  kRun});
+      add_products<Kind>({rounded_at(c),
+                          d_,
+                          group_,
+                          space_.of_queries + piece * group_,
+                          code_chunks(side_, block, 0, c, n),
+                          n / 2,
+                          {space_.scales, space_.minimums, middle_of(side_)},
+                          count,
+                          piece > 0,
+                          scores_,
+                          kRun});
     });
   }
 
@@ -206,7 +174,7 @@ class KeyScorer {
   HWY_INLINE void score_packed(int64_t token, int64_t count) {
     const uint8_t* block = side_.block(head_, token);
     const int64_t place = token % side_.block_tokens;
-    prefetch_tile(tiles_, side_, block, place);
+    prefetch_run_fits(side_, block, kTile);
     if (side_.span == 1) {
       each_piece(side_, [&](int64_t piece, int64_t c, int64_t) HWY_ATTR {
         token_fits(side_, block, place, count, static_cast<int>(c / side_.group), space_.scales + piece * kTile,
@@ -238,17 +206,17 @@ class KeyScorer {
   HWY_INLINE void multiply(const uint8_t* block, int64_t place, int64_t first, int64_t count, const float* scales,
                            const float* minimums, int64_t stride) {
     each_piece(side_, [&](int64_t piece, int64_t c, int64_t n) HWY_ATTR {
-      add_products<Kind>(tiles_, {rounded_at(c),
-                                  d_,
-                                  group_,
-                                  space_.of_queries + piece * group_,
-                                  code_chunks(side_, block, place + first, c, n),
-                                  n / 2,
-                                  {scales + piece * stride, minimums + piece * stride, middle_of(side_)},
-                                  count,
-                                  piece > 0,
-                                  scores_ + first,
-                                  kRun});
+      add_products<Kind>({rounded_at(c),
+                          d_,
+                          group_,
+                          space_.of_queries + piece * group_,
+                          code_chunks(side_, block, place + first, c, n),
+                          n / 2,
+                          {scales + piece * stride, minimums + piece * stride, middle_of(side_)},
+                          count,
+                          piece > 0,
+                          scores_ + first,
+                          kRun});
     });
   }
 
@@ -303,7 +271,6 @@ class KeyScorer {
 
   const PackedSide& side_;
   const int64_t head_, group_, d_;
-  const TileProducts* tiles_;
   const SplitSpace& space_;
   float* scores_ = nullptr;  // of the tile, in the run's
   const void* folded_ = nullptr;
@@ -316,17 +283,10 @@ class KeyScorer {
 template <typename Kind>
 class ValueAdder {
  public:
-  ValueAdder(const AttendJob& job, int64_t kv_head, const TileProducts* tiles, const SplitSpace& space, float* sums)
-      : side_(job.values),
-        head_(kv_head),
-        group_(job.group()),
-        d_(job.head_dim),
-        tiles_(tiles),
-        space_(space),
-        sums_(sums) {}
+  ValueAdder(const AttendJob& job, int64_t kv_head, const SplitSpace& space, float* sums)
+      : side_(job.values), head_(kv_head), group_(job.group()), d_(job.head_dim), space_(space), sums_(sums) {}
 
   HWY_INLINE void add(int64_t token, int64_t count) {
-    if (are_whole_rows(tiles_, side_, token, count)) return add_whole_rows(token, count);
     if (are_whole_codes(side_, token, count)) return add_whole_codes(token - side_.sinks, count);
     for (int64_t t = 0; t < count; t += kTile) {
       const int64_t tokens = count - t < kTile ? count - t : kTile;
@@ -335,16 +295,9 @@ class ValueAdder {
   }
 
  private:
-  HWY_INLINE void add_whole_rows(int64_t token, int64_t count) {
-    const auto* values = reinterpret_cast<const bf16*>(side_.block(head_, token));
-    each_tile_of_queries(group_, [&](int64_t q, int64_t n) HWY_ATTR {
-      tiles_->add_rows(space_.scores + q * kRun, kRun, n, values, count, d_, sums_ + q * d_);
-    });
-  }
-
   HWY_INLINE void add_whole_codes(int64_t token, int64_t count) {
     const uint8_t* block = side_.block(head_, token);
-    prefetch_run(tiles_, side_, block, count);
+    prefetch_run_fits(side_, block, count);
     for (int64_t c = 0; c < d_; c += side_.group) {
       block_fits(side_, block, count, static_cast<int>(c / side_.group), space_.scales, space_.minimums);
       round(space_.scores, count, space_.scales, space_.minimums);
@@ -366,7 +319,7 @@ class ValueAdder {
   HWY_INLINE void add_packed(int64_t token, int64_t count, const float* weights) {
     const int64_t place = token % side_.block_tokens;
     const uint8_t* block = side_.block(head_, token);
-    prefetch_tile(tiles_, side_, block, place);
+    prefetch_run_fits(side_, block, kTile);
     add_values(
         side_, block, place, count, space_.scales, space_.minimums,
         [&](int64_t first, int64_t tokens, const float* scales, const float* minimums)
@@ -388,22 +341,21 @@ class ValueAdder {
 
   HWY_INLINE void multiply(const uint8_t* block, int64_t place, int64_t tokens, int64_t c, int64_t n,
                            const float* scales, const float* minimums) {
-    add_products<Kind>(tiles_, {space_.weights,
-                                kRun,
-                                group_,
-                                space_.of_weights,
-                                code_chunks(side_, block, place, c, n),
-                                (tokens + 1) / 2,
-                                {scales, minimums, middle_of(side_)},
-                                n,
-                                true,
-                                sums_ + c,
-                                d_});
+    add_products<Kind>({space_.weights,
+                        kRun,
+                        group_,
+                        space_.of_weights,
+                        code_chunks(side_, block, place, c, n),
+                        (tokens + 1) / 2,
+                        {scales, minimums, middle_of(side_)},
+                        n,
+                        true,
+                        sums_ + c,
+                        d_});
   }
 
   const PackedSide& side_;
   const int64_t head_, group_, d_;
-  const TileProducts* tiles_;
   const SplitSpace& space_;
   float* sums_;
 };

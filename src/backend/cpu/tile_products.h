@@ -1,7 +1,6 @@
 #pragma once
-// What queries multiply with tiles of the cache, and who may do it in place of the vectors of products-inl.h and
-// exact_rows-inl.h: instruction sets with products of whole tiles put a TileProducts in, for one decode query's group,
-// those with products of bf16 a RowProducts, for the many queries of a chunk.
+// What queries multiply with tiles of the cache, and RowProducts, which instruction sets with products of bf16 put in
+// place of the vectors of attention-inl.h for the many queries of a chunk.
 
 #include <cstdint>
 
@@ -50,36 +49,6 @@ struct CodeProducts {
   bool accumulate;
   float* out;
   int64_t out_stride;
-
-  // Of queries [first, first + n).
-  KVPARETO_INLINE CodeProducts of(int64_t first_query, int64_t n) const {
-    CodeProducts part = *this;
-    part.x += first_query * step;
-    part.count = n;
-    part.rounded += first_query;
-    part.out += first_query * out_stride;
-    return part;
-  }
-};
-
-// Queries at most that share a tile.
-inline constexpr int kTileQueries = 8;
-
-struct TileProducts {
-  void (*begin)();  // before the others are called on a thread
-  void (*end)();
-  // At most kTileQueries, an even number of pairs.
-  void (*add_codes)(const CodeProducts& products);
-  // Queries f32 [count][head_dim] as score_rows() wants them: bf16 [head_dim / 2][2 kTileQueries][2].
-  void (*split_queries)(const float* queries, int64_t count, int64_t head_dim, bf16* out);
-  // scores[i][k] = dot(queries[i], keys[k]); keys bf16 [tokens][head_dim], a multiple of kBlockTokens, scores f32
-  // [count] [score_stride]; head_dim a multiple of 32.
-  void (*score_rows)(const bf16* queries, int64_t count, const bf16* keys, int64_t tokens, int64_t head_dim,
-                     float* scores, int64_t score_stride);
-  // sums[i] += sum over k of weights[i][k] * values[k]; weights f32 [count][weight_stride], values bf16 [tokens]
-  // [head_dim], sums f32 [count][head_dim].
-  void (*add_rows)(const float* weights, int64_t weight_stride, int64_t count, const bf16* values, int64_t tokens,
-                   int64_t head_dim, float* sums);
 };
 
 struct RowProducts {
