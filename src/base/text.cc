@@ -6,6 +6,7 @@
 #include <charconv>
 #include <cmath>
 #include <numeric>
+#include <utility>
 
 namespace kvpareto {
 
@@ -46,9 +47,11 @@ size_t edit_distance(std::string_view a, std::string_view b) {
 
 std::string nearest(std::string_view word, std::span<const std::string> choices) {
   if (choices.empty()) return {};
-  return *std::min_element(choices.begin(), choices.end(), [&](const std::string& a, const std::string& b) {
-    return edit_distance(word, a) < edit_distance(word, b);
-  });
+  const auto distance = [&](const std::string& choice) {
+    return std::pair(word.empty() || !choice.starts_with(word), edit_distance(word, choice));
+  };
+  return *std::min_element(choices.begin(), choices.end(),
+                           [&](const auto& a, const auto& b) { return distance(a) < distance(b); });
 }
 
 std::optional<int> take_number(std::string_view& text) {

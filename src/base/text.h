@@ -16,7 +16,8 @@ std::string human_bytes(double bytes);
 // "3:07" or "1:02:03".
 std::string human_seconds(double seconds);
 
-// The choice with the fewest edits to `word` (Levenshtein); empty if there are no choices.
+// The choice with the fewest edits to `word` (Levenshtein), of those that begin with it if there are any; empty if
+// there are no choices.
 std::string nearest(std::string_view word, std::span<const std::string> choices);
 
 // Digits taken off the front of `text`, as a number; none, and nothing is taken, if there are none or too many for an

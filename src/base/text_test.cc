@@ -32,6 +32,7 @@ TEST(Text, NearestChoice) {
   EXPECT_EQ(nearest("int5", choices), "int8");  // of equals the first
   EXPECT_EQ(nearest("f16", choices), "bf16");
   EXPECT_EQ(nearest("", choices), "int8");
+  EXPECT_EQ(nearest("amx", std::vector<std::string>{"avx2", "amx_bf16"}), "amx_bf16");
   EXPECT_EQ(nearest("int4", {}), "");
 }
 
