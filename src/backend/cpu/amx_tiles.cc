@@ -10,7 +10,7 @@ bool amx_allowed() {
   constexpr long kRequest = 0x1023, kTileData = 18;
   unsigned a = 7, b = 0, c = 0, d = 0;
   __asm__("cpuid" : "+a"(a), "=b"(b), "+c"(c), "=d"(d));
-  constexpr unsigned kAmx = 1u << 22 | 1u << 24 | 1u << 25;  // bf16, tiles, int8
+  constexpr unsigned kAmx = 1u << 22 | 1u << 24;  // bf16, tiles
   if ((d & kAmx) != kAmx) return false;
   return ::syscall(SYS_arch_prctl, kRequest, kTileData) == 0;
 }
