@@ -82,7 +82,9 @@ class Results(Cli):
         arguments = ("eval", "-m", LLAMA, *SMALL_EVAL, "--study", "kept.db", "-o", "json")
         first = json.loads(self.succeed(*arguments, "--kv", "k4v4g32").out)
         again = json.loads(self.succeed(*arguments, "--kv", "k4v4g32,k8v8g32").out)
-        self.assertEqual(first[0], {**again[0], "dominated": first[0]["dominated"]})
+        # A column of errors is there where any row has one: the second scheme may add some.
+        same = {key: again[0][key] for key in first[0]}
+        self.assertEqual(first[0], {**same, "dominated": first[0]["dominated"]})
 
     def test_longest_context_is_the_longest(self):
         plan = lambda *more: json.loads(self.succeed("plan", "-m", LLAMA, "--kv", "k8v8", "-o", "json", *more).out)
