@@ -10,7 +10,7 @@ constexpr int64_t kTurnColumns = 128;
 struct Streams {
   int64_t count, ahead;
 };
-inline Streams machine_streams() { return __builtin_cpu_is("amd") ? Streams{2, 3072} : Streams{kMostStreams, 1024}; }
+inline Streams machine_streams() { return __builtin_cpu_is("amd") ? Streams{2, 3072} : Streams{2, 2048}; }
 
 // A block on its way from memory: moving its codes would take longer than moving what their sums begin with.
 template <WeightCodec kCodec, typename V = Vectors>
