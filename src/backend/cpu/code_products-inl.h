@@ -67,7 +67,7 @@ struct CodeRows {
       const auto code = [&](int64_t i) { return code_at(kCodec, chunk, static_cast<int>(2 * lane + i)); };
       in[0] = {static_cast<int16_t>(code(0)), static_cast<int16_t>(code(1))};
 #else
-      hwy::Prefetch(told);
+      tell(told);
       told += kChunksAbreast * kPairs * static_cast<int64_t>(chunk_bytes(kCodec));
 #if HWY_TARGET <= HWY_AVX3
       for (int v = 0; v < kCodeVectors; ++v) {

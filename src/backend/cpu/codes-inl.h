@@ -165,12 +165,16 @@ HWY_INLINE void unpack_chunks(const uint8_t* chunk, int64_t count, size_t ahead,
   }
 }
 
+// Tells the memory of a line that a second-level cache is to have: it may owe more of them than a first-level cache,
+// whose sixteen are some 5 GB/s on an Intel Xeon (bench/results/2026-11-30-huge-pages-xeon-2core.md).
+HWY_INLINE void tell(const void* line) { __builtin_prefetch(line, 0, 2); }
+
 // How far ahead the memory is told of what one token reads: a run. One block takes less time than the memory does.
 constexpr int64_t kBlocksAhead = kRun / kTile;
 
 // Tells the memory of the scales of a block.
 HWY_INLINE void prefetch_fits(const PackedSide& side, const uint8_t* next) {
-  for (size_t at = side.scales_offset; at < side.block_bytes; at += 64) hwy::Prefetch(next + at);
+  for (size_t at = side.scales_offset; at < side.block_bytes; at += 64) tell(next + at);
 }
 // Of those of the blocks after a run of these. Codes are told of while they are multiplied (CodeRows): all at once, the
 // memory's queue would be full and arithmetic would wait for it.

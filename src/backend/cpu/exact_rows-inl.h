@@ -39,7 +39,7 @@ HWY_INLINE void score_rows(const float* queries, int64_t n, const bf16* const* r
     for (int64_t c = 0; c < n; c += 2 * lanes) {
       repeat<4>([&](auto i) KVPARETO_EXPANDED {
         VF even, odd;
-        hwy::Prefetch(row[i] + c + kTile * n);
+        tell(row[i] + c + kTile * n);
         widen_pairs(row[i] + c, even, odd);
         repeat<kCount>([&](auto q) KVPARETO_EXPANDED {
           sums[q][i] = hn::MulAdd(even, hn::LoadU(d, queries + q * n + c), sums[q][i]);
@@ -73,7 +73,7 @@ HWY_INLINE void add_rows(const float* weights, const bf16* const* rows, int64_t 
     for (int64_t k = 0; k < count; ++k) {
       VF low[pairs], high[pairs];
       repeat<pairs>([&](auto v) KVPARETO_EXPANDED {
-        hwy::Prefetch(rows[k] + c + 2 * v * lanes + kTile * n);
+        tell(rows[k] + c + 2 * v * lanes + kTile * n);
         widen_pairs(rows[k] + c + 2 * v * lanes, low[v], high[v]);
       });
       repeat<kCount>([&](auto q) KVPARETO_EXPANDED {

@@ -153,8 +153,8 @@ HWY_INLINE void turn_tokens(const PackedSide& side, const uint8_t* block, int64_
     int16_t* to_b = to_a + half * kTile;
     const uint8_t* chunk = chunks;
     for (int64_t t = first; t < first + count; t += kLanes, chunk += half * bytes) {
-      hwy::Prefetch(chunk + ahead);
-      hwy::Prefetch(chunk + half / 2 * bytes + ahead);
+      tell(chunk + ahead);
+      tell(chunk + half / 2 * bytes + ahead);
       Wide a[kWides], b[kWides];
       unpack_wide<kCodec>(chunk, a);
       unpack_wide<kCodec>(chunk + half / 2 * bytes, b);
