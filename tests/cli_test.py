@@ -221,6 +221,14 @@ class Results(Cli):
             self.assertIn(part, out)
         self.refuse(USAGE, ["--profile", "-o json"], "bench", "-m", LLAMA, "--profile", "-o", "json")
 
+    def test_limited_addresses(self):
+        """ulimit -v: none can be reserved ahead, buffers come one by one."""
+        arguments = ["run", "-m", LLAMA, "-p", "Hello", "-n", "4"]
+        limited = lambda: resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))
+        outcome = self.call(*arguments, preexec_fn=limited)
+        self.assertEqual(outcome.code, OK, outcome.messages)
+        self.assertEqual(outcome.out, self.succeed(*arguments).out)
+
 
 class Search(Cli):
     def test_search_over_weights(self):

@@ -10,6 +10,7 @@ namespace kvpareto {
 namespace {
 
 constexpr size_t kPage = 4096, kHugePage = size_t{2} << 20;
+constexpr size_t kAllAddresses = size_t{1} << 47;  // of a process: what is below does not wrap round
 
 size_t rounded_up(size_t bytes, size_t unit) { return (bytes + unit - 1) / unit * unit; }
 
@@ -83,8 +84,9 @@ constexpr size_t kGuard = 0;
 }  // namespace
 
 void* obtain_pages(size_t bytes) {
+  if (bytes > kAllAddresses) return nullptr;
   const size_t whole = rounded_up(bytes, kPage);
-  char* data = whole < bytes ? nullptr : obtain_whole(whole);
+  char* data = obtain_whole(whole);
   if (data == nullptr || kGuard == 0) return data;
   return data + whole - bytes;
 }

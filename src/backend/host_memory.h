@@ -1,6 +1,6 @@
 #pragma once
 // Memory of the machine's own: whole pages from the system, so that what is freed leaves the process at once and the
-// process's peak is the peak of what was held.
+// process's peak is the peak of what was held, but for the rest of the last page of 2 MiB.
 
 #include <cstddef>
 
