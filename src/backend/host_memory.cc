@@ -74,8 +74,11 @@ class Addresses {
 char* obtain_whole(size_t bytes) {
   static Addresses addresses;
   char* data = addresses.take(bytes);
+  if (data != nullptr) return data;
   // Where addresses are limited (ulimit -v), as they come.
-  return data != nullptr ? data : map(bytes, PROT_READ | PROT_WRITE);
+  data = map(bytes, PROT_READ | PROT_WRITE);
+  if (data != nullptr) ::madvise(data, bytes, MADV_HUGEPAGE);
+  return data;
 }
 constexpr size_t kGuard = 0;
 

@@ -165,8 +165,8 @@ HWY_INLINE void unpack_chunks(const uint8_t* chunk, int64_t count, size_t ahead,
   }
 }
 
-// Tells the memory of a line that a second-level cache is to have: it may owe more of them than a first-level cache,
-// whose sixteen are some 5 GB/s on an Intel Xeon (bench/results/2026-11-30-huge-pages-xeon-2core.md).
+// Tells the memory of a line that a second-level cache is to have: it waits for more of them at once than a first-level
+// cache (bench/results/2026-11-30-huge-pages-xeon-2core.md).
 HWY_INLINE void tell(const void* line) { __builtin_prefetch(line, 0, 2); }
 
 // How far ahead the memory is told of what one token reads: a run. One block takes less time than the memory does.

@@ -4,8 +4,8 @@
 constexpr int64_t kTurnColumns = 128;
 
 // Panels that are read side by side, a few units of each in turn, and how many bytes ahead: one stream alone is slower
-// than the memory. Measured on an AMD EPYC and, in pages of 2 MiB, an Intel Xeon (bench/results/
-// 2026-11-28-epyc-zen5-2core.md, 2026-11-30-huge-pages-xeon-2core.md); in small pages the Xeon wanted four.
+// than the memory. Measured on an AMD EPYC and an Intel Xeon (bench/results/2026-11-28-epyc-zen5-2core.md,
+// 2026-11-30-huge-pages-xeon-2core.md).
 constexpr int64_t kStreams = 2, kStreamAhead = 3072;
 
 // A block on its way from memory: moving its codes would take longer than moving what their sums begin with.
