@@ -7,13 +7,6 @@
 HWY_BEFORE_NAMESPACE();
 namespace kvpareto::HWY_NAMESPACE {
 
-// Rounded of every lane of vectors of numbers: f32 [lanes] each.
-struct RoundedRows {
-  float* steps;
-  float* sums;
-  float* rests;
-};
-
 // c[i * stride + r] (+)= sum over j < n of a[i * step_i + j * step_j] * b[j * rows + r], for kOut values of i and
 // kVectors of r.
 template <int kOut, int kVectors>
@@ -84,11 +77,11 @@ HWY_INLINE void largest_of_rows(const float* x, int64_t n, int64_t rows, const f
 }
 
 // x f32 [n][rows], one number a lane, times factors [n], of which none is above `largest` [rows] times `more`, as Kind
-// multiplies them: int16 [n / 2][rows][2] or bytes [n / 4][rows][4]; sums with lows [n]. Rounded steps may be
+// multiplies them: int16 [n / 2][rows][2] or bytes [n / 4][rows][4]; sums with centres [n]. Rounded steps may be
 // `largest`.
 template <typename Kind>
-HWY_INLINE void round_rows(const float* x, int64_t n, int64_t rows, const float* factors, const float* lows,
-                           const float* largest, float more, int16_t* out, const RoundedRows& rounded) {
+HWY_INLINE void round_rows(const float* x, int64_t n, int64_t rows, const float* factors, const float* centres,
+                           const float* largest, float more, int16_t* out, const Rounded& rounded) {
   const DF d;
   const DI di;
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));
@@ -98,13 +91,12 @@ HWY_INLINE void round_rows(const float* x, int64_t n, int64_t rows, const float*
     const auto step = hn::Mul(most, hn::Set(d, 1 / Kind::kMost));
     const auto inverse = hn::IfThenElseZero(hn::Gt(most, hn::Zero(d)), hn::Div(hn::Set(d, Kind::kMost), most));
     // Even and odd numbers apart: an addition takes several cycles.
-    VF sum[2] = {hn::Zero(d), hn::Zero(d)}, low[2] = {hn::Zero(d), hn::Zero(d)};
+    VF sum[2] = {hn::Zero(d), hn::Zero(d)};
     Sums whole = {};
     const auto number = [&](int64_t j, auto odd) KVPARETO_EXPANDED {
-      const auto given = hn::LoadU(d, x + j * rows + r), v = hn::Mul(given, hn::Set(d, factors[j]));
-      sum[odd] = hn::Add(sum[odd], v);
-      low[odd] = hn::MulAdd(given, hn::Set(d, lows[j]), low[odd]);
-      return Nearest(v, inverse).lower_half();
+      const auto given = hn::LoadU(d, x + j * rows + r);
+      sum[odd] = hn::MulAdd(given, hn::Set(d, centres[j]), sum[odd]);
+      return Nearest(hn::Mul(given, hn::Set(d, factors[j])), inverse).lower_half();
     };
     constexpr std::integral_constant<int, 0> kEven;
     constexpr std::integral_constant<int, 1> kOdd;
@@ -120,17 +112,18 @@ HWY_INLINE void round_rows(const float* x, int64_t n, int64_t rows, const float*
       whole = Kind::add(pairs_of(lane), ones, whole);
     }
     hn::StoreU(step, d, rounded.steps + r);
-    hn::StoreU(hn::Add(low[0], low[1]), d, rounded.sums + r);
-    hn::StoreU(hn::NegMulAdd(step, hn::ConvertTo(d, lanes_of(whole)), hn::Add(sum[0], sum[1])), d, rounded.rests + r);
+    hn::StoreU(hn::Add(sum[0], sum[1]), d, rounded.sums + r);
+    hn::StoreU(hn::Mul(step, hn::ConvertTo(d, lanes_of(whole))), d, rounded.wholes + r);
   }
 }
 
-// Codes broadcast, x in the lanes: c[i][r] (+)= scale[i] sum(x[r] code[i]) + minimum[i] sum[r], for kOut codes of each
-// of `steps` lanes and kVectors of rows. Arrays of `rounded` run along the lanes, those of `affine` along i.
+// Codes broadcast, x in the lanes: c[i][r] (+)= scale[i] sum(x[r] (code[i] - middle)) + centre[i] sum[r], for kOut
+// codes of each of `steps` lanes and kVectors of rows. Arrays of `rounded` run along the lanes, those of `affine` along
+// i.
 template <typename Kind, int kOut, int kVectors>
 HWY_INLINE void add_products_part(const int16_t* codes, int64_t step_p, int64_t steps, const Affine& affine,
-                                  const int16_t* x, const RoundedRows& rounded, int64_t r, int64_t rows,
-                                  bool accumulate, float* c) {
+                                  const int16_t* x, const Rounded& rounded, int64_t r, int64_t rows, bool accumulate,
+                                  float* c) {
   const DF d;
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));
   VI sums[kOut][kVectors];
@@ -139,11 +132,11 @@ HWY_INLINE void add_products_part(const int16_t* codes, int64_t step_p, int64_t 
   for (int v = 0; v < kVectors; ++v) {
     const int64_t at = r + v * lanes;
     const auto step = hn::LoadU(d, rounded.steps + at), sum = hn::LoadU(d, rounded.sums + at);
-    const auto middle = hn::Mul(hn::LoadU(d, rounded.rests + at), hn::Set(d, affine.middle));
+    const auto middle = hn::Mul(hn::LoadU(d, rounded.wholes + at), hn::Set(d, -affine.middle));
 #pragma GCC unroll 8
     for (int i = 0; i < kOut; ++i) {
       float* place = c + i * rows + at;
-      auto total = hn::Mul(hn::Set(d, affine.minimums[i]), sum);
+      auto total = hn::Mul(hn::Set(d, affine.centres[i]), sum);
       if (accumulate) total = hn::Add(total, hn::LoadU(d, place));
       const auto products = hn::MulAdd(hn::ConvertTo(d, sums[i][v]), step, middle);
       hn::StoreU(hn::MulAdd(products, hn::Set(d, affine.scales[i]), total), d, place);
@@ -154,12 +147,12 @@ HWY_INLINE void add_products_part(const int16_t* codes, int64_t step_p, int64_t 
 // The same for `out` codes, rounded up to kOut, and all rows (a multiple of kRowMultiple).
 template <typename Kind>
 HWY_INLINE void add_all_products(const int16_t* codes, int64_t step_p, int64_t steps, const Affine& affine,
-                                 const int16_t* x, const RoundedRows& rounded, int64_t rows, int64_t out,
-                                 bool accumulate, float* c) {
+                                 const int16_t* x, const Rounded& rounded, int64_t rows, int64_t out, bool accumulate,
+                                 float* c) {
   constexpr int kOut = HWY_TARGET <= HWY_AVX3 ? 8 : 4, kVectors = HWY_TARGET <= HWY_AVX3 ? 3 : 2;
   const auto lanes = static_cast<int64_t>(hn::Lanes(DF()));
   for (int64_t i = 0; i < out; i += kOut) {
-    const Affine part{affine.scales + i, affine.minimums + i, affine.middle};
+    const Affine part{affine.scales + i, affine.centres + i, affine.middle};
     const int16_t* from = codes + 2 * i;
     int64_t r = 0;
     for (; r + kVectors * lanes <= rows; r += kVectors * lanes)
@@ -181,7 +174,7 @@ struct BlockSpace {
   float* masses;      // [rows]
   float* largest;     // [rows]: weights of the tile
   float* scales;      // [kTile] or [head_dim]
-  float* minimums;    // the same
+  float* centres;     // the same
   int16_t* rounded;   // queries [head_dim / 2][rows][2], or by fours
   int16_t* weights;   // [kTile / 2][rows][2], or by fours
   float* of_queries;  // [pieces][3][rows]
@@ -196,7 +189,7 @@ struct BlockSpace {
     masses = take(rows);
     largest = take(rows);
     scales = take(d + kTile);
-    minimums = take(d + kTile);
+    centres = take(d + kTile);
     rounded = reinterpret_cast<int16_t*>(take(rows * d / 2));
     weights = reinterpret_cast<int16_t*>(take(kTile / 2 * rows));
     of_queries = take(3 * most_pieces(d) * rows);
@@ -260,21 +253,18 @@ class BlockProducts {
   // Whether keys are multiplied as codes.
   static HWY_INLINE bool has_codes(const PackedSide& keys) { return !keys.before_rope && keys.codec != Codec::kBf16; }
 
-  HWY_INLINE RoundedRows rounded_at(float* all, int64_t piece) const {
-    float* at = all + 3 * piece * rows_;
-    return {at, at + rows_, at + 2 * rows_};
-  }
+  HWY_INLINE Rounded rounded_at(float* all, int64_t piece) const { return Rounded::in(all + 3 * piece * rows_, rows_); }
 
   template <typename Kind>
-  HWY_INLINE void round_queries(const PackedSide& side, const void* fits, const float* factors, const float* lows,
+  HWY_INLINE void round_queries(const PackedSide& side, const void* fits, const float* factors, const float* centres,
                                 int64_t stride) {
     if (fits == folded_) return;
     folded_ = fits;
     each_piece(side, [&](int64_t piece, int64_t c, int64_t n) HWY_ATTR {
-      const RoundedRows rounded = rounded_at(space_.of_queries, piece);
+      const Rounded rounded = rounded_at(space_.of_queries, piece);
       const float* queries = space_.queries + c * rows_;
       largest_of_rows(queries, n, rows_, factors + c * stride, rounded.steps);
-      round_rows<Kind>(queries, n, rows_, factors + c * stride, lows + c * stride, rounded.steps, 1,
+      round_rows<Kind>(queries, n, rows_, factors + c * stride, centres + c * stride, rounded.steps, 1,
                        space_.rounded + c / Kind::kEach * 2 * rows_, rounded);
     });
   }
@@ -287,27 +277,27 @@ class BlockProducts {
     unpack_tile(side, block, place, count, space_.codes());
     join_codes<Kind>(space_.codes(), d_ / 2, (count + kLanes - 1) / kLanes * kLanes, kTile);
     const auto add = [&](int64_t first, int64_t tokens, int64_t piece, int64_t c, int64_t n, const float* scales,
-                         const float* minimums) HWY_ATTR {
+                         const float* centres) HWY_ATTR {
       const int64_t row = c / Kind::kEach;
       add_all_products<Kind>(space_.codes() + (row * kTile + first) * 2, 2 * kTile, n / Kind::kEach,
-                             {scales, minimums, middle}, space_.rounded + row * 2 * rows_,
+                             {scales, centres, middle}, space_.rounded + row * 2 * rows_,
                              rounded_at(space_.of_queries, piece), rows_, tokens, piece > 0,
                              space_.scores + first * rows_);
     };
     if (side.span == 1) {
       round_queries<Kind>(side, &side, kOnes.ones, kOnes.ones, 0);
       each_piece(side, [&](int64_t piece, int64_t c, int64_t n) HWY_ATTR {
-        token_fits(side, block, place, count, static_cast<int>(c / side.group), space_.scales, space_.minimums);
-        add(0, count, piece, c, n, space_.scales, space_.minimums);
+        token_centres(side, block, place, count, static_cast<int>(c / side.group), space_.scales, space_.centres);
+        add(0, count, piece, c, n, space_.scales, space_.centres);
       });
       return;
     }
     for (int64_t t = 0; t < count;) {
       const int64_t tokens = span_tokens(side, place + t, count - t);
-      channel_fits(side, block, place + t, space_.scales, space_.minimums);
+      channel_centres(side, block, place + t, space_.scales, space_.centres);
       round_queries<Kind>(side,
                           side.span == 0 ? static_cast<const void*>(side.whole) : scales_of(side, block, place + t, 0),
-                          space_.scales, space_.minimums, 1);
+                          space_.scales, space_.centres, 1);
       each_piece(side, [&](int64_t piece, int64_t c, int64_t n)
                            HWY_ATTR { add(t, tokens, piece, c, n, kOnes.ones, kOnes.ones); });
       t += tokens;
@@ -322,21 +312,21 @@ class BlockProducts {
     const float middle = middle_of(side);
     unpack_tile(side, block, place, count, space_.codes());
     join_codes<Kind>(space_.codes(), (count + 1) / 2, d_, d_);
-    const RoundedRows rounded = rounded_at(space_.of_weights, 0);
+    const Rounded rounded = rounded_at(space_.of_weights, 0);
     // Steps are of the largest weight at the largest scale, as in a decode step.
-    const auto round = [&](int64_t first, int64_t tokens, const float* scales, const float* minimums) HWY_ATTR {
+    const auto round = [&](int64_t first, int64_t tokens, const float* scales, const float* centres) HWY_ATTR {
       const int64_t n = (tokens + kEach - 1) / kEach * kEach;
-      const float most = extent_of(scales, (n + kLanes - 1) / kLanes * kLanes, kOnes.ones).largest;
-      round_rows<Kind>(space_.scores + first * rows_, n, rows_, scales, minimums, space_.largest, most, space_.weights,
+      const float most = largest_of(scales, (n + kLanes - 1) / kLanes * kLanes);
+      round_rows<Kind>(space_.scores + first * rows_, n, rows_, scales, centres, space_.largest, most, space_.weights,
                        rounded);
     };
-    const auto add = [&](int64_t first, int64_t tokens, int64_t c, int64_t n, const float* scales,
-                         const float* minimums) HWY_ATTR {
-      add_all_products<Kind>(space_.codes() + (first / kEach * d_ + c) * 2, 2 * d_, (tokens + kEach - 1) / kEach,
-                             {scales, minimums, middle}, space_.weights, rounded, rows_, n, true,
-                             space_.sums + c * rows_);
-    };
-    add_values(side, block, place, count, space_.scales, space_.minimums, round, add);
+    const auto add = [&](int64_t first, int64_t tokens, int64_t c, int64_t n, const float* scales, const float* centres)
+                         HWY_ATTR {
+                           add_all_products<Kind>(space_.codes() + (first / kEach * d_ + c) * 2, 2 * d_,
+                                                  (tokens + kEach - 1) / kEach, {scales, centres, middle},
+                                                  space_.weights, rounded, rows_, n, true, space_.sums + c * rows_);
+                         };
+    add_values(side, block, place, count, space_.scales, space_.centres, round, add);
   }
 
   const RowProducts* by_rows_;

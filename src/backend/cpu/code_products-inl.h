@@ -101,15 +101,16 @@ struct CodeRows {
   }
 };
 
-// Codes in the lanes: out[i][l] (+)= scale[l] sum(x[i] code[l]) + minimum[l] sum[i], for `width` lanes, rounded up to
-// the vectors.
+// Codes in the lanes: out[i][l] (+)= scale[l] sum(x[i] (code[l] - middle)) + centre[l] sum[i], for `width` lanes,
+// rounded up to the vectors.
 template <typename Kind, int kCount, typename Rows>
-HWY_NOINLINE void add_codes(const int16_t* x, int64_t step_i, const Rounded* rounded, const Rows& codes, int64_t steps,
+HWY_NOINLINE void add_codes(const int16_t* x, int64_t step_i, const Rounded& rounded, const Rows& codes, int64_t steps,
                             const Affine& affine, int64_t width, bool accumulate, float* out, int64_t out_stride) {
   constexpr int kVectors = kCodeVectors;
   const DF d;
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));
-  const Affine fit = affine;  // read once: `out` could be where it lies
+  const Affine fit = affine;  // read once: `out` could be where they lie
+  const Rounded r = rounded;
   const auto before = hn::FirstN(d, accumulate ? hn::Lanes(d) : 0);
   for (int64_t l = 0; l < width; l += kVectors * lanes) {
     VI sums[kCount][kVectors];
@@ -117,13 +118,13 @@ HWY_NOINLINE void add_codes(const int16_t* x, int64_t step_i, const Rounded* rou
     // Not unrolled, g++ 12 keeps all sums in memory for the loop above too.
 #pragma GCC unroll 8
     for (int i = 0; i < kCount; ++i) {
-      const Rounded& r = rounded[i];
-      const auto step = hn::Set(d, r.step), middle = hn::Set(d, fit.middle * r.rest), sum = hn::Set(d, r.sum);
+      const auto step = hn::Set(d, r.steps[i]), middle = hn::Set(d, -fit.middle * r.wholes[i]),
+                 sum = hn::Set(d, r.sums[i]);
 #pragma GCC unroll 4
       for (int v = 0; v < kVectors; ++v) {
         const int64_t at = l + v * lanes;
         float* place = out + i * out_stride + at;
-        const auto total = hn::MulAdd(hn::LoadU(d, fit.minimums + at), sum, hn::MaskedLoad(before, d, place));
+        const auto total = hn::MulAdd(hn::LoadU(d, fit.centres + at), sum, hn::MaskedLoad(before, d, place));
         const auto products = hn::MulAdd(hn::ConvertTo(d, sums[i][v]), step, middle);
         hn::StoreU(hn::MulAdd(products, hn::LoadU(d, fit.scales + at), total), d, place);
       }
@@ -136,7 +137,7 @@ template <typename Kind>
 HWY_INLINE void add_products(const CodeProducts& all) {
   with_codec(all.codes.codec, [&](auto codec) HWY_ATTR {
     in_parts<kMostByCodes>(all.count, [&](auto queries, int64_t q) HWY_ATTR {
-      add_codes<Kind, queries>(all.x + q * all.step, all.step, all.rounded + q, CodeRows<codec>(all.codes),
+      add_codes<Kind, queries>(all.x + q * all.step, all.step, all.rounded.from(q), CodeRows<codec>(all.codes),
                                (2 * all.pairs + Kind::kEach - 1) / Kind::kEach, all.affine, all.width, all.accumulate,
                                all.out + q * all.out_stride, all.out_stride);
     });

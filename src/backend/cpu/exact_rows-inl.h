@@ -50,7 +50,7 @@ HWY_INLINE void score_rows(const float* queries, int64_t n, const bf16* const* r
     repeat<kCount>([&](auto q) KVPARETO_EXPANDED {
       float* place = scores + q * kRun + k;
       float four[4];
-      sum_four(sums[q][0], sums[q][1], sums[q][2], sums[q][3], k + 4 <= count ? place : four);
+      join_lanes(Adding(), sums[q][0], sums[q][1], sums[q][2], sums[q][3], k + 4 <= count ? place : four);
       for (int i = 0; i < 4 && k + 4 > count && k + i < count; ++i) place[i] = four[i];
     });
   }

@@ -36,6 +36,8 @@
 //
 #include "backend/cpu/products-inl.h"
 //
+#include "backend/cpu/rounding-inl.h"
+//
 #include "backend/cpu/code_products-inl.h"
 //
 #include "backend/cpu/exact_rows-inl.h"
@@ -47,6 +49,8 @@
 #include "backend/cpu/block_products-inl.h"
 //
 #include "backend/cpu/attention-inl.h"
+//
+#include "backend/cpu/rounded_queries-inl.h"
 //
 #include "backend/cpu/split_products-inl.h"
 //

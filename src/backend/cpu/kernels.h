@@ -54,14 +54,23 @@ inline int64_t block_scratch(int group, int head_dim, int block_rows) {
   const int64_t rows = int64_t{group} * query_block(group, block_rows), d = head_dim;
   return rows * (2 * d + 2 * kTile + d / 2 + 3 * most_pieces(d) + 13) + 2 * kTile * d + 10 * d + 2 * kTile;
 }
+// Of an array of f32 that whole cache lines hold: vectors that reach over two take twice as long.
+inline int64_t whole_lines(int64_t count) { return (count + kRowMultiple - 1) / kRowMultiple * kRowMultiple; }
+// Channels whose products with codes fit an int32: 256 * 255 * 32767 < 2^31. Longer parts are taken in pieces.
+inline constexpr int64_t kLongPiece = 256;
+inline int64_t long_pieces(int64_t head_dim) { return (head_dim + kLongPiece - 1) / kLongPiece; }
+// Spans of tokens whose scales are multiplied into queries together, and the int16 of each that scales take.
+inline constexpr int64_t kMostFolds = 8;
+inline int64_t fixed_row(int64_t head_dim) { return (head_dim + 63) / 64 * 64; }
 // f32 elements of one partial result of attend_split: for each head of the group maximum, mass, weighted values.
-inline int64_t partial_size(int group, int head_dim) { return int64_t{group} * (head_dim + 2); }
-// f32 elements of scratch of one thread in attend_split: queries, scores of a run, a tile, and all as int16 with the
+inline int64_t partial_size(int group, int head_dim) { return 2 * whole_lines(group) + int64_t{group} * head_dim; }
+// f32 elements of scratch of one thread in attend_split: queries, scores of a run, a tile, and all as integers with the
 // scales that they are multiplied with; the same for every instruction set.
 inline int64_t split_scratch(int group, int head_dim) {
   const int64_t pieces = most_pieces(head_dim), d = head_dim;
-  return group * (3 * d + d / 2 + kRun + kRun / 2 + 3 * pieces + 4) + kTile * (d + d / 2 + 1) + kRun * 2 * pieces + d +
-         kRowMultiple;
+  return group * (4 * d + (kMostFolds - 1) * d / 2 + 2 * kRun) +
+         whole_lines(group) * (3 * kMostFolds * long_pieces(d) + 6) + whole_lines(group + kRowMultiple) +
+         kTile * (d + d / 2) + 2 * pieces * kRun + d + (kMostFolds * fixed_row(d) + kRun) / 2;
 }
 
 struct CpuKernels {

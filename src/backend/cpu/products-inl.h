@@ -2,8 +2,8 @@
 // instance a Highway target. docs/METHODS.md, "Products of codes", states the method and its error. Included by
 // kernels.cc after decoding-inl.h.
 //
-// A code is not decoded: sum(x (m + s code)) = s sum(x code) + m sum(x), with x rounded to int16 or bytes and the sum
-// of its products with codes exact in int32.
+// A code is not decoded: sum(x (m + s code)) = s sum(x (code - middle)) + (m + s middle) sum(x), with x rounded to
+// int16 or bytes in the first sum, whose products with codes are exact in int32.
 
 HWY_BEFORE_NAMESPACE();
 namespace kvpareto::HWY_NAMESPACE {
@@ -55,32 +55,42 @@ HWY_INLINE Sums add_products(Pairs a, Pairs b, Sums sums) {
 HWY_INLINE VI lanes_of(Sums sums) { return VI{reinterpret_cast<decltype(VI::raw)>(sums)}; }
 #endif
 
-// Sums of the lanes of four vectors.
-HWY_INLINE void sum_four(VF a, VF b, VF c, VF e, float* out) {
+struct Adding {
+  template <typename V>
+  HWY_INLINE V operator()(V a, V b) const {
+    return hn::Add(a, b);
+  }
+};
+struct Highest {
+  template <typename V>
+  HWY_INLINE V operator()(V a, V b) const {
+    return hn::Max(a, b);
+  }
+};
+// Of the lanes of four vectors: sums, or the highest.
+template <typename Join>
+HWY_INLINE void join_lanes([[maybe_unused]] Join join, VF a, VF b, VF c, VF e, float* out) {
 #if HWY_TARGET == HWY_SCALAR
   const VF all[4] = {a, b, c, e};
   for (int i = 0; i < 4; ++i) out[i] = hn::GetLane(all[i]);
 #else
   const DF d;
   const hn::Repartition<double, DF> dw;
-  const auto ab = hn::Add(hn::InterleaveLower(d, a, b), hn::InterleaveUpper(d, a, b));
-  const auto ce = hn::Add(hn::InterleaveLower(d, c, e), hn::InterleaveUpper(d, c, e));
+  const auto ab = join(hn::InterleaveLower(d, a, b), hn::InterleaveUpper(d, a, b));
+  const auto ce = join(hn::InterleaveLower(d, c, e), hn::InterleaveUpper(d, c, e));
   const auto low = hn::InterleaveLower(dw, hn::BitCast(dw, ab), hn::BitCast(dw, ce));
   const auto high = hn::InterleaveUpper(dw, hn::BitCast(dw, ab), hn::BitCast(dw, ce));
-  const auto sums = hn::Add(hn::BitCast(d, low), hn::BitCast(d, high));  // of every block of four lanes
+  const auto fours = join(hn::BitCast(d, low), hn::BitCast(d, high));
   const hn::Half<DF> dh;
-  const auto halves = hn::Add(hn::LowerHalf(dh, sums), hn::UpperHalf(dh, sums));
+  const auto halves = join(hn::LowerHalf(dh, fours), hn::UpperHalf(dh, fours));
 #if HWY_TARGET <= HWY_AVX3
   const hn::Half<hn::Half<DF> > dq;
-  hn::StoreU(hn::Add(hn::LowerHalf(dq, halves), hn::UpperHalf(dq, halves)), dq, out);
+  hn::StoreU(join(hn::LowerHalf(dq, halves), hn::UpperHalf(dq, halves)), dq, out);
 #else
   hn::StoreU(halves, dh, out);
 #endif
 #endif
 }
-
-// Channels whose products with codes fit an int32: 256 * 255 * 32767 < 2^31.
-constexpr int64_t kPiece = 256;
 
 // For codes whose scale is folded into what they are multiplied with.
 struct Ones {
@@ -100,6 +110,26 @@ struct FirstOnes {
 };
 
 HWY_INLINE float middle_of(const PackedSide& side) { return 0.5f * static_cast<float>(side.levels()); }
+// Minimums [n] become centres.
+HWY_INLINE void to_centres(const PackedSide& side, const float* scales, int64_t n, float* minimums) {
+  const DF d;
+  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
+  const auto middle = hn::Set(d, middle_of(side));
+  for (int64_t i = 0; i < n; i += lanes)
+    hn::StoreU(hn::MulAdd(hn::LoadU(d, scales + i), middle, hn::LoadU(d, minimums + i)), d, minimums + i);
+}
+// The scales and centres of the channels that codes of a place have.
+HWY_INLINE void channel_centres(const PackedSide& side, const uint8_t* block, int64_t place, float* scales,
+                                float* centres) {
+  channel_fits(side, block, place, scales, centres);
+  to_centres(side, scales, side.head_dim, centres);
+}
+// Of a group of channels, those of `count` tokens, rounded up to kLanes.
+HWY_INLINE void token_centres(const PackedSide& side, const uint8_t* block, int64_t place, int64_t count, int g,
+                              float* scales, float* centres) {
+  token_fits(side, block, place, count, g, scales, centres);
+  to_centres(side, scales, count, centres);
+}
 
 // Of `count` tokens from `place` of a block on, those that share scales.
 HWY_INLINE int64_t span_tokens(const PackedSide& side, int64_t place, int64_t count) {
@@ -113,7 +143,7 @@ HWY_INLINE void each_piece(const PackedSide& side, Body body) {
   const int64_t shared = side.span == 1 ? side.group : side.head_dim;
   int64_t index = 0;
   for (int64_t c = 0; c < side.head_dim; ++index) {
-    const int64_t left = shared - c % shared, count = left < kPiece ? left : kPiece;
+    const int64_t left = shared - c % shared, count = left < kLongPiece ? left : kLongPiece;
     body(index, c, count);
     c += count;
   }
@@ -132,6 +162,17 @@ HWY_INLINE void repeat(Body body) {
   (std::make_integer_sequence<int, kCount>());
 }
 
+// The same of kCount vectors; up to three numbers are written behind the last.
+template <int kCount, typename Join>
+HWY_INLINE void join_all(Join join, const VF (&all)[kCount], float* out) {
+  repeat<(kCount + 3) / 4>([&](auto i) KVPARETO_EXPANDED {
+    constexpr int kFirst = 4 * i, kLast = kCount - 1;
+    constexpr int kSecond = kFirst < kLast ? kFirst + 1 : kLast, kThird = kSecond < kLast ? kSecond + 1 : kLast;
+    constexpr int kFourth = kThird < kLast ? kThird + 1 : kLast;
+    join_lanes(join, all[kFirst], all[kSecond], all[kThird], all[kFourth], out + kFirst);
+  });
+}
+
 // Calls body(count, first) with a compile-time count for parts of a group as equal as can be, of kMost at most: a query
 // left alone would wait for its own sums.
 template <int kMost, typename Body>
@@ -148,6 +189,8 @@ HWY_INLINE void in_parts(int64_t group, Body body) {
 // Queries that share each load of four keys, which sum by vectors, and of a value: as many sums, and of scores what
 // they are multiplied with too, as the registers hold.
 constexpr int kMostOfScores = HWY_TARGET <= HWY_AVX3 ? 4 : 3, kMostOfSums = HWY_TARGET <= HWY_AVX3 ? 7 : 3;
+// Those that are rounded together.
+constexpr int kMostRounded = HWY_TARGET <= HWY_AVX3 ? 8 : 4;
 
 // --- how a lane's numbers are multiplied with its codes
 
@@ -182,6 +225,11 @@ struct ByFours {
   }
   static HWY_INLINE void store(VI x, int16_t* out, int64_t i) {
     _mm_storeu_si128(reinterpret_cast<__m128i*>(out + i / 2), _mm512_cvtepi32_epi8(x.raw));
+  }
+  // Two vectors of int16 as one of bytes.
+  static HWY_INLINE Pairs join(Pairs a, Pairs b) {
+    const __m512i both = kWeights ? _mm512_packus_epi16(a.raw, b.raw) : _mm512_packs_epi16(a.raw, b.raw);
+    return Pairs{_mm512_permutexvar_epi64(_mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7), both)};
   }
 };
 #endif
@@ -219,47 +267,6 @@ HWY_INLINE void multiply_lanes(const int16_t* a, int64_t step_i, int64_t step_p,
                    HWY_ATTR { repeat<kVectors>([&](auto v) HWY_ATTR { sums[i][v] = lanes_of(totals[i][v]); }); });
 }
 
-// --- rounding
-
-// Largest and sum of |x times factors|.
-struct Extent {
-  float largest, total;
-};
-HWY_INLINE Extent extent_of(const float* x, int64_t n, const float* factors) {
-  const DF d;
-  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
-  auto largest = hn::Zero(d), total = hn::Zero(d);
-  for (int64_t i = 0; i < n; i += lanes) {
-    const auto size = hn::Abs(hn::Mul(hn::LoadU(d, x + i), hn::LoadU(d, factors + i)));
-    largest = hn::Max(largest, size);
-    total = hn::Add(total, size);
-  }
-  return {hn::GetLane(hn::MaxOfLanes(d, largest)), hn::GetLane(hn::SumOfLanes(d, total))};
-}
-
-// x [n] (a multiple of kLanes) times factors in steps that keep it within Kind::kMost; the sum is of x times lows.
-template <typename Kind>
-HWY_INLINE Rounded round_by(float step, const float* x, int64_t n, const float* factors, const float* lows,
-                            int16_t* out) {
-  const DF d;
-  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
-  const auto inverse = hn::Set(d, step > 0 ? 1 / step : 0.0f);
-  auto sum = hn::Zero(d), low = hn::Zero(d);
-  auto whole = hn::Zero(DI());
-  for (int64_t i = 0; i < n; i += lanes) {
-    const auto given = hn::LoadU(d, x + i), scaled = hn::Mul(given, hn::LoadU(d, factors + i));
-    const auto q = Nearest(scaled, inverse).integer();
-    sum = hn::Add(sum, scaled);
-    low = hn::MulAdd(given, hn::LoadU(d, lows + i), low);
-    whole = hn::Add(whole, q);
-    Kind::store(q, out, i);
-  }
-  const auto wholes = hn::ConvertTo(d, whole);
-  float sums[4];
-  sum_four(sum, low, wholes, wholes, sums);
-  return {step, sums[1], sums[0] - step * sums[2]};
-}
-
 // Rows of pairs, or of fours, as they lie, `row` numbers apart.
 struct PairRows {
   static constexpr bool kCodes = false;  // but numbers (or codes by pairs, which are multiplied like these)
@@ -288,17 +295,17 @@ struct PairRows {
 };
 
 // The weighted sum of the values of `count` tokens of a block, part by part of those that share scales. Calls
-// round(first, tokens, factors, lows) to round weights times factors, with sums of weights times lows, then
-// add(first, tokens, channel, channels, scales, minimums) to multiply them with codes. Scales and minimums are space.
+// round(first, tokens, factors, centres) to round weights times factors, with sums of weights times centres, then
+// add(first, tokens, channel, channels, scales, centres) to multiply them with codes. Scales and centres are space.
 template <typename Round, typename Add>
 HWY_INLINE void add_values(const PackedSide& side, const uint8_t* block, int64_t place, int64_t count, float* scales,
-                           float* minimums, Round round, Add add) {
+                           float* centres, Round round, Add add) {
   if (side.span == 1) {
     for (int64_t c = 0; c < side.head_dim; c += side.group) {
-      token_fits(side, block, place, count, static_cast<int>(c / side.group), scales, minimums);
-      round(0, count, scales, minimums);
-      for (int64_t i = 0; i < side.group; i += kPiece)
-        add(0, count, c + i, side.group - i < kPiece ? side.group - i : kPiece, kOnes.ones, kOnes.ones);
+      token_centres(side, block, place, count, static_cast<int>(c / side.group), scales, centres);
+      round(0, count, scales, centres);
+      for (int64_t i = 0; i < side.group; i += kLongPiece)
+        add(0, count, c + i, side.group - i < kLongPiece ? side.group - i : kLongPiece, kOnes.ones, kOnes.ones);
     }
     return;
   }
@@ -306,8 +313,8 @@ HWY_INLINE void add_values(const PackedSide& side, const uint8_t* block, int64_t
     const int64_t tokens = span_tokens(side, place + t, count - t);
     const FirstOnes held(tokens);
     round(t, tokens, held.ones, held.ones);
-    channel_fits(side, block, place + t, scales, minimums);
-    add(t, tokens, 0, side.head_dim, scales, minimums);
+    channel_centres(side, block, place + t, scales, centres);
+    add(t, tokens, 0, side.head_dim, scales, centres);
     t += tokens;
   }
 }

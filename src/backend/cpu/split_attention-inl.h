@@ -57,8 +57,8 @@ HWY_INLINE void attend_split_by(const AttendJob& job, int64_t kv_head, int64_t q
   const auto scale = hn::Set(d, kLog2E / __builtin_sqrtf(static_cast<float>(head_dim)));
   const float* given = job.queries.row<float>(query) + kv_head * group * head_dim;
   float* maxima = partial;
-  float* masses = partial + group;
-  float* sums = partial + 2 * group;
+  float* masses = partial + whole_lines(group);
+  float* sums = partial + 2 * whole_lines(group);
   for (int64_t g = 0; g < group; ++g) {
     maxima[g] = kMasked;
     masses[g] = 0;
@@ -68,13 +68,13 @@ HWY_INLINE void attend_split_by(const AttendJob& job, int64_t kv_head, int64_t q
     hn::StoreU(hn::Mul(hn::LoadU(d, given + i), scale), d, space.queries + i);
   }
 
-  for (int64_t i = 0; i < kRowMultiple; i += lanes) hn::StoreU(hn::Zero(d), d, space.steps + group + i);
+  for (int64_t i = 0; i < kRowMultiple; i += lanes) hn::StoreU(hn::Zero(d), d, space.largest + group + i);
   KeyScorer<KeyKind> scorer(job, kv_head, space);
   ValueAdder<ValueKind> adder(job, kv_head, space, sums);
   for (int64_t key = from, count; key < to; key += count) {
     count = run_tokens(job.keys, key, to);
     scorer.score(key, count);
-    soften_rows(space.scores, group, count, head_dim, maxima, masses, sums, space.steps);
+    soften_rows(space.scores, group, count, head_dim, maxima, masses, sums, space.largest);
     adder.add(key, count);
   }
 }
@@ -102,8 +102,8 @@ void join_splits(const AttendJob& job, int64_t kv_head, int64_t query, float* pa
     for (int64_t s = 0; s < kMostSplits; ++s) weights[s] = s < splits ? partials[s * size + g] - maximum : kMasked;
     for (int64_t s = 0; s < kMostSplits; s += lanes)
       hn::StoreU(power_of_two(d, hn::LoadU(d, weights + s)), d, weights + s);
-    for (int64_t s = 0; s < splits; ++s) mass += weights[s] * partials[s * size + group + g];
-    float* row = partials + 2 * group + g * head_dim;
+    for (int64_t s = 0; s < splits; ++s) mass += weights[s] * partials[s * size + whole_lines(group) + g];
+    float* row = partials + 2 * whole_lines(group) + g * head_dim;
     const auto share = hn::Set(d, 1.0f / mass);
     for (int64_t c = 0; c < head_dim; c += lanes) {
       auto sum = hn::Zero(d);

@@ -7,47 +7,6 @@
 HWY_BEFORE_NAMESPACE();
 namespace kvpareto::HWY_NAMESPACE {
 
-// The scratch of one attend_split; split_scratch() is its size.
-struct SplitSpace {
-  float* next;
-  float* queries;       // [group][head_dim], times log2(e) / sqrt(head_dim)
-  float* by_parity;     // the same as split_pairs() leaves them
-  float* turned;        // the same turned back by the tile
-  float* scores;        // [group][kRun], then weights
-  float* tile;          // [kTile][head_dim]: keys before RoPE
-  int16_t* codes;       // a tile of them as unpack_tile() leaves it, or turned
-  float* scales;        // [pieces][kRun] or [2][head_dim]
-  float* minimums;      // the same
-  float* units;         // [head_dim]
-  int16_t* rounded;     // queries [group][head_dim]
-  int16_t* weights;     // [group][kRun]
-  float* steps;         // [group] and a vector
-  Rounded* of_queries;  // [pieces][group]
-  Rounded* of_weights;  // [group]
-
-  SplitSpace(float* scratch, int64_t group, int64_t d) : next(scratch) {
-    queries = take(group * d);
-    by_parity = take(group * d);
-    turned = take(group * d);
-    scores = take(group * kRun);
-    tile = take(kTile * d);
-    codes = reinterpret_cast<int16_t*>(take(kTile * d / 2));
-    scales = take(most_pieces(d) * kRun);
-    minimums = take(most_pieces(d) * kRun);
-    units = take(d);
-    rounded = reinterpret_cast<int16_t*>(take(group * d / 2));
-    weights = reinterpret_cast<int16_t*>(take(group * kRun / 2));
-    steps = take(group + kRowMultiple);
-    of_queries = reinterpret_cast<Rounded*>(take(3 * group * most_pieces(d)));
-    of_weights = reinterpret_cast<Rounded*>(take(3 * group));
-  }
-  float* take(int64_t count) {
-    float* part = next;
-    next += count;
-    return part;
-  }
-};
-
 // Tokens from `token` on, before `end`, whose scores become weights together.
 HWY_INLINE int64_t run_tokens(const PackedSide& side, int64_t token, int64_t end) {
   int64_t count = tile_tokens(side, token, end);
@@ -66,11 +25,11 @@ HWY_INLINE bool are_whole_codes(const PackedSide& side, int64_t token, int64_t c
          packed_count(side, token, count) == count;
 }
 
-// Scales and minimums of a group of whole blocks, [count].
-HWY_INLINE void block_fits(const PackedSide& side, const uint8_t* block, int64_t count, int g, float* scales,
-                           float* minimums) {
+// Scales and centres of a group of whole blocks, [count].
+HWY_INLINE void block_centres(const PackedSide& side, const uint8_t* block, int64_t count, int g, float* scales,
+                              float* centres) {
   for (int64_t t = 0; t < count; t += kTile, block += side.block_bytes)
-    token_fits(side, block, 0, kTile, g, scales + t, minimums + t);
+    token_centres(side, block, 0, kTile, g, scales + t, centres + t);
 }
 
 // --- scores
@@ -97,7 +56,7 @@ HWY_INLINE void score_tile(const float* queries, const float* tile, int64_t keys
     // Not unrolled, g++ 12 keeps all sums in memory for the loop above too.
 #pragma GCC unroll 4
     for (int q = 0; q < kQueries; ++q) {
-      sum_four(sums[q][0], sums[q][1], sums[q][2], sums[q][3], four);
+      join_lanes(Adding(), sums[q][0], sums[q][1], sums[q][2], sums[q][3], four);
       for (int i = 0; i < 4 && k + i < keys; ++i) scores[q * kRun + k + i] = four[i];
     }
   }
@@ -108,21 +67,28 @@ template <typename Kind>
 class KeyScorer {
  public:
   KeyScorer(const AttendJob& job, int64_t kv_head, const SplitSpace& space)
-      : side_(job.keys), head_(kv_head), group_(job.group()), d_(job.head_dim), space_(space) {
+      : side_(job.keys),
+        head_(kv_head),
+        group_(job.group()),
+        d_(job.head_dim),
+        space_(space),
+        queries_(side_, group_, space) {
     if (!side_.before_rope && has_exact_rows(side_)) {
       for (int64_t q = 0; q < group_; ++q) split_pairs(space.queries + q * d_, d_, space.by_parity + q * d_);
     }
-    if (side_.span == 1 && side_.codec != Codec::kBf16 && !side_.before_rope) round_queries(kOnes.ones, kOnes.ones);
   }
 
   // Scores of all queries against a run of tokens.
   HWY_INLINE void score(int64_t token, int64_t count) {
     scores_ = space_.scores;
     if (are_whole_codes(side_, token, count)) return score_whole_codes(token - side_.sinks, count);
-    for (int64_t t = 0; t < count; t += kTile) {
+    const bool folds = side_.span != 1 && !side_.before_rope;
+    const int64_t folded = folds ? packed_count(side_, token, count) : 0;
+    if (folded > 0) score_folded(token - side_.sinks, folded);
+    for (int64_t t = folded; t < count; t += kTile) {
       const int64_t tokens = count - t < kTile ? count - t : kTile;
       scores_ = space_.scores + t;
-      score_tile_of(token + t, tokens, packed_count(side_, token + t, tokens));
+      score_tile_of(token + t, tokens, folds ? 0 : packed_count(side_, token + t, tokens));
     }
   }
 
@@ -131,14 +97,14 @@ class KeyScorer {
     const uint8_t* block = side_.block(head_, token);
     prefetch_run_fits(side_, block, count);
     each_piece(side_, [&](int64_t piece, int64_t c, int64_t n) HWY_ATTR {
-      block_fits(side_, block, count, static_cast<int>(c / side_.group), space_.scales, space_.minimums);
-      add_products<Kind>({rounded_at(c),
+      block_centres(side_, block, count, static_cast<int>(c / side_.group), space_.scales, space_.centres);
+      add_products<Kind>({queries_.numbers(0, c),
                           d_,
                           group_,
-                          space_.of_queries + piece * group_,
+                          queries_.rounded(0, piece),
                           code_chunks(side_, block, 0, c, n),
                           n / 2,
-                          {space_.scales, space_.minimums, middle_of(side_)},
+                          {space_.scales, space_.centres, middle_of(side_)},
                           count,
                           piece > 0,
                           scores_,
@@ -158,61 +124,53 @@ class KeyScorer {
       score_rows<queries>(space_.by_parity + q * d_, d_, rows, count - packed, scores_ + q * kRun + packed);
     });
   }
-  // Queries times factors of their channels. All are looked at before the first is rounded, which would wait for its
-  // largest.
-  HWY_INLINE void round_queries(const float* factors, const float* lows) {
-    each_piece(side_, [&](int64_t piece, int64_t c, int64_t n) HWY_ATTR {
-      for (int64_t q = 0; q < group_; ++q)
-        space_.steps[q] = extent_of(space_.queries + q * d_ + c, n, factors + c).largest / Kind::kMost;
-      for (int64_t q = 0; q < group_; ++q) {
-        space_.of_queries[piece * group_ + q] = round_by<Kind>(space_.steps[q], space_.queries + q * d_ + c, n,
-                                                               factors + c, lows + c, rounded_at(c) + q * d_);
+
+  // Spans of a run are taken kMostFolds at a time; where all tokens share their scales these are folded once.
+  HWY_INLINE void score_folded(int64_t token, int64_t count) {
+    for (int64_t t = 0; t < count;) {
+      CodeSpan spans[kMostFolds];
+      int64_t n = 0;
+      for (; n < kMostFolds && t < count; t += spans[n++].tokens) {
+        const int64_t place = (token + t) % side_.block_tokens, held = side_.block_tokens - place;
+        const int64_t shared = span_tokens(side_, place, count - t);
+        spans[n] = {side_.block(head_, token + t), place, t, shared < held ? shared : held};
+        prefetch_fits(side_, spans[n].block + kBlocksAhead * side_.block_bytes);
       }
-    });
+      if (side_.span != 0) {
+        queries_.fold(spans, n);
+      } else if (!folded_) {
+        queries_.fold(spans, 1);
+        folded_ = true;
+      }
+      for (int64_t i = 0; i < n; ++i) {
+        multiply(spans[i].block, spans[i].place, spans[i].first, spans[i].tokens, side_.span != 0 ? i : 0, kOnes.ones,
+                 kOnes.ones, 0);
+      }
+    }
   }
 
   HWY_INLINE void score_packed(int64_t token, int64_t count) {
     const uint8_t* block = side_.block(head_, token);
     const int64_t place = token % side_.block_tokens;
     prefetch_run_fits(side_, block, kTile);
-    if (side_.span == 1) {
-      each_piece(side_, [&](int64_t piece, int64_t c, int64_t) HWY_ATTR {
-        token_fits(side_, block, place, count, static_cast<int>(c / side_.group), space_.scales + piece * kTile,
-                   space_.minimums + piece * kTile);
-      });
-      return multiply(block, place, 0, count, space_.scales, space_.minimums, kTile);
-    }
-    for (int64_t t = 0; t < count;) {
-      const int64_t tokens = span_tokens(side_, place + t, count - t);
-      fold(block, place + t);
-      multiply(block, place, t, tokens, kOnes.ones, kOnes.ones, 0);
-      t += tokens;
-    }
+    each_piece(side_, [&](int64_t piece, int64_t c, int64_t) HWY_ATTR {
+      token_centres(side_, block, place, count, static_cast<int>(c / side_.group), space_.scales + piece * kTile,
+                    space_.centres + piece * kTile);
+    });
+    multiply(block, place, 0, count, 0, space_.scales, space_.centres, kTile);
   }
 
-  // The rounded queries from a channel on, a multiple of kLanes.
-  HWY_INLINE int16_t* rounded_at(int64_t c) const { return space_.rounded + c * 2 / Kind::kEach; }
-
-  // The scales of a span are multiplied into the queries, and the minimums become one number.
-  HWY_INLINE void fold(const uint8_t* block, int64_t place) {
-    const void* fits = side_.span == 0 ? static_cast<const void*>(side_.whole) : scales_of(side_, block, place, 0);
-    if (fits == folded_) return;
-    folded_ = fits;
-    channel_fits(side_, block, place, space_.scales, space_.minimums);
-    round_queries(space_.scales, space_.minimums);
-  }
-
-  // Codes of `count` of the tokens from `place` on, from the `first` of them.
-  HWY_INLINE void multiply(const uint8_t* block, int64_t place, int64_t first, int64_t count, const float* scales,
-                           const float* minimums, int64_t stride) {
+  // Codes of `count` tokens from a place of a block on with the i-th queries, to the scores from the `first` on.
+  HWY_INLINE void multiply(const uint8_t* block, int64_t place, int64_t first, int64_t count, int64_t i,
+                           const float* scales, const float* centres, int64_t stride) {
     each_piece(side_, [&](int64_t piece, int64_t c, int64_t n) HWY_ATTR {
-      add_products<Kind>({rounded_at(c),
+      add_products<Kind>({queries_.numbers(i, c),
                           d_,
                           group_,
-                          space_.of_queries + piece * group_,
-                          code_chunks(side_, block, place + first, c, n),
+                          queries_.rounded(i, piece),
+                          code_chunks(side_, block, place, c, n),
                           n / 2,
-                          {scales + piece * stride, minimums + piece * stride, middle_of(side_)},
+                          {scales + piece * stride, centres + piece * stride, middle_of(side_)},
                           count,
                           piece > 0,
                           scores_ + first,
@@ -227,21 +185,23 @@ class KeyScorer {
   }
 
   HWY_INLINE void score_turned_codes(int64_t token, int64_t count) {
-    const float* of_tokens = turned_codes(side_, head_, token - side_.sinks, count, space_.scales, space_.minimums,
+    const float* of_tokens = turned_codes(side_, head_, token - side_.sinks, count, space_.scales, space_.centres,
                                           space_.units, space_.codes);
     turn_queries(token);
-    for (int64_t q = 0; q < group_; ++q) {
-      const Extent extent = extent_of(space_.turned + q * d_, d_, space_.units);
-      const float one = extent.largest / kMostInt16, all = extent.total / kMostOfQuery;
-      space_.steps[q] = one > all ? one : all;
-    }
-    for (int64_t q = 0; q < group_; ++q) {
-      const Rounded rounded = round_by<ByPairs>(space_.steps[q], space_.turned + q * d_, d_, space_.units, kOnes.ones,
-                                                space_.rounded + q * d_);
-      space_.of_queries[q] = {rounded.step, 0, 0};
-    }
+    const Rounded rounded = queries_.rounded(0, 0);
+    in_parts<kMostRounded>(group_, [&](auto queries, int64_t q) HWY_ATTR {
+      const Rounded part = rounded.from(q);
+      const float* x = space_.turned + q * d_;
+      extents_of<queries>(x, d_, d_, space_.units, space_.largest, space_.totals);
+      for (int i = 0; i < queries; ++i) {
+        const float one = space_.largest[i] / kMostInt16, all = space_.totals[i] / kMostOfQuery;
+        part.steps[i] = one > all ? one : all;
+      }
+      round_floats<ByPairs, queries>(x, d_, d_, space_.units, kOnes.ones, space_.rounded + q * d_, part);
+    });
+    for (int64_t q = 0; q < group_; ++q) rounded.sums[q] = rounded.wholes[q] = 0;
     in_parts<kMostByCodes>(group_, [&](auto queries, int64_t q) HWY_ATTR {
-      add_codes<ByPairs, queries>(space_.rounded + q * d_, d_, space_.of_queries + q, PairRows{space_.codes, 2 * kTile},
+      add_codes<ByPairs, queries>(space_.rounded + q * d_, d_, rounded.from(q), PairRows{space_.codes, 2 * kTile},
                                   d_ / 2, {of_tokens, kOnes.ones, 0}, count, false, scores_ + q * kRun, kRun);
     });
   }
@@ -253,7 +213,7 @@ class KeyScorer {
       score_turned_codes(token, packed);
     } else if (packed > 0) {
       turn_queries(token);
-      turned_tile(side_, head_, token - side_.sinks, packed, space_.codes, space_.scales, space_.minimums, space_.tile);
+      turned_tile(side_, head_, token - side_.sinks, packed, space_.codes, space_.scales, space_.centres, space_.tile);
       in_parts<kMostOfScores>(group_, [&](auto queries, int64_t q) HWY_ATTR {
         for (int64_t t = 0; t < packed; t += kVectors * lanes) {
           multiply_part<queries, kVectors>(space_.turned + q * d_, d_, 1, d_, space_.tile + t, kTile,
@@ -272,8 +232,9 @@ class KeyScorer {
   const PackedSide& side_;
   const int64_t head_, group_, d_;
   const SplitSpace& space_;
+  RoundedQueries<Kind> queries_;
   float* scores_ = nullptr;  // of the tile, in the run's
-  const void* folded_ = nullptr;
+  bool folded_ = false;      // what all tokens share
 };
 
 // --- weighted sums
@@ -298,9 +259,10 @@ class ValueAdder {
   HWY_INLINE void add_whole_codes(int64_t token, int64_t count) {
     const uint8_t* block = side_.block(head_, token);
     prefetch_run_fits(side_, block, count);
+    fix_weights(space_.scores, count);
     for (int64_t c = 0; c < d_; c += side_.group) {
-      block_fits(side_, block, count, static_cast<int>(c / side_.group), space_.scales, space_.minimums);
-      round(space_.scores, count, space_.scales, space_.minimums);
+      block_centres(side_, block, count, static_cast<int>(c / side_.group), space_.scales, space_.centres);
+      round(space_.scores, 0, count, space_.scales, space_.centres);
       multiply(block, 0, count, c, side_.group, kOnes.ones, kOnes.ones);
     }
   }
@@ -320,34 +282,52 @@ class ValueAdder {
     const int64_t place = token % side_.block_tokens;
     const uint8_t* block = side_.block(head_, token);
     prefetch_run_fits(side_, block, kTile);
+    fix_weights(weights, (count + kLanes - 1) / kLanes * kLanes);
     add_values(
-        side_, block, place, count, space_.scales, space_.minimums,
-        [&](int64_t first, int64_t tokens, const float* scales, const float* minimums)
-            HWY_ATTR { round(weights + first, tokens, scales, minimums); },
-        [&](int64_t first, int64_t tokens, int64_t c, int64_t n, const float* scales, const float* minimums)
-            HWY_ATTR { multiply(block, place + first, tokens, c, n, scales, minimums); });
+        side_, block, place, count, space_.scales, space_.centres,
+        [&](int64_t first, int64_t tokens, const float* scales, const float* centres)
+            HWY_ATTR { round(weights, first, tokens, scales, centres); },
+        [&](int64_t first, int64_t tokens, int64_t c, int64_t n, const float* scales, const float* centres)
+            HWY_ATTR { multiply(block, place + first, tokens, c, n, scales, centres); });
   }
+
+  HWY_INLINE void fix_weights(const float* weights, int64_t count) {
+    for (int64_t q = 0; q < group_; ++q)
+      to_fixed(weights + q * kRun, count, inverse_unit(space_.largest[q]), space_.fixed_weights + q * kRun);
+  }
+
+  HWY_INLINE Rounded rounded() const { return Rounded::in(space_.of_weights, whole_lines(group_)); }
 
   // A step is that of the largest weight at the largest scale, which bounds their products: looking for the largest of
   // these would take as long again.
-  HWY_INLINE void round(const float* weights, int64_t tokens, const float* scales, const float* minimums) {
+  HWY_INLINE void round(const float* weights, int64_t first, int64_t tokens, const float* scales,
+                        const float* centres) {
     const int64_t n = (tokens + kLanes - 1) / kLanes * kLanes;
-    const float largest = extent_of(scales, n, kOnes.ones).largest / Kind::kMost;
-    for (int64_t q = 0; q < group_; ++q) {
-      space_.of_weights[q] =
-          round_by<Kind>(space_.steps[q] * largest, weights + q * kRun, n, scales, minimums, space_.weights + q * kRun);
-    }
+    const float largest = largest_of(scales, n);
+    to_fixed(scales, n, inverse_unit(largest), space_.fixed_scales);
+    constexpr auto kNarrow = static_cast<int16_t>(Kind::kMost);
+    constexpr float kUnits = kFixedOne / kMostFixed / kMostFixed * (Kind::kEach == 4 ? kFixedOne / kNarrow : 1);
+    in_parts<kMostRounded>(group_, [&](auto queries, int64_t q) HWY_ATTR {
+      const Rounded part = rounded().from(q);
+      for (int i = 0; i < queries; ++i) {
+        part.steps[i] = space_.largest[q + i] * largest * kUnits;
+        space_.narrows[i] = kNarrow;
+      }
+      const int64_t at = q * kRun + first;
+      round_fixed<Kind, queries>(weights + at, space_.fixed_weights + at, kRun, n, space_.fixed_scales, centres,
+                                 space_.narrows, space_.weights + q * kRun, part);
+    });
   }
 
   HWY_INLINE void multiply(const uint8_t* block, int64_t place, int64_t tokens, int64_t c, int64_t n,
-                           const float* scales, const float* minimums) {
+                           const float* scales, const float* centres) {
     add_products<Kind>({space_.weights,
                         kRun,
                         group_,
-                        space_.of_weights,
+                        rounded(),
                         code_chunks(side_, block, place, c, n),
                         (tokens + 1) / 2,
-                        {scales, minimums, middle_of(side_)},
+                        {scales, centres, middle_of(side_)},
                         n,
                         true,
                         sums_ + c,

@@ -8,16 +8,22 @@
 
 namespace kvpareto {
 
-// x is about step * q, q int16; `rest` is what that leaves of the sum of x, `sum` that of x times the minimums of its
-// codes.
+// Rows of numbers x that are about step * n, n integers: `wholes` are the sums of step * n, `sums` those of x times the
+// centres of their codes, the values that a code in the middle would have.
 struct Rounded {
-  float step, sum, rest;
+  float* steps;
+  float* sums;
+  float* wholes;
+
+  // The three of `rows` (a multiple of kRowMultiple) behind one another.
+  static Rounded in(float* space, int64_t rows) { return {space, space + rows, space + 2 * rows}; }
+  Rounded from(int64_t row) const { return {steps + row, sums + row, wholes + row}; }
 };
 
 // What the lanes of a piece of codes share: arrays along the lanes.
 struct Affine {
   const float* scales;
-  const float* minimums;
+  const float* centres;
   float middle;  // of the codes: rounding x costs least about it
 };
 
@@ -36,12 +42,13 @@ struct CodeChunks {
   int64_t next_across, next_pairs, next_block;
 };
 
-// out[i][l] (+)= scale[l] sum over p of (x[i] pair p times codes [p][l]) + minimum[l] sum[i], for i < count and l <
-// width, rounded up to kLanes. x int16 [count][2 * pairs], rows `step` apart, at most kMostInt16 (products-inl.h).
+// out[i][l] (+)= scale[l] sum over p of (x[i] pair p times (codes [p][l] - middle)) + centre[l] sum[i], for i < count
+// and l < width, rounded up to kLanes. x int16 [count][2 * pairs], rows `step` apart, at most kMostInt16
+// (products-inl.h).
 struct CodeProducts {
   const int16_t* x;
   int64_t step, count;
-  const Rounded* rounded;  // [count]
+  Rounded rounded;  // [count]
   CodeChunks codes;
   int64_t pairs;
   Affine affine;

@@ -110,7 +110,7 @@ struct TokenValues {
                          const float* offset) {
     const DF d;
     const auto lanes = static_cast<int64_t>(hn::Lanes(d));
-    const float most = offset == nullptr ? 0 : extent_of(offset, side.head_dim, kOnes.ones).largest;
+    const float most = offset == nullptr ? 0 : largest_of(offset, side.head_dim);
     for (int64_t c = 0; most > 0 && c < side.head_dim; c += lanes)
       store_fixed(hn::Mul(hn::LoadU(d, offset + c), hn::Set(d, 32767 / most)), offsets + c);
     const auto levels = hn::Set(d, static_cast<float>(side.levels())), reach = hn::Set(d, most);
