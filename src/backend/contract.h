@@ -129,7 +129,7 @@ class OwnedSide {
     side.head_dim = head_dim;
     side.kv_heads = kv_heads;
     side.group = has_scale(codec) ? group : head_dim;
-    side.row_bytes = static_cast<size_t>(head_dim / kChunk) * chunk_bytes(codec);
+    side.row_bytes = static_cast<size_t>(head_dim * bits_of(codec) / 8);
     side.scales_offset = side.row_bytes * kBlockTokens;
     const size_t metadata = has_scale(codec) ? sizeof(f16) * static_cast<size_t>(side.groups() * kBlockTokens) : 0;
     side.minimums_offset = side.scales_offset + metadata;

@@ -29,11 +29,12 @@ inline constexpr int kFreezeTokens = 64;
 inline constexpr int kLargestHead = 1024;  // channels
 inline constexpr int kFixedOne = 32767;
 
-// How a chunk of codes is filled: kLanes by 2, so that attention multiplies 2 codes a lane and never sums over lanes.
-//   kTokens    16 tokens by 2 channels: chunks [token / 16][channel / 2], for keys
-//   kChannels  16 channels by 2 tokens: chunks [token / 2][channel / 16], for values
+// How a chunk of codes is filled: kLanes by 4, so that attention multiplies 4 codes a lane and never sums over lanes.
+//   kTokens    16 tokens by 4 channels: chunks [token / 16][channel / 4], for keys
+//   kChannels  16 channels by 4 tokens: chunks [token / 4][channel / 16], for values
 enum class Lanes : uint8_t { kTokens, kChannels };
-inline constexpr int kLanes = kChunk / 2;
+inline constexpr int kFour = 4;
+inline constexpr int kLanes = kChunk / kFour;
 
 struct CodePlace {
   int64_t chunk;  // of its block
@@ -47,7 +48,7 @@ struct PackedSide {
   Fit fit = Fit::kRange;
   int head_dim = 0;
   int kv_heads = 0;
-  int group = 0;  // channels that share scale and minimum: 1, or a multiple of kChunk
+  int group = 0;  // channels that share scale and minimum: 1, or a multiple of kGroupMultiple
   int span = 1;   // consecutive tokens that share them; 0: all, in `whole`
   int block_tokens = kBlockTokens;
   size_t row_bytes = 0;      // of the codes of one token of one head
@@ -91,8 +92,8 @@ struct PackedSide {
   KVPARETO_INLINE CodePlace code_place(int64_t token, int channel) const {
     const auto place = static_cast<int>(token % block_tokens);
     if (lanes == Lanes::kTokens)
-      return {int64_t{place / kLanes} * (head_dim / 2) + channel / 2, place % kLanes * 2 + channel % 2};
-    return {int64_t{place / 2} * (head_dim / kLanes) + channel / kLanes, channel % kLanes * 2 + place % 2};
+      return {int64_t{place / kLanes} * (head_dim / kFour) + channel / kFour, place % kLanes * kFour + channel % kFour};
+    return {int64_t{place / kFour} * (head_dim / kLanes) + channel / kLanes, channel % kLanes * kFour + place % kFour};
   }
   KVPARETO_INLINE bf16* sink_row(int64_t head, int64_t token) const {
     return sink_rows + (head * sinks + token) * head_dim;

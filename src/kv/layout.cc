@@ -38,7 +38,7 @@ PackedSide describe(const KvScheme& scheme, const SideScheme& wanted, const Cach
   side.rotated = wanted.rotated;
   side.before_rope = wanted.before_rope;
 
-  side.row_bytes = static_cast<size_t>(shape.head_dim / kChunk) * chunk_bytes(side.codec);
+  side.row_bytes = static_cast<size_t>(shape.head_dim * bits_of(side.codec) / 8);
   const size_t codes = side.row_bytes * static_cast<size_t>(side.block_tokens);
   const bool own_fits = scaled && side.span > 0;
   const size_t fits = own_fits ? sizeof(f16) * static_cast<size_t>(side.groups() * side.block_tokens / side.span) : 0;

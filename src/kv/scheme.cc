@@ -11,7 +11,7 @@ namespace {
 std::string group_problem(const SideScheme& side, int head_dim) {
   if (!has_scale(side.codec) || side.group == kWholeHead || side.group == 1 || head_dim % side.group == 0) return {};
   int valid = side.group;
-  while (head_dim % valid != 0) valid -= kChunk;
+  while (head_dim % valid != 0) valid -= kGroupMultiple;
   return fmt::format("a group of {} channels does not divide the head size {}; the nearest that does is {}", side.group,
                      head_dim, valid);
 }
@@ -51,7 +51,7 @@ void KvScheme::change(int layer, const LayerScheme& to) {
 }
 
 std::string why_invalid(const KvScheme& scheme, int layers, int head_dim, bool biased) {
-  if (head_dim % kChunk != 0) return fmt::format("head size {} is not a multiple of {}", head_dim, kChunk);
+  if (head_dim % kGroupMultiple != 0) return fmt::format("head size {} is not a multiple of {}", head_dim, kGroupMultiple);
   if (head_dim > kLargestHead) return fmt::format("head size {} is larger than {}", head_dim, kLargestHead);
   if (!scheme.changed().empty() && scheme.changed().rbegin()->first >= layers) {
     return fmt::format("layer {} is beyond the model's last, {}", scheme.changed().rbegin()->first, layers - 1);

@@ -42,8 +42,8 @@ const CodecInfo& nearest_codec(int bits) {
 }
 
 int nearest_group(int group) {
-  const int rounded = (std::min(group, kLargestGroup) + kChunk / 2) / kChunk * kChunk;
-  return std::clamp(rounded, kChunk, kLargestGroup);
+  const int rounded = (std::min(group, kLargestGroup) + kGroupMultiple / 2) / kGroupMultiple * kGroupMultiple;
+  return std::clamp(rounded, kGroupMultiple, kLargestGroup);
 }
 
 int nearest_span(int span) {
@@ -77,7 +77,7 @@ int take_channels(SchemeReader& reader, std::string_view after) {
   const std::optional<int> group = reader.number();
   if (!group) reader.refuse(fmt::format("'{}' without a group, found '{}'", after, shown_part(reader.rest())));
   if (*group != nearest_group(*group)) {
-    reader.refuse(fmt::format("group {} is not a multiple of {} up to {}, the nearest is {}", *group, kChunk,
+    reader.refuse(fmt::format("group {} is not a multiple of {} up to {}, the nearest is {}", *group, kGroupMultiple,
                               kLargestGroup, nearest_group(*group)));
   }
   return *group;

@@ -147,7 +147,7 @@ ModelShape read_shape(const Checkpoint& checkpoint) {
   if (reader.size_or("rope.dimension_count", shape.head_dim, 1024) != shape.head_dim) {
     fail("{}: rotation of a part of each head is not supported", path);
   }
-  demand_multiple(checkpoint, "head size", shape.head_dim, kChunk);
+  demand_multiple(checkpoint, "head size", shape.head_dim, kGroupMultiple);
   demand_multiple(checkpoint, "hidden size", shape.hidden, 16);
   demand_multiple(checkpoint, "feed-forward size", shape.feed_forward, 16);
   shape.rope = read_rope(checkpoint, shape.head_dim);

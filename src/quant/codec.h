@@ -36,7 +36,8 @@ inline constexpr std::array<CodecInfo, 5> kCodecs = {{{Codec::kBf16, 16, "bf16"}
                                                       {Codec::kInt3, 3, "int3"},
                                                       {Codec::kInt2, 2, "int2"}}};
 
-inline constexpr int kChunk = 32;  // values packed together; head sizes and groups are multiples of it
+inline constexpr int kGroupMultiple = 32;  // head sizes and groups are multiples of it
+inline constexpr int kChunk = 64;          // codes packed together
 
 KVPARETO_INLINE constexpr int bits_of(Codec codec) { return kCodecs[static_cast<size_t>(codec)].bits; }
 inline constexpr bool has_scale(Codec codec) { return codec != Codec::kBf16; }
@@ -177,19 +178,19 @@ KVPARETO_INLINE void put_code(Codec codec, uint8_t* chunk, int at, uint8_t code)
   if (codec == Codec::kInt8) {
     chunk[at] = code;
   } else if (codec == Codec::kInt4) {
-    put(at % 16, at / 16 * 4, 15, code);
+    put(at % 32, at / 32 * 4, 15, code);
   } else {
-    put(at % 8, at / 8 * 2, 3, code & 3);
-    if (codec == Codec::kInt3) put(8 + at / 8, at % 8, 1, code >> 2);
+    put(at % 16, at / 16 * 2, 3, code & 3);
+    if (codec == Codec::kInt3) put(16 + at / 8, at % 8, 1, code >> 2);
   }
 }
 
 KVPARETO_INLINE uint8_t code_at(Codec codec, const uint8_t* chunk, int at) {
   if (codec == Codec::kInt8) return chunk[at];
-  if (codec == Codec::kInt4) return chunk[at % 16] >> (at / 16 * 4) & 15;
-  const int low = chunk[at % 8] >> (at / 8 * 2) & 3;
+  if (codec == Codec::kInt4) return chunk[at % 32] >> (at / 32 * 4) & 15;
+  const int low = chunk[at % 16] >> (at / 16 * 2) & 3;
   if (codec == Codec::kInt2) return static_cast<uint8_t>(low);
-  return static_cast<uint8_t>(low | (chunk[8 + at / 8] >> (at % 8) & 1) << 2);
+  return static_cast<uint8_t>(low | (chunk[16 + at / 8] >> (at % 8) & 1) << 2);
 }
 
 }  // namespace kvpareto

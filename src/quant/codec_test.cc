@@ -68,7 +68,7 @@ TEST(Codecs, ListIsIndexedByTheEnumeration) {
   for (size_t i = 0; i < kCodecs.size(); ++i) {
     EXPECT_EQ(static_cast<size_t>(kCodecs[i].codec), i);
     EXPECT_EQ(bits_of(kCodecs[i].codec), kCodecs[i].bits);
-    EXPECT_EQ(chunk_bytes(kCodecs[i].codec), static_cast<size_t>(kCodecs[i].bits) * 4);
+    EXPECT_EQ(chunk_bytes(kCodecs[i].codec), static_cast<size_t>(kCodecs[i].bits) * 8);
   }
 }
 
@@ -94,19 +94,19 @@ RC_GTEST_PROP(Codecs, CodesComeBackInAnyOrderAndNothingElseIsWritten, (uint64_t 
 TEST(Codecs, LayoutIsAsStated) {
   uint8_t packed[kChunk] = {};
   const auto put = [&](Codec codec, int at, uint8_t code) { put_code(codec, packed, at, code); };
-  put(Codec::kInt8, 31, 200);
-  EXPECT_EQ(packed[31], 200);
+  put(Codec::kInt8, 63, 200);
+  EXPECT_EQ(packed[63], 200);
   put(Codec::kInt4, 3, 5);
-  put(Codec::kInt4, 19, 9);
+  put(Codec::kInt4, 35, 9);
   EXPECT_EQ(packed[3], 0x95);
   std::fill(packed, packed + kChunk, uint8_t{0});
-  put(Codec::kInt2, 13, 2);
-  put(Codec::kInt2, 31, 3);
+  put(Codec::kInt2, 21, 2);
+  put(Codec::kInt2, 63, 3);
   EXPECT_EQ(packed[5], 2 << 2);
-  EXPECT_EQ(packed[7], 3 << 6);
-  put(Codec::kInt3, 9, 5);
+  EXPECT_EQ(packed[15], 3 << 6);
+  put(Codec::kInt3, 17, 5);
   EXPECT_EQ(packed[1], 1 << 2);
-  EXPECT_EQ(packed[9], 1 << 1);  // third bit of code 9, in the word after
+  EXPECT_EQ(packed[18], 1 << 1);  // third bit of code 17, behind the others
 }
 
 RC_GTEST_PROP(Codecs, ValuesComeBackWithinHalfAStep, (uint64_t seed)) {

@@ -1,6 +1,14 @@
 // What the files of AMX and of products of bf16 share in AVX-512. Included inside their namespace and their target.
 
-#include "backend/cpu/fours-inl.h"
+// Numbers of 16 bits of a vector, by their places.
+struct alignas(64) Words {
+  uint16_t words[32] = {};
+  template <typename Word>
+  explicit constexpr Words(Word word) {
+    for (int i = 0; i < 32; ++i) words[i] = static_cast<uint16_t>(word(i));
+  }
+  __m512i load() const { return _mm512_load_si512(words); }
+};
 
 // 2^x to 2e-7 relative; beyond the range of f32 it is 0 or infinite.
 inline __m512 power_of_two(__m512 x) {

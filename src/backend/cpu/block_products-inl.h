@@ -48,21 +48,13 @@ HWY_INLINE void multiply(const float* a, int64_t step_i, int64_t step_j, int64_t
   }
 }
 
-// Codes by pairs as unpack_tile() leaves them, [rows][stride][2] of int16, become what Kind multiplies: fours are bytes
-// [rows / 2][stride][4], the second and third in each other's place (as in round_rows()).
+// The codes of a tile as Kind multiplies them.
 template <typename Kind>
-HWY_INLINE void join_codes(int16_t* codes, int64_t rows, int64_t width, int64_t stride) {
-  if constexpr (Kind::kEach == 4) {
-    const hn::ScalableTag<int16_t> d;
-    const auto lanes = static_cast<int64_t>(hn::Lanes(d));
-    for (int64_t row = 0; row < rows; row += 2) {
-      const int16_t* from = codes + row * 2 * stride;
-      for (int64_t i = 0; i < 2 * width; i += lanes) {
-        const auto second = hn::ShiftLeft<8>(hn::LoadU(d, from + 2 * stride + i));
-        hn::StoreU(hn::Or(hn::LoadU(d, from + i), second), d, codes + row * stride + i);
-      }
-    }
-  }
+HWY_INLINE void unpack_for(const PackedSide& side, const uint8_t* block, int64_t place, int64_t count, int16_t* tile) {
+#if HWY_TARGET <= HWY_AVX3
+  if constexpr (Kind::kEach == kFour) return unpack_tile_fours(side, block, place, count, tile);
+#endif
+  unpack_tile(side, block, place, count, tile);
 }
 
 // largest[r] = the largest of |x[j][r] factors[j]|, j < n.
@@ -101,12 +93,12 @@ HWY_INLINE void round_rows(const float* x, int64_t n, int64_t rows, const float*
     constexpr std::integral_constant<int, 0> kEven;
     constexpr std::integral_constant<int, 1> kOdd;
     for (int64_t j = 0; j < n; j += Kind::kEach) {
-      const auto first = number(j, kEven), second = hn::ShiftLeft<16>(number(j + 1, kOdd));
-      auto lane = hn::Or(hn::And(first, hn::Set(di, 0xffff)), second);
+      const auto first = number(j, kEven), second = number(j + 1, kOdd);
+      auto lane = hn::Or(hn::And(first, hn::Set(di, 0xffff)), hn::ShiftLeft<16>(second));
       if constexpr (Kind::kEach == 4) {
-        const auto third = hn::ShiftLeft<8>(number(j + 2, kEven)), fourth = hn::ShiftLeft<24>(number(j + 3, kOdd));
-        lane = hn::OrAnd(hn::And(first, hn::Set(di, 0xff)), second, hn::Set(di, 0xff0000));
-        lane = hn::Or(hn::OrAnd(lane, third, hn::Set(di, 0xff00)), fourth);
+        const auto third = hn::ShiftLeft<16>(number(j + 2, kEven)), fourth = hn::ShiftLeft<24>(number(j + 3, kOdd));
+        lane = hn::OrAnd(hn::And(first, hn::Set(di, 0xff)), hn::ShiftLeft<8>(second), hn::Set(di, 0xff00));
+        lane = hn::Or(hn::OrAnd(lane, third, hn::Set(di, 0xff0000)), fourth);
       }
       hn::StoreU(lane, di, reinterpret_cast<int32_t*>(out) + j / Kind::kEach * rows + r);
       whole = Kind::add(pairs_of(lane), ones, whole);
@@ -274,8 +266,7 @@ class BlockProducts {
     const uint8_t* block = side.block(head_, token);
     const int64_t place = token % side.block_tokens;
     const float middle = middle_of(side);
-    unpack_tile(side, block, place, count, space_.codes());
-    join_codes<Kind>(space_.codes(), d_ / 2, (count + kLanes - 1) / kLanes * kLanes, kTile);
+    unpack_for<Kind>(side, block, place, count, space_.codes());
     const auto add = [&](int64_t first, int64_t tokens, int64_t piece, int64_t c, int64_t n, const float* scales,
                          const float* centres) HWY_ATTR {
       const int64_t row = c / Kind::kEach;
@@ -310,8 +301,7 @@ class BlockProducts {
     const uint8_t* block = side.block(head_, token);
     const int64_t place = token % side.block_tokens;
     const float middle = middle_of(side);
-    unpack_tile(side, block, place, count, space_.codes());
-    join_codes<Kind>(space_.codes(), (count + 1) / 2, d_, d_);
+    unpack_for<Kind>(side, block, place, count, space_.codes());
     const Rounded rounded = rounded_at(space_.of_weights, 0);
     // Steps are of the largest weight at the largest scale, as in a decode step.
     const auto round = [&](int64_t first, int64_t tokens, const float* scales, const float* centres) HWY_ATTR {

@@ -15,30 +15,26 @@ constexpr int kMostByCodes = HWY_TARGET <= HWY_AVX3 ? 8 : 4;
 // Of `channels` from one on, from a place of the block on, a multiple of kLanes.
 HWY_INLINE CodeChunks code_chunks(const PackedSide& side, const uint8_t* block, int64_t place, int64_t channel,
                                   int64_t channels) {
-  constexpr int64_t kAcross = kBlockTokens / kLanes, kPairs = CodeChunks::kPairs;
+  constexpr int64_t kAcross = kBlockTokens / kLanes, kFours = CodeChunks::kFours;
   const auto bytes = static_cast<int64_t>(chunk_bytes(side.codec)), blocks = static_cast<int64_t>(side.block_bytes);
   const bool by_tokens = side.lanes == Lanes::kTokens;
   CodeChunks chunks;
   chunks.codec = side.codec;
   chunks.first = block + side.code_place(place, static_cast<int>(channel)).chunk * bytes;
-  chunks.pair = by_tokens ? bytes : bytes * side.head_dim / kLanes;
-  chunks.across = by_tokens ? bytes * side.head_dim / 2 : bytes;
-  chunks.pairs = by_tokens ? bytes * kPairs : blocks;
+  chunks.four = by_tokens ? bytes : bytes * side.head_dim / kLanes;
+  chunks.across = by_tokens ? bytes * side.head_dim / kFour : bytes;
+  chunks.fours = by_tokens ? bytes * kFours : blocks;
   chunks.block = by_tokens ? blocks : bytes * kAcross;
-  chunks.next_across = by_tokens ? bytes * channels / 2 : bytes * kPairs;
-  chunks.next_pairs = by_tokens ? bytes * kPairs * kChunksAbreast : blocks;
+  chunks.next_across = by_tokens ? bytes * channels / kFour : bytes * kFours;
+  chunks.next_fours = by_tokens ? bytes * kFours * kChunksAbreast : blocks;
   chunks.next_block = by_tokens ? blocks : chunks.next_across * kAcross;
   chunks.next = block + kBlocksAhead * blocks + channel * bytes * kBlockTokens / kChunk +
-                (by_tokens ? place / kLanes * chunks.next_across : place / 2 * kChunksAbreast * bytes);
+                (by_tokens ? place / kLanes * chunks.next_across : place / kFour * kChunksAbreast * bytes);
   return chunks;
 }
 
-#if HWY_TARGET <= HWY_AVX3
-#include "backend/cpu/fours-inl.h"
-#endif
-
-// Rows of pairs, or of fours, that are chunks of codes, unpacked when they are multiplied: few queries share them, so
-// storing them first would take longer.
+// Rows of fours that are chunks of codes, unpacked when they are multiplied: few queries share them, so storing them
+// first would take longer.
 template <Codec kCodec>
 struct CodeRows {
   static constexpr bool kCodes = true;
@@ -57,46 +53,51 @@ struct CodeRows {
 
   template <typename Kind>
   struct Cursor {
-    static constexpr int64_t kPairs = Kind::kEach / 2;
+    static constexpr int kRows = kFour / Kind::kEach;
     const uint8_t* chunk;
     const uint8_t* told;
-    int64_t pair, across, lane;
+    int64_t four, across, lane;
 
-    HWY_INLINE void next(Pairs (&in)[kCodeVectors]) {
+    HWY_INLINE void next(Pairs (&in)[kRows][kCodeVectors]) {
 #if HWY_TARGET == HWY_SCALAR
-      const auto code = [&](int64_t i) { return code_at(kCodec, chunk, static_cast<int>(2 * lane + i)); };
-      in[0] = {static_cast<int16_t>(code(0)), static_cast<int16_t>(code(1))};
+      const auto code = [&](int64_t i) { return code_at(kCodec, chunk, static_cast<int>(kFour * lane + i)); };
+      for (int r = 0; r < kRows; ++r)
+        in[r][0] = {static_cast<int16_t>(code(2 * r)), static_cast<int16_t>(code(2 * r + 1))};
 #else
-      tell(told);
-      told += kChunksAbreast * kPairs * static_cast<int64_t>(chunk_bytes(kCodec));
+      constexpr auto kTold = kChunksAbreast * static_cast<int64_t>(chunk_bytes(kCodec));
+      for (int64_t i = 0; i < kTold; i += 64) tell(told + i);
+      told += kTold;
+      Wide fours[kCodeVectors];
 #if HWY_TARGET <= HWY_AVX3
       for (int v = 0; v < kCodeVectors; ++v) {
-        const uint8_t* from = chunk + v * across;
-        if constexpr (kPairs == 1) {
-          Wide codes[kWides];
-          unpack_wide<kCodec>(from, codes);
-          in[v] = codes[0];
-        } else {
-          in[v] = Pairs{Fours<kCodec>().row(from, from + pair)};
-        }
+        Wide one[kWides];
+        unpack_bytes<kCodec>(chunk + v * across, one);
+        fours[v] = one[0];
       }
 #else
-      unpack_halves<kCodec>(chunk, in[0], in[1]);
+      unpack_bytes<kCodec>(chunk, fours);
 #endif
+      for (int v = 0; v < kCodeVectors; ++v) {
+        if constexpr (kRows == 1) {
+          in[0][v] = fours[v];
+        } else {
+          in[0][v] = pairs_of_fours<false>(fours[v]);
+          in[1][v] = pairs_of_fours<true>(fours[v]);
+        }
+      }
 #endif
-      chunk += kPairs * pair;
+      chunk += four;
     }
   };
   // Rows of one block.
   template <typename Kind>
   HWY_INLINE Cursor<Kind> from(int64_t p) const {
-    const int64_t block = p * Cursor<Kind>::kPairs / CodeChunks::kPairs;
-    return {chunks.first + block * chunks.pairs, chunks.next + block * chunks.next_pairs, chunks.pair, chunks.across,
+    const int64_t block = p / CodeChunks::kFours;
+    return {chunks.first + block * chunks.fours, chunks.next + block * chunks.next_fours, chunks.four, chunks.across,
             lane};
   }
-  template <typename Kind>
   HWY_INLINE int64_t end(int64_t p, int64_t n) const {
-    const int64_t last = p + CodeChunks::kPairs / Cursor<Kind>::kPairs;
+    const int64_t last = p + CodeChunks::kFours;
     return last < n ? last : n;
   }
 };
@@ -138,8 +139,8 @@ HWY_INLINE void add_products(const CodeProducts& all) {
   with_codec(all.codes.codec, [&](auto codec) HWY_ATTR {
     in_parts<kMostByCodes>(all.count, [&](auto queries, int64_t q) HWY_ATTR {
       add_codes<Kind, queries>(all.x + q * all.step, all.step, all.rounded.from(q), CodeRows<codec>(all.codes),
-                               (2 * all.pairs + Kind::kEach - 1) / Kind::kEach, all.affine, all.width, all.accumulate,
-                               all.out + q * all.out_stride, all.out_stride);
+                               all.fours, all.affine, all.width, all.accumulate, all.out + q * all.out_stride,
+                               all.out_stride);
     });
   });
 }

@@ -28,6 +28,8 @@
 //
 #include "backend/cpu/codes-inl.h"
 //
+#include "backend/cpu/unpacking-inl.h"
+//
 #include "backend/cpu/packing-inl.h"
 //
 #include "backend/cpu/spans-inl.h"

@@ -46,7 +46,7 @@ inline int query_block(int group, int block_rows) {
   return tokens < kRowMultiple ? kRowMultiple : tokens;
 }
 // Parts of a head with a scale of their own, at most.
-inline int64_t most_pieces(int64_t head_dim) { return head_dim / kChunk; }
+inline int64_t most_pieces(int64_t head_dim) { return head_dim / kGroupMultiple; }
 // f32 elements of scratch of one thread in attend_block: queries and sums, a tile, its scores, queries and weights as
 // int16, scales, statistics of every row; by products of bf16 two tiles and no int16. The same formula for every
 // instruction set.

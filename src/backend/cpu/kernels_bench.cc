@@ -233,7 +233,7 @@ struct Layer {
     side.head_dim = kHeadDim;
     side.kv_heads = kKvHeads;
     side.group = has_scale(codec) ? 32 : kHeadDim;
-    side.row_bytes = kHeadDim / kChunk * chunk_bytes(codec);
+    side.row_bytes = static_cast<size_t>(kHeadDim * bits_of(codec) / 8);
     side.scales_offset = side.row_bytes * kBlockTokens;
     const size_t metadata = has_scale(codec) ? sizeof(f16) * static_cast<size_t>(side.groups() * kBlockTokens) : 0;
     side.minimums_offset = side.scales_offset + metadata;

@@ -4,7 +4,7 @@
 HWY_BEFORE_NAMESPACE();
 namespace kvpareto::HWY_NAMESPACE {
 
-// Codes of n values (a multiple of kChunk) that share scale and minimum.
+// Codes of n values (a multiple of kGroupMultiple) that share scale and minimum.
 HWY_INLINE void encode_group(const float* values, int n, float scale, float least, int levels, uint8_t* codes) {
   const DF d;
   const hn::Rebind<uint8_t, DF> d8;

@@ -245,21 +245,27 @@ HWY_INLINE void with_kind([[maybe_unused]] const PackedSide& side, Body body) {
   body(ByPairs());
 }
 
-// sums[i][v] = sum over p < n of lane p of a[i] (p * step_p + i * step_i) times vector v of row p of b.
+// sums[i][v] = sum over p < n of lanes p * kRows + r of a[i] (at that times step_p + i * step_i) times vector v of the
+// kRows that row p of b has.
 template <typename Kind, int kOut, int kVectors, typename Rows>
 HWY_INLINE void multiply_lanes(const int16_t* a, int64_t step_i, int64_t step_p, int64_t n, const Rows& b,
                                VI (&sums)[kOut][kVectors]) {
+  using Cursor = typename Rows::template Cursor<Kind>;
   Sums totals[kOut][kVectors] = {};
   for (int64_t p = 0; p < n;) {
-    auto row = b.template from<Kind>(p);
-    for (const int64_t end = b.template end<Kind>(p, n); p < end; ++p, a += step_p) {
-      Pairs in[kVectors];
+    Cursor row = b.template from<Kind>(p);
+    for (const int64_t end = b.end(p, n); p < end; ++p) {
+      Pairs in[Cursor::kRows][kVectors];
       row.next(in);
-      repeat<kOut>([&](auto i) KVPARETO_EXPANDED {
-        const Pairs factor = same_pairs(a + i * step_i);
-        repeat<kVectors>([&](auto v) KVPARETO_EXPANDED {
-          totals[i][v] = Rows::kCodes ? Kind::add(factor, in[v], totals[i][v]) : Kind::add(in[v], factor, totals[i][v]);
+      repeat<Cursor::kRows>([&](auto r) KVPARETO_EXPANDED {
+        repeat<kOut>([&](auto i) KVPARETO_EXPANDED {
+          const Pairs factor = same_pairs(a + i * step_i);
+          repeat<kVectors>([&](auto v) KVPARETO_EXPANDED {
+            totals[i][v] =
+                Rows::kCodes ? Kind::add(factor, in[r][v], totals[i][v]) : Kind::add(in[r][v], factor, totals[i][v]);
+          });
         });
+        a += step_p;
       });
     }
   }
@@ -273,25 +279,24 @@ struct PairRows {
   const int16_t* first;
   int64_t row;
 
+  template <typename Kind>
   struct Cursor {
+    static constexpr int kRows = 1;
     const int16_t* at;
     int64_t row;
     template <int kVectors>
-    HWY_INLINE void next(Pairs (&in)[kVectors]) {
+    HWY_INLINE void next(Pairs (&in)[1][kVectors]) {
 #pragma GCC unroll 4
-      for (int v = 0; v < kVectors; ++v) in[v] = load_pairs(at + 2 * v * static_cast<int64_t>(hn::Lanes(DI())));
+      for (int v = 0; v < kVectors; ++v) in[0][v] = load_pairs(at + 2 * v * static_cast<int64_t>(hn::Lanes(DI())));
       at += row;
     }
   };
   HWY_INLINE PairRows at(int64_t lane) const { return {first + 2 * lane, row}; }
   template <typename Kind>
-  HWY_INLINE Cursor from(int64_t p) const {
+  HWY_INLINE Cursor<Kind> from(int64_t p) const {
     return {first + p * row, row};
   }
-  template <typename Kind>
-  HWY_INLINE int64_t end(int64_t, int64_t n) const {
-    return n;
-  }
+  HWY_INLINE int64_t end(int64_t, int64_t n) const { return n; }
 };
 
 // The weighted sum of the values of `count` tokens of a block, part by part of those that share scales. Calls

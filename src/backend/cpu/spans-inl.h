@@ -6,15 +6,15 @@ namespace kvpareto::HWY_NAMESPACE {
 
 constexpr int kLongestSpan = 128;  // tokens
 
-// Channels [c, c + kChunk) of the span's tokens: f32 [span][kChunk].
+// Channels [c, c + kGroupMultiple) of the span's tokens: f32 [span][kGroupMultiple].
 struct SpanChunk {
-  HWY_ALIGN float values[kLongestSpan][kChunk];
-  HWY_ALIGN float low[kChunk], high[kChunk];  // of each channel
+  HWY_ALIGN float values[kLongestSpan][kGroupMultiple];
+  HWY_ALIGN float low[kGroupMultiple], high[kGroupMultiple];  // of each channel
 
   HWY_INLINE void load(const PackedSide& side, int64_t head, int64_t token, int c) {
     for (int t = 0; t < side.span; ++t) {
-      bf16_to_floats(side.tail_row(head, token + t) + c, kChunk, values[t]);
-      for (int i = 0; i < kChunk; ++i) {
+      bf16_to_floats(side.tail_row(head, token + t) + c, kGroupMultiple, values[t]);
+      for (int i = 0; i < kGroupMultiple; ++i) {
         low[i] = t == 0 || values[t][i] < low[i] ? values[t][i] : low[i];
         high[i] = t == 0 || values[t][i] > high[i] ? values[t][i] : high[i];
       }
@@ -24,7 +24,7 @@ struct SpanChunk {
 
 // Scale and minimum of each channel of the chunk.
 struct ChannelFits {
-  HWY_ALIGN float scale[kChunk], minimum[kChunk];
+  HWY_ALIGN float scale[kGroupMultiple], minimum[kGroupMultiple];
 
   HWY_INLINE void set(int i, const PackedSide& side, GroupFit fit) {
     scale[i] = to_float(fit.scale);
@@ -34,15 +34,15 @@ struct ChannelFits {
 
 HWY_INLINE void encode_chunk(const PackedSide& side, int64_t head, int64_t token, int c, const SpanChunk& chunk,
                              const ChannelFits& fits) {
-  HWY_ALIGN float inverse[kChunk];
+  HWY_ALIGN float inverse[kGroupMultiple];
   const float top = static_cast<float>(side.levels());
-  for (int i = 0; i < kChunk; ++i) inverse[i] = inverse_of(fits.scale[i]);
+  for (int i = 0; i < kGroupMultiple; ++i) inverse[i] = inverse_of(fits.scale[i]);
   for (int t = 0; t < side.span; ++t) {
-    HWY_ALIGN uint8_t codes[kChunk];
-    for (int i = 0; i < kChunk; ++i) {
+    HWY_ALIGN uint8_t codes[kGroupMultiple];
+    for (int i = 0; i < kGroupMultiple; ++i) {
       codes[i] = static_cast<uint8_t>(static_cast<int>(code_of(chunk.values[t][i], fits.minimum[i], inverse[i], top)));
     }
-    put_codes(side, side.block(head, token), token % side.block_tokens + t, c, kChunk, codes);
+    put_codes(side, side.block(head, token), token % side.block_tokens + t, c, kGroupMultiple, codes);
   }
 }
 
@@ -51,7 +51,7 @@ HWY_INLINE void encode_channels(const PackedSide& side, int64_t head, int64_t to
                                 f16* scales, f16* minimums) {
   ChannelFits fits;
   chunk.load(side, head, token, c);
-  for (int i = 0; i < kChunk; ++i) {
+  for (int i = 0; i < kGroupMultiple; ++i) {
     HWY_ALIGN float column[kLongestSpan];
     if (side.fit == Fit::kSquares) {
       for (int t = 0; t < side.span; ++t) column[t] = chunk.values[t][i];
@@ -68,9 +68,9 @@ HWY_INLINE void encode_channels(const PackedSide& side, int64_t head, int64_t to
 HWY_INLINE void encode_tile(const PackedSide& side, int64_t head, int64_t token, int g, SpanChunk& chunk, f16* scales,
                             f16* minimums) {
   float low = 0, high = 0;
-  for (int c = g * side.group; c < (g + 1) * side.group; c += kChunk) {
+  for (int c = g * side.group; c < (g + 1) * side.group; c += kGroupMultiple) {
     chunk.load(side, head, token, c);
-    for (int i = 0; i < kChunk; ++i) {
+    for (int i = 0; i < kGroupMultiple; ++i) {
       const bool first = c == g * side.group && i == 0;
       low = first || chunk.low[i] < low ? chunk.low[i] : low;
       high = first || chunk.high[i] > high ? chunk.high[i] : high;
@@ -80,8 +80,8 @@ HWY_INLINE void encode_tile(const PackedSide& side, int64_t head, int64_t token,
   scales[g] = fit.scale;
   if (side.fit != Fit::kSymmetric) minimums[g] = fit.minimum;
   ChannelFits fits;
-  for (int i = 0; i < kChunk; ++i) fits.set(i, side, fit);
-  for (int c = g * side.group; c < (g + 1) * side.group; c += kChunk) {
+  for (int i = 0; i < kGroupMultiple; ++i) fits.set(i, side, fit);
+  for (int c = g * side.group; c < (g + 1) * side.group; c += kGroupMultiple) {
     chunk.load(side, head, token, c);
     encode_chunk(side, head, token, c, chunk, fits);
   }
@@ -93,7 +93,7 @@ void encode_span(const PackedSide& side, int64_t head, int64_t token) {
   auto* minimums = reinterpret_cast<f16*>(block + side.minimums_offset) + side.fit_index(token, 0);
   SpanChunk chunk;
   if (side.group == 1) {
-    for (int c = 0; c < side.head_dim; c += kChunk) encode_channels(side, head, token, c, chunk, scales, minimums);
+    for (int c = 0; c < side.head_dim; c += kGroupMultiple) encode_channels(side, head, token, c, chunk, scales, minimums);
     return;
   }
   for (int g = 0; g < side.groups(); ++g) encode_tile(side, head, token, g, chunk, scales, minimums);

@@ -27,30 +27,30 @@ struct Affine {
   float middle;  // of the codes: rounding x costs least about it
 };
 
-// Pairs of codes in the lanes, as chunks of neighbouring blocks: row p of pairs, kLanes lanes from l on, lies at
-//   first + p % kPairs * pair + p / kPairs * pairs + l % kBlockTokens / kLanes * across + l / kBlockTokens * block
-// kPairs are the pairs of tokens of a block; more of them, or more lanes than channels, are met in the next one.
+// Fours of codes in the lanes, as chunks of neighbouring blocks: row p of fours, kLanes lanes from l on, lies at
+//   first + p % kFours * four + p / kFours * fours + l % kBlockTokens / kLanes * across + l / kBlockTokens * block
+// kFours are the fours of tokens of a block; more of them, or more lanes than channels, are met in the next one.
 struct CodeChunks {
-  static constexpr int64_t kPairs = kBlockTokens / 2;
+  static constexpr int64_t kFours = kBlockTokens / kFour;
   Codec codec;
   const uint8_t* first;
-  int64_t pair, across;  // bytes
-  int64_t pairs, block;
+  int64_t four, across;  // bytes
+  int64_t fours, block;
   // Bytes that will be wanted next, as many as these chunks have, told of a step at a time in the order in which they
-  // lie: for the next kLanes lanes, kPairs pairs and kBlockTokens lanes from here.
+  // lie: for the next kLanes lanes, kFours fours and kBlockTokens lanes from here.
   const uint8_t* next;
-  int64_t next_across, next_pairs, next_block;
+  int64_t next_across, next_fours, next_block;
 };
 
-// out[i][l] (+)= scale[l] sum over p of (x[i] pair p times (codes [p][l] - middle)) + centre[l] sum[i], for i < count
-// and l < width, rounded up to kLanes. x int16 [count][2 * pairs], rows `step` apart, at most kMostInt16
+// out[i][l] (+)= scale[l] sum over p of (x[i] four p times (codes [p][l] - middle)) + centre[l] sum[i], for i < count
+// and l < width, rounded up to kLanes. x int16 [count][4 * fours], rows `step` apart, at most kMostInt16
 // (products-inl.h).
 struct CodeProducts {
   const int16_t* x;
   int64_t step, count;
   Rounded rounded;  // [count]
   CodeChunks codes;
-  int64_t pairs;
+  int64_t fours;
   Affine affine;
   int64_t width;
   bool accumulate;

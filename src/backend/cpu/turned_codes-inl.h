@@ -145,27 +145,33 @@ HWY_INLINE void turn_tokens(const PackedSide& side, const uint8_t* block, int64_
   const int64_t half = side.head_dim / 2, bytes = static_cast<int64_t>(chunk_bytes(kCodec));
   const uint8_t* chunks = block + side.code_place(place + first, 0).chunk * bytes;
   const int64_t ahead = kBlocksAhead * static_cast<int64_t>(side.block_bytes);
-  for (int64_t c = 0; c < half; c += 2, chunks += bytes) {
+  // A pair of channels of these and of those with which it turns.
+  const auto turn = [&](int64_t c, int64_t t, const Wide(&a)[kWides], const Wide(&b)[kWides]) HWY_ATTR {
     const auto value_a = values.of_channels(c), value_b = values.of_channels(half + c);
     const int16_t* cosines = side.turns_fixed + c * kTile;
     const int16_t* sines = cosines + half * kTile;
     int16_t* to_a = out + c * kTile;
     int16_t* to_b = to_a + half * kTile;
-    const uint8_t* chunk = chunks;
-    for (int64_t t = first; t < first + count; t += kLanes, chunk += half * bytes) {
-      tell(chunk + ahead);
-      tell(chunk + half / 2 * bytes + ahead);
-      Wide a[kWides], b[kWides];
-      unpack_wide<kCodec>(chunk, a);
-      unpack_wide<kCodec>(chunk + half / 2 * bytes, b);
 #pragma GCC unroll 2
-      for (int i = 0; i < kWides; ++i) {
-        const int64_t at = 2 * t + i * static_cast<int64_t>(hn::Lanes(d));
-        const auto x = value_a(hn::ShiftLeft<kShift>(a[i]), at), y = value_b(hn::ShiftLeft<kShift>(b[i]), at);
-        const auto cosine = hn::LoadU(d, cosines + at), sine = hn::LoadU(d, sines + at);
-        hn::StoreU(hn::Sub(hn::MulFixedPoint15(x, cosine), hn::MulFixedPoint15(y, sine)), d, to_a + at);
-        hn::StoreU(hn::Add(hn::MulFixedPoint15(x, sine), hn::MulFixedPoint15(y, cosine)), d, to_b + at);
-      }
+    for (int i = 0; i < kWides; ++i) {
+      const int64_t at = 2 * t + i * static_cast<int64_t>(hn::Lanes(d));
+      const auto x = value_a(hn::ShiftLeft<kShift>(a[i]), at), y = value_b(hn::ShiftLeft<kShift>(b[i]), at);
+      const auto cosine = hn::LoadU(d, cosines + at), sine = hn::LoadU(d, sines + at);
+      hn::StoreU(hn::Sub(hn::MulFixedPoint15(x, cosine), hn::MulFixedPoint15(y, sine)), d, to_a + at);
+      hn::StoreU(hn::Add(hn::MulFixedPoint15(x, sine), hn::MulFixedPoint15(y, cosine)), d, to_b + at);
+    }
+  };
+  for (int64_t c = 0; c < half; c += kFour, chunks += bytes) {
+    const uint8_t* chunk = chunks;
+    for (int64_t t = first; t < first + count; t += kLanes, chunk += 2 * half / kFour * bytes) {
+      const uint8_t* other = chunk + half / kFour * bytes;
+      tell(chunk + ahead);
+      tell(other + ahead);
+      Wide a[kWides], b[kWides], next_a[kWides], next_b[kWides];
+      unpack_pairs<kCodec>(chunk, a, next_a);
+      unpack_pairs<kCodec>(other, b, next_b);
+      turn(c, t, a, b);
+      turn(c + 2, t, next_a, next_b);
     }
   }
 }
