@@ -118,16 +118,19 @@ HWY_INLINE void channel_fits(const PackedSide& side, const uint8_t* block, int64
   const auto implied = hn::Set(d, symmetric_minimum(1, side.levels()));
   const f16* scale = side.span == 0 ? &side.whole->scale : scales_of(side, block, place, 0);
   const f16* minimum = side.span == 0 ? &side.whole->minimum : minimums_of(side, block, place, 0);
+  if (side.group == 1) {
+    for (int64_t c = 0; c < side.head_dim; c += lanes) {
+      const auto factor = load_halves(d, scale + c);
+      hn::StoreU(factor, d, scales + c);
+      hn::StoreU(symmetric ? hn::Mul(factor, implied) : load_halves(d, minimum + c), d, minimums + c);
+    }
+    return;
+  }
   for (int64_t c = 0; c < side.head_dim; c += lanes) {
     const int64_t g = side.span == 0 ? 0 : c / side.group;
-    const auto factor = side.group == 1 ? load_halves(d, scale + c) : hn::Set(d, half_to_float(scale[g]));
+    const auto factor = hn::Set(d, half_to_float(scale[g]));
     hn::StoreU(factor, d, scales + c);
-    if (symmetric) {
-      hn::StoreU(hn::Mul(factor, implied), d, minimums + c);
-    } else {
-      hn::StoreU(side.group == 1 ? load_halves(d, minimum + c) : hn::Set(d, half_to_float(minimum[g])), d,
-                 minimums + c);
-    }
+    hn::StoreU(symmetric ? hn::Mul(factor, implied) : hn::Set(d, half_to_float(minimum[g])), d, minimums + c);
   }
 }
 

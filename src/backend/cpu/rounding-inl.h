@@ -11,10 +11,17 @@ namespace kvpareto::HWY_NAMESPACE {
 // The largest |x|, x f32 [n].
 HWY_INLINE float largest_of(const float* x, int64_t n) {
   const DF d;
-  auto largest = hn::Zero(d);
-  for (int64_t i = 0; i < n; i += static_cast<int64_t>(hn::Lanes(d)))
-    largest = hn::Max(largest, hn::Abs(hn::LoadU(d, x + i)));
-  return hn::GetLane(hn::MaxOfLanes(d, largest));
+  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
+  VF largest[4];  // one maximum would wait for the one before
+  repeat<4>([&](auto v) KVPARETO_EXPANDED { largest[v] = hn::Zero(d); });
+  int64_t i = 0;
+  for (; i + 4 * lanes <= n; i += 4 * lanes) {
+    repeat<4>([&](auto v)
+                  KVPARETO_EXPANDED { largest[v] = hn::Max(largest[v], hn::Abs(hn::LoadU(d, x + i + v * lanes))); });
+  }
+  for (; i < n; i += lanes) largest[0] = hn::Max(largest[0], hn::Abs(hn::LoadU(d, x + i)));
+  const auto low = hn::Max(largest[0], largest[1]), high = hn::Max(largest[2], largest[3]);
+  return hn::GetLane(hn::MaxOfLanes(d, hn::Max(low, high)));
 }
 
 // Largest and sum of |x times factors| of kRows rows f32 [n], n a multiple of kLanes.

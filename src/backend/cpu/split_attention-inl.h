@@ -13,12 +13,18 @@ HWY_INLINE void soften_rows(float* scores, int64_t group, int64_t keys, int64_t 
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));
   const int64_t padded = (keys + kLanes - 1) / kLanes * kLanes;
   for (int64_t g = 0; g < group; ++g) {
-    float* row = scores + g * kRun;
-    for (int64_t k = keys; k < padded; ++k) row[k] = kMasked;
-    auto highest = hn::LoadU(d, row);
-    for (int64_t k = lanes; k < padded; k += lanes) highest = hn::Max(highest, hn::LoadU(d, row + k));
-    largest[g] = hn::GetLane(hn::MaxOfLanes(d, highest));
+    for (int64_t k = keys; k < padded; ++k) scores[g * kRun + k] = kMasked;
   }
+  in_parts<kMostRounded>(group, [&](auto queries, int64_t g) HWY_ATTR {
+    const float* rows = scores + g * kRun;
+    VF highest[queries];
+    repeat<queries>([&](auto q) KVPARETO_EXPANDED { highest[q] = hn::LoadU(d, rows + q * kRun); });
+    for (int64_t k = lanes; k < padded; k += lanes) {
+      repeat<queries>([&](auto q)
+                          KVPARETO_EXPANDED { highest[q] = hn::Max(highest[q], hn::LoadU(d, rows + q * kRun + k)); });
+    }
+    join_all(Highest(), highest, largest + g);
+  });
   for (int64_t g = 0; g < group; g += lanes) {
     const auto held = hn::FirstN(d, static_cast<size_t>(group - g));
     const auto before = hn::MaskedLoad(held, d, maxima + g), highest = hn::LoadU(d, largest + g);
@@ -34,17 +40,23 @@ HWY_INLINE void soften_rows(float* scores, int64_t group, int64_t keys, int64_t 
       for (int64_t c = 0; c < head_dim; c += lanes) hn::StoreU(hn::Mul(hn::LoadU(d, row + c), factor), d, row + c);
     }
   }
-  for (int64_t g = 0; g < group; ++g) {
-    float* row = scores + g * kRun;
-    const auto maximum = hn::Set(d, maxima[g]);
-    auto total = hn::Zero(d);
-    for (int64_t k = 0; k < padded; k += lanes) {
-      const auto p = power_of_two(d, hn::Sub(hn::LoadU(d, row + k), maximum));
-      hn::StoreU(p, d, row + k);
-      total = hn::Add(total, p);
+  in_parts<kMostRounded>(group, [&](auto queries, int64_t g) HWY_ATTR {
+    VF totals[queries];
+    for (int q = 0; q < queries; ++q) {
+      float* row = scores + (g + q) * kRun;
+      const auto maximum = hn::Set(d, maxima[g + q]);
+      auto total = hn::Zero(d);
+      for (int64_t k = 0; k < padded; k += lanes) {
+        const auto p = power_of_two(d, hn::Sub(hn::LoadU(d, row + k), maximum));
+        hn::StoreU(p, d, row + k);
+        total = hn::Add(total, p);
+      }
+      totals[q] = total;
     }
-    masses[g] += hn::GetLane(hn::SumOfLanes(d, total));
-  }
+    float sums_of[(queries + 3) / 4 * 4];
+    join_all(Adding(), totals, sums_of);
+    for (int q = 0; q < queries; ++q) masses[g + q] += sums_of[q];
+  });
 }
 
 template <typename KeyKind, typename ValueKind>

@@ -134,7 +134,6 @@ class KeyScorer {
         const int64_t place = (token + t) % side_.block_tokens, held = side_.block_tokens - place;
         const int64_t shared = span_tokens(side_, place, count - t);
         spans[n] = {side_.block(head_, token + t), place, t, shared < held ? shared : held};
-        prefetch_fits(side_, spans[n].block + kBlocksAhead * side_.block_bytes);
       }
       if (side_.span != 0) {
         queries_.fold(spans, n);
@@ -143,6 +142,7 @@ class KeyScorer {
         folded_ = true;
       }
       for (int64_t i = 0; i < n; ++i) {
+        if (spans[i].place % kTile == 0) prefetch_fits(side_, spans[i].block + kBlocksAhead * side_.block_bytes);
         multiply(spans[i].block, spans[i].place, spans[i].first, spans[i].tokens, side_.span != 0 ? i : 0, kOnes.ones,
                  kOnes.ones, 0);
       }

@@ -98,7 +98,7 @@ struct TokenValues {
   HWY_ALIGN int16_t scales[2 * kTile];
   HWY_ALIGN int16_t minimums[2 * kTile];
   HWY_ALIGN int16_t reaches[2 * kTile];  // the largest offset
-  HWY_ALIGN int16_t offsets[kLargestHead] = {};
+  HWY_ALIGN int16_t offsets[kLargestHead];
 
   static HWY_INLINE void store_both(VF x, int16_t* out) {
     const DI d;
@@ -111,8 +111,11 @@ struct TokenValues {
     const DF d;
     const auto lanes = static_cast<int64_t>(hn::Lanes(d));
     const float most = offset == nullptr ? 0 : largest_of(offset, side.head_dim);
-    for (int64_t c = 0; most > 0 && c < side.head_dim; c += lanes)
-      store_fixed(hn::Mul(hn::LoadU(d, offset + c), hn::Set(d, 32767 / most)), offsets + c);
+    const float inverse_most = most > 0 ? 32767 / most : 0.0f;
+    for (int64_t c = 0; c < side.head_dim; c += lanes) {
+      const auto one = offset == nullptr ? hn::Zero(d) : hn::LoadU(d, offset + c);
+      store_fixed(hn::Mul(one, hn::Set(d, inverse_most)), offsets + c);
+    }
     const auto levels = hn::Set(d, static_cast<float>(side.levels())), reach = hn::Set(d, most);
     const auto top = hn::Set(d, static_cast<float>(1 << bits_of(side.codec)));
     for (int64_t t = 0; t < count; t += lanes) {
