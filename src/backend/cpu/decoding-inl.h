@@ -57,7 +57,7 @@ HWY_INLINE int64_t packed_count(const PackedSide& side, int64_t token, int64_t c
 // Packed tokens inside one block; `token` counts from behind the sinks.
 HWY_INLINE void decode_packed(const PackedSide& side, int64_t head, int64_t token, int64_t count, float* out) {
   const DF d;
-  const hn::Rebind<int16_t, DF> d16;
+  const hn::Rebind<uint8_t, DF> d8;
   const hn::RebindToSigned<DF> di;
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));
   const int64_t d_head = side.head_dim;
@@ -65,7 +65,7 @@ HWY_INLINE void decode_packed(const PackedSide& side, int64_t head, int64_t toke
   const int64_t place = token % side.block_tokens, end = place + count;
   if (side.codec == Codec::kBf16)
     return bf16_to_floats(reinterpret_cast<const bf16*>(block) + place * d_head, count * d_head, out);
-  HWY_ALIGN int16_t rows[kLanes * kLargestHead];
+  HWY_ALIGN uint8_t rows[kLanes * kLargestHead];
   HWY_ALIGN float scales[kLargestHead], minimums[kLargestHead];
   for (int64_t first = place / kLanes * kLanes; first < end; first += kLanes) {
     unpack_rows(side, block, first, rows);
@@ -73,7 +73,7 @@ HWY_INLINE void decode_packed(const PackedSide& side, int64_t head, int64_t toke
     for (int64_t t = first < place ? place : first; t < end && t < first + kLanes; ++t, out += d_head) {
       if (side.span == 1) row_fits(side, block, t, scales, minimums);
       for (int64_t c = 0; c < d_head; c += lanes) {
-        const auto codes = hn::ConvertTo(d, hn::PromoteTo(di, hn::LoadU(d16, rows + (t - first) * d_head + c)));
+        const auto codes = hn::ConvertTo(d, hn::PromoteTo(di, hn::LoadU(d8, rows + (t - first) * d_head + c)));
         hn::StoreU(hn::MulAdd(codes, hn::Load(d, scales + c), hn::Load(d, minimums + c)), d, out + c);
       }
     }

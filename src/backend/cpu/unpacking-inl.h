@@ -187,56 +187,81 @@ HWY_INLINE void unpack_tile_fours(const PackedSide& side, const uint8_t* block, 
 }
 #endif
 
-// Lanes of four rows [4][4] of pairs become rows.
-HWY_INLINE void transpose_pairs(const int16_t* from, int64_t from_stride, int16_t* to, int64_t to_stride) {
-#if HWY_TARGET == HWY_SCALAR
-  for (int i = 0; i < 4; ++i) {
-    for (int j = 0; j < 8; ++j) to[i * to_stride + j] = from[j / 2 * from_stride + 2 * i + j % 2];
-  }
-#else
+#if HWY_TARGET != HWY_SCALAR
+// Four rows of four words of 4 bytes, `step` apart, become rows to places `row` apart.
+HWY_INLINE void transpose_words(const uint8_t* from, int64_t step, uint8_t* to, int64_t row) {
   const hn::Full128<uint32_t> d;
   const hn::Full128<uint64_t> dw;
-  const auto row = [&](int i)
-                       HWY_ATTR { return hn::LoadU(d, reinterpret_cast<const uint32_t*>(from + i * from_stride)); };
-  const auto put = [&](int i, auto pairs)
-                       HWY_ATTR { hn::StoreU(pairs, dw, reinterpret_cast<uint64_t*>(to + i * to_stride)); };
-  const auto ab = hn::BitCast(dw, hn::InterleaveLower(d, row(0), row(1)));
-  const auto AB = hn::BitCast(dw, hn::InterleaveUpper(d, row(0), row(1)));
-  const auto ce = hn::BitCast(dw, hn::InterleaveLower(d, row(2), row(3)));
-  const auto CE = hn::BitCast(dw, hn::InterleaveUpper(d, row(2), row(3)));
+  const auto word = [&](int i) HWY_ATTR { return hn::LoadU(d, reinterpret_cast<const uint32_t*>(from + i * step)); };
+  const auto put = [&](int i, auto words)
+                       HWY_ATTR { hn::StoreU(words, dw, reinterpret_cast<uint64_t*>(to + i * row)); };
+  const auto ab = hn::BitCast(dw, hn::InterleaveLower(d, word(0), word(1)));
+  const auto AB = hn::BitCast(dw, hn::InterleaveUpper(d, word(0), word(1)));
+  const auto ce = hn::BitCast(dw, hn::InterleaveLower(d, word(2), word(3)));
+  const auto CE = hn::BitCast(dw, hn::InterleaveUpper(d, word(2), word(3)));
   put(0, hn::InterleaveLower(dw, ab, ce));
   put(1, hn::InterleaveUpper(dw, ab, ce));
   put(2, hn::InterleaveLower(dw, AB, CE));
   put(3, hn::InterleaveUpper(dw, AB, CE));
-#endif
 }
 
-// Codes of kLanes tokens of a block from `place` on (a multiple of that), as rows int16 [kLanes][head_dim].
-HWY_INLINE void unpack_rows(const PackedSide& side, const uint8_t* block, int64_t place, int16_t* rows) {
-  constexpr int kPairs = 2 * kLanes;  // of codes, from a chunk, twice
+// The codes of a chunk, a byte each, [kLanes][4].
+template <Codec kCodec>
+HWY_INLINE void store_bytes(const uint8_t* chunk, uint8_t* out) {
+  const DWide d;
+  Wide fours[kWides];
+  unpack_bytes<kCodec>(chunk, fours);
+#pragma GCC unroll 2
+  for (int i = 0; i < kWides; ++i) {
+    const auto at = i * static_cast<int64_t>(hn::Lanes(d));
+    hn::StoreU(fours[i], d, reinterpret_cast<int16_t*>(out) + at);
+  }
+}
+// The same, the four lanes of 16 bytes by the places of their codes: [kLanes / 4][4][4].
+template <Codec kCodec>
+HWY_INLINE void store_by_place(const uint8_t* chunk, uint8_t* out) {
+  const hn::Repartition<uint8_t, DWide> d;
+  HWY_ALIGN static constexpr uint8_t kPlaces[16] = {0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15};
+  Wide fours[kWides];
+  unpack_bytes<kCodec>(chunk, fours);
+#pragma GCC unroll 2
+  for (int i = 0; i < kWides; ++i) {
+    const auto at = i * static_cast<int64_t>(hn::Lanes(d));
+    hn::StoreU(hn::TableLookupBytes(hn::BitCast(d, fours[i]), hn::LoadDup128(d, kPlaces)), d, out + at);
+  }
+}
+#endif
+
+// Codes of kLanes tokens of a block from `place` on (a multiple of that), as rows [kLanes][head_dim].
+HWY_INLINE void unpack_rows(const PackedSide& side, const uint8_t* block, int64_t place, uint8_t* rows) {
   const int64_t d = side.head_dim;
+#if HWY_TARGET == HWY_SCALAR
+  for (int64_t t = 0; t < kLanes; ++t) {
+    for (int64_t c = 0; c < d; ++c) {
+      const CodePlace at = side.code_place(place + t, static_cast<int>(c));
+      rows[t * d + c] = code_at(side.codec, block + at.chunk * static_cast<int64_t>(chunk_bytes(side.codec)), at.at);
+    }
+  }
+#else
   with_codec(side.codec, [&](auto codec) HWY_ATTR {
     const size_t bytes = chunk_bytes(codec);
     const uint8_t* chunk = block + static_cast<size_t>(side.code_place(place, 0).chunk) * bytes;
-    HWY_ALIGN int16_t codes[4 * kPairs];
+    HWY_ALIGN uint8_t codes[4 * kChunk];
     if (side.lanes == Lanes::kTokens) {
-      for (int64_t c = 0; c < d; c += 8) {
-        for (int i = 0; i < 4; i += 2, chunk += bytes)
-          unpack_chunk<codec>(chunk, codes + i * kPairs, codes + (i + 1) * kPairs);
-        for (int t = 0; t < kLanes; t += 4) transpose_pairs(codes + 2 * t, kPairs, rows + t * d + c, d);
+      for (int64_t c = 0; c < d; c += 4 * kFour) {
+        for (int i = 0; i < 4; ++i, chunk += bytes) store_bytes<codec>(chunk, codes + i * kChunk);
+        for (int64_t t = 0; t < kLanes; t += 4) transpose_words(codes + t * kFour, kChunk, rows + t * d + c, d);
       }
     } else {
-      for (int t = 0; t < kLanes; t += kFour) {
+      for (int64_t t = 0; t < kLanes; t += kFour) {
         for (int64_t c = 0; c < d; c += kLanes, chunk += bytes) {
-          unpack_chunk<codec>(chunk, codes, codes + kPairs);
-          for (int i = 0; i < kLanes; ++i) rows[t * d + c + i] = codes[2 * i];
-          for (int i = 0; i < kLanes; ++i) rows[(t + 1) * d + c + i] = codes[2 * i + 1];
-          for (int i = 0; i < kLanes; ++i) rows[(t + 2) * d + c + i] = codes[kPairs + 2 * i];
-          for (int i = 0; i < kLanes; ++i) rows[(t + 3) * d + c + i] = codes[kPairs + 2 * i + 1];
+          store_by_place<codec>(chunk, codes);
+          transpose_words(codes, kChunk / 4, rows + t * d + c, d);
         }
       }
     }
   });
+#endif
 }
 
 }  // namespace kvpareto::HWY_NAMESPACE
