@@ -3,14 +3,14 @@
 //
 // Integer codecs: value = minimum + scale * code, code in 0 .. 2^bits - 1, scale and minimum stored as f16. The paper
 // (arXiv 2512.01953) stores an integer zero point instead; the f16 minimum costs the same bytes and loses less
-// (docs/METHODS.md). How scale and minimum are found is a Fit. Codes stand in chunks of 32, 4 * bits bytes each, so
+// (docs/METHODS.md). How scale and minimum are found is a Fit. Codes stand in chunks of 64, 8 * bits bytes each, so
 // that a shift and a mask give neighbours:
 //   int8  byte i is code i
-//   int4  byte j is code j | code j+16 << 4
-//   int2  byte j is code j | code j+8 << 2 | code j+16 << 4 | code j+24 << 6
-//   int3  the low two bits as int2, then a little-endian 32-bit word with the third bit of code i at bit i
+//   int4  byte j is code j | code j+32 << 4
+//   int2  byte j is code j | code j+16 << 2 | code j+32 << 4 | code j+48 << 6
+//   int3  the low two bits as int2, then a little-endian 64-bit word with the third bit of code i at bit i
 //
-// To add one: a row in kCodecs, a case in put_code and code_at, and its vector form in backend/cpu/codes-inl.h; the
+// To add one: a row in kCodecs, a case in put_code and code_at, and its vector forms in backend/cpu/codes-inl.h (writing) and unpacking-inl.h; the
 // round-trip test and the backends' contract tests walk over the list.
 
 #include <array>

@@ -119,7 +119,7 @@ class RoundedQueries {
 
   HWY_INLINE void fold_fixed(int64_t count) {
     const int64_t row = fixed_row(d_);
-    const float largest = largest_of(space_.scales, count * d_), unit = largest / kMostFixed * kFixedOne;
+    const float largest = largest_of(space_.scales, count * d_), unit = largest / kMostFixed * kProductUnit;
     for (int64_t i = 0; i < count; ++i)
       to_fixed(space_.scales + i * d_, d_, inverse_unit(largest), space_.fixed_scales + i * row);
     each_piece(side_, [&](int64_t piece, int64_t c, int64_t n) HWY_ATTR {

@@ -84,7 +84,7 @@ HWY_INLINE void round_floats(const float* x, int64_t row, int64_t n, const float
 // rounded so once; a product of two takes one instruction for twice as many as of f32.
 
 using DFixed = hn::ScalableTag<int16_t>;
-constexpr float kMostFixed = 32767, kFixedOne = 32768;
+constexpr float kMostFixed = 32767, kProductUnit = 32768;
 // Numbers that are multiplied together.
 constexpr int64_t kFixedMultiple = 64;
 
@@ -119,7 +119,7 @@ HWY_INLINE void to_fixed(const float* x, int64_t n, float inverse, int16_t* out)
 }
 
 #if HWY_TARGET <= HWY_AVX3
-// The largest |x times factors| of kRows rows of fixed numbers, in units of both times kFixedOne.
+// The largest |x times factors| of kRows rows of fixed numbers, in units of both times kProductUnit.
 template <int kRows>
 HWY_INLINE void largest_products(const int16_t* x, int64_t row, int64_t n, const int16_t* factors, float* largest) {
   const DFixed d;
@@ -140,25 +140,25 @@ HWY_INLINE void largest_products(const int16_t* x, int64_t row, int64_t n, const
 }
 
 // `steps` of rows hold the largest products as above and become steps of numbers with Kind's bits: units [row] of the
-// rows times `unit` are those of products. What products are multiplied with to become numbers, in 1 / kFixedOne, to
+// rows times `unit` are those of products. What products are multiplied with to become numbers, in 1 / kProductUnit, to
 // `narrows`. kRows of each, a vector at most.
 template <typename Kind, int kRows>
 HWY_INLINE void find_steps(const float* units, float unit, float* steps, int16_t* narrows) {
   const DF d;
   const auto narrow =
-      hn::Min(hn::Div(hn::Set(d, Kind::kMost * kFixedOne), hn::LoadU(d, steps)), hn::Set(d, kMostFixed));
+      hn::Min(hn::Div(hn::Set(d, Kind::kMost * kProductUnit), hn::LoadU(d, steps)), hn::Set(d, kMostFixed));
   const auto whole = hn::ConvertTo(DI(), narrow);
   const hn::Rebind<int16_t, DF> d16;
   hn::StoreU(hn::DemoteTo(d16, whole), d16, narrows);
-  const auto one = hn::Mul(hn::LoadU(d, units), hn::Set(d, unit * kFixedOne));
+  const auto one = hn::Mul(hn::LoadU(d, units), hn::Set(d, unit * kProductUnit));
   hn::BlendedStore(hn::Div(one, hn::ConvertTo(d, whole)), hn::FirstN(d, kRows), d, steps);
 }
 #endif
 
 // Rows x [n] (n a multiple of kLanes, factors zero behind them up to a multiple of kFixedMultiple), given as f32 and as
-// fixed numbers, times fixed factors, as Kind multiplies them: in units of both times kFixedOne, or of bytes
-// kFixedOne / narrows [row] times as large, which must keep them within Kind::kMost. Steps are given; `out` has rows of
-// as many int16.
+// fixed numbers, times fixed factors, as Kind multiplies them: in units of both times kProductUnit, or of bytes
+// kProductUnit / narrows [row] times as large, which must keep them within Kind::kMost. Steps are given; `out` has rows
+// of as many int16.
 template <typename Kind, int kRows>
 HWY_INLINE void round_fixed(const float* x, const int16_t* fixed, int64_t row, int64_t n, const int16_t* factors,
                             const float* centres, [[maybe_unused]] const int16_t* narrows, int16_t* out,

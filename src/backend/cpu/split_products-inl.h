@@ -306,7 +306,7 @@ class ValueAdder {
     const float largest = largest_of(scales, n);
     to_fixed(scales, n, inverse_unit(largest), space_.fixed_scales);
     constexpr auto kNarrow = static_cast<int16_t>(Kind::kMost);
-    constexpr float kUnits = kFixedOne / kMostFixed / kMostFixed * (Kind::kEach == 4 ? kFixedOne / kNarrow : 1);
+    constexpr float kUnits = kProductUnit / kMostFixed / kMostFixed * (Kind::kEach == 4 ? kProductUnit / kNarrow : 1);
     in_parts<kMostRounded>(group_, [&](auto queries, int64_t q) HWY_ATTR {
       const Rounded part = rounded().from(q);
       for (int i = 0; i < queries; ++i) {
