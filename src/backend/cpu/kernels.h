@@ -59,9 +59,11 @@ inline int64_t whole_lines(int64_t count) { return (count + kRowMultiple - 1) / 
 // Channels whose products with codes fit an int32: 256 * 255 * 32767 < 2^31. Longer parts are taken in pieces.
 inline constexpr int64_t kLongPiece = 256;
 inline int64_t long_pieces(int64_t head_dim) { return (head_dim + kLongPiece - 1) / kLongPiece; }
-// Spans of tokens whose scales are multiplied into queries together, and the int16 of each that scales take.
+// Numbers in fixed point that are multiplied together; a row of a head's stands in multiples of it.
+inline constexpr int64_t kFixedMultiple = 64;
+inline int64_t fixed_row(int64_t head_dim) { return (head_dim + kFixedMultiple - 1) / kFixedMultiple * kFixedMultiple; }
+// Spans of tokens whose scales are multiplied into queries together.
 inline constexpr int64_t kMostFolds = 8;
-inline int64_t fixed_row(int64_t head_dim) { return (head_dim + 63) / 64 * 64; }
 // f32 elements of one partial result of attend_split: for each head of the group maximum, mass, weighted values.
 inline int64_t partial_size(int group, int head_dim) { return 2 * whole_lines(group) + int64_t{group} * head_dim; }
 // f32 elements of scratch of one thread in attend_split: queries, scores of a run, a tile, and all as integers with the

@@ -85,8 +85,6 @@ HWY_INLINE void round_floats(const float* x, int64_t row, int64_t n, const float
 
 using DFixed = hn::ScalableTag<int16_t>;
 constexpr float kMostFixed = 32767, kProductUnit = 32768;
-// Numbers that are multiplied together.
-constexpr int64_t kFixedMultiple = 64;
 
 HWY_INLINE float inverse_unit(float largest) { return largest > 0 ? kMostFixed / largest : 0.0f; }
 

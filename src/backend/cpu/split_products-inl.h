@@ -25,11 +25,11 @@ HWY_INLINE bool are_whole_codes(const PackedSide& side, int64_t token, int64_t c
          packed_count(side, token, count) == count;
 }
 
-// Scales and centres of a group of whole blocks, [count].
-HWY_INLINE void block_centres(const PackedSide& side, const uint8_t* block, int64_t count, int g, float* scales,
-                              float* centres) {
+// Scales and centres of a group of tokens: whole blocks, or a part of one from `place` on.
+HWY_INLINE void run_centres(const PackedSide& side, const uint8_t* block, int64_t place, int64_t count, int g,
+                            float* scales, float* centres) {
   for (int64_t t = 0; t < count; t += kTile, block += side.block_bytes)
-    token_centres(side, block, 0, kTile, g, scales + t, centres + t);
+    token_centres(side, block, place, count - t < kTile ? count - t : kTile, g, scales + t, centres + t);
 }
 
 // --- scores
@@ -81,7 +81,7 @@ class KeyScorer {
   // Scores of all queries against a run of tokens.
   HWY_INLINE void score(int64_t token, int64_t count) {
     scores_ = space_.scores;
-    if (are_whole_codes(side_, token, count)) return score_whole_codes(token - side_.sinks, count);
+    if (are_whole_codes(side_, token, count)) return score_codes(token - side_.sinks, count);
     const bool folds = side_.span != 1 && !side_.before_rope;
     const int64_t folded = folds ? packed_count(side_, token, count) : 0;
     if (folded > 0) score_folded(token - side_.sinks, folded);
@@ -93,29 +93,22 @@ class KeyScorer {
   }
 
  private:
-  HWY_INLINE void score_whole_codes(int64_t token, int64_t count) {
+  // Codes with scales of their own for every token: whole blocks, or a part of one.
+  HWY_INLINE void score_codes(int64_t token, int64_t count) {
     const uint8_t* block = side_.block(head_, token);
+    const int64_t place = token % side_.block_tokens;
     prefetch_run_fits(side_, block, count);
-    each_piece(side_, [&](int64_t piece, int64_t c, int64_t n) HWY_ATTR {
-      block_centres(side_, block, count, static_cast<int>(c / side_.group), space_.scales, space_.centres);
-      add_products<Kind>({queries_.numbers(0, c),
-                          d_,
-                          group_,
-                          queries_.rounded(0, piece),
-                          code_chunks(side_, block, 0, c, n),
-                          n / kFour,
-                          {space_.scales, space_.centres, middle_of(side_)},
-                          count,
-                          piece > 0,
-                          scores_,
-                          kRun});
+    each_piece(side_, [&](int64_t piece, int64_t c, int64_t) HWY_ATTR {
+      run_centres(side_, block, place, count, static_cast<int>(c / side_.group), space_.scales + piece * kRun,
+                  space_.centres + piece * kRun);
     });
+    multiply(block, place, 0, count, 0, space_.scales, space_.centres, kRun);
   }
 
   // Of a tile or less, `packed` of them from codes.
   HWY_INLINE void score_tile_of(int64_t token, int64_t count, int64_t packed) {
     if (side_.before_rope) return score_turned(token, count, packed);
-    if (packed > 0) score_packed(token - side_.sinks, packed);
+    if (packed > 0) score_codes(token - side_.sinks, packed);
     if (packed == count) return;
 
     const bf16* rows[kTile];
@@ -147,17 +140,6 @@ class KeyScorer {
                  kOnes.ones, 0);
       }
     }
-  }
-
-  HWY_INLINE void score_packed(int64_t token, int64_t count) {
-    const uint8_t* block = side_.block(head_, token);
-    const int64_t place = token % side_.block_tokens;
-    prefetch_run_fits(side_, block, kTile);
-    each_piece(side_, [&](int64_t piece, int64_t c, int64_t) HWY_ATTR {
-      token_centres(side_, block, place, count, static_cast<int>(c / side_.group), space_.scales + piece * kTile,
-                    space_.centres + piece * kTile);
-    });
-    multiply(block, place, 0, count, 0, space_.scales, space_.centres, kTile);
   }
 
   // Codes of `count` tokens from a place of a block on with the i-th queries, to the scores from the `first` on.
@@ -261,7 +243,7 @@ class ValueAdder {
     prefetch_run_fits(side_, block, count);
     fix_weights(space_.scores, count);
     for (int64_t c = 0; c < d_; c += side_.group) {
-      block_centres(side_, block, count, static_cast<int>(c / side_.group), space_.scales, space_.centres);
+      run_centres(side_, block, 0, count, static_cast<int>(c / side_.group), space_.scales, space_.centres);
       round(space_.scores, 0, count, space_.scales, space_.centres);
       multiply(block, 0, count, c, side_.group, kOnes.ones, kOnes.ones);
     }
