@@ -1,5 +1,7 @@
 #include "backend/backend.h"
 
+#include <algorithm>
+
 #include "base/error.h"
 #include "base/text.h"
 
@@ -38,6 +40,12 @@ void Backend::gated(const Linear& gate_up, Tensor x, Tensor out, Tensor scratch)
   linear(gate_up, x, both, false,
          tensor(scratch.as<float>() + taken, DType::kF32, scratch.rows() * scratch.columns() - taken));
   swiglu(both, out);
+}
+
+int64_t Backend::best_row(const Linear& weight, Tensor x, Tensor products, Tensor scratch) {
+  linear(weight, x, products, false, scratch);
+  const float* first = products.as<float>();
+  return std::max_element(first, first + weight.rows()) - first;
 }
 
 void Backend::free_counted(void* data, size_t bytes, size_t kind) {

@@ -88,6 +88,12 @@ class Backend {
   // out f32 [tokens, rows] = x [tokens, columns] W^T + bias; `accumulate` adds to what out holds. x is rounded to
   // int8 first where rounds_inputs() says so.
   virtual void linear(const Linear& weight, Tensor x, Tensor out, bool accumulate, Tensor scratch) = 0;
+  // The row of the weight whose product with x [1, columns] is the largest, the first of equals; all products are in
+  // `products` f32 [1, rows] afterwards, or nothing of meaning. A backend may leave out rows that fall short with a
+  // stated probability (HighBits of cpu/linear_kernels.h). Scratch is that of linear().
+  virtual int64_t best_row(const Linear& weight, Tensor x, Tensor products, Tensor scratch);
+  // Bytes of the weight that best_row() reads at least.
+  virtual size_t best_row_bytes(const Linear& weight) const { return weight.bytes(); }
   // out f32 [m, n] = a [m, k] b [n, k]^T, both f32 or both of the activation's type, sums of at least f32;
   // `accumulate` adds to what out holds. For preparing weights: takes scratch of its own.
   virtual void product(Tensor a, Tensor b, Tensor out, bool accumulate) = 0;

@@ -46,6 +46,10 @@ class ForwardingBackend : public Backend {
   void linear(const Linear& weight, Tensor x, Tensor out, bool accumulate, Tensor scratch) override {
     inner_->linear(weight, x, out, accumulate, scratch);
   }
+  int64_t best_row(const Linear& weight, Tensor x, Tensor products, Tensor scratch) override {
+    return inner_->best_row(weight, x, products, scratch);
+  }
+  size_t best_row_bytes(const Linear& weight) const override { return inner_->best_row_bytes(weight); }
   void product(Tensor a, Tensor b, Tensor out, bool accumulate) override { inner_->product(a, b, out, accumulate); }
   void rope(Tensor x, const float* turns) override { inner_->rope(x, turns); }
   void swiglu(Tensor gate_up, Tensor out) override { inner_->swiglu(gate_up, out); }

@@ -66,7 +66,7 @@ class PanelReader {
 
 void fill_panels(const WeightSegment& segment, const WeightSource& source) {
   const WeightFormat& format = segment.format;
-  const int64_t panels = (segment.rows + kPanelRows - 1) / kPanelRows, units = segment.columns / format.unit();
+  const int64_t panels = panels_of(segment.rows), units = segment.columns / format.unit();
   parallel_ranges(panels, 1, [&](int64_t first, int64_t last) {
     PanelReader reader(segment, source);
     std::array<WeightUnit, kPanelRows> held{};
@@ -74,10 +74,11 @@ void fill_panels(const WeightSegment& segment, const WeightSource& source) {
       const int64_t rows = std::min<int64_t>(kPanelRows, segment.rows - p * kPanelRows);
       if (rows < kPanelRows) held = {};  // what fills up the last panel is zero
       reader.begin(p * kPanelRows, rows);
-      uint8_t* out = segment.data.as<uint8_t>() + panel_bytes(format, segment.columns) * static_cast<size_t>(p);
+      const auto panel =
+          BasicPanel<uint8_t>::first_of(format, segment.rows, segment.columns, segment.data.as<uint8_t>()) + p;
       for (int64_t u = 0; u < units; ++u) {
         for (int64_t r = 0; r < rows; ++r) reader.unit(r, u, held[static_cast<size_t>(r)]);
-        pack_unit(format, held.data(), out + unit_bytes(format) * static_cast<size_t>(u));
+        pack_unit(held.data(), panel, u);
       }
     }
   });

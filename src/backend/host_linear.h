@@ -19,7 +19,7 @@ struct WeightSegment {
 
   bool is_bf16() const { return format.codec == WeightCodec::kBf16; }
   const bf16* row(int64_t r) const { return data.as<bf16>() + r * columns; }  // of a bf16 segment
-  const uint8_t* panels() const { return data.as<uint8_t>(); }                // of any other
+  Panel panels() const { return Panel::first_of(format, rows, columns, data.as<uint8_t>()); }  // of any other
 };
 
 class HostLinear : public Linear {
@@ -69,7 +69,7 @@ void HostLinear::decode_row(int64_t row, Number* out) const {
   for (const WeightSegment& segment : segments_) {
     const int64_t r = row - segment.first_row;
     if (r >= segment.rows) continue;
-    if (!segment.is_bf16()) return decode_weight_row(segment.format, segment.panels(), r, segment.columns, out);
+    if (!segment.is_bf16()) return decode_panel_row(segment.panels() + r / kPanelRows, r % kPanelRows, out);
     for (int64_t c = 0; c < segment.columns; ++c) out[c] = to_float(segment.row(r)[c]);
     return;
   }

@@ -139,7 +139,8 @@ std::vector<WeightFormat> quantized_formats() {
 }
 
 std::string name_of(const WeightFormat& format) {
-  return fmt::format("{}{}", info_of(format.codec).name, format.group > 0 ? fmt::format("g{}", format.group) : "");
+  return fmt::format("{}{}{}", info_of(format.codec).name, format.group > 0 ? fmt::format("g{}", format.group) : "",
+                     is_apart(format.codec) ? " apart" : "");
 }
 
 // Rows of codes as an AWQ checkpoint or a file would hold them, all of them possible: numbers of size 1 and less.

@@ -52,6 +52,15 @@ void ProfiledBackend::linear(const Linear& weight, Tensor x, Tensor out, bool ac
         [&] { inner().linear(weight, x, out, accumulate, scratch); });
 }
 
+int64_t ProfiledBackend::best_row(const Linear& weight, Tensor x, Tensor products, Tensor scratch) {
+  int64_t row = 0;
+  timed(fmt::format("best row of {}x{}", weight.rows(), weight.columns()),
+        2 * static_cast<double>(weight.rows() * weight.columns()),
+        static_cast<double>(inner().best_row_bytes(weight)) + bytes_in(x),
+        [&] { row = inner().best_row(weight, x, products, scratch); });
+  return row;
+}
+
 void ProfiledBackend::product(Tensor a, Tensor b, Tensor out, bool accumulate) {
   const double products = static_cast<double>(a.rows()) * static_cast<double>(b.rows() * b.columns());
   timed("product", 2 * products, bytes_in(a) + bytes_in(b) + bytes_in(out),

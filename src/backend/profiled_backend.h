@@ -28,6 +28,7 @@ class ProfiledBackend : public ForwardingBackend {
   void embed(const Linear& table, std::span<const int32_t> tokens, Tensor out) override;
   void rms_norm(Tensor x, const float* weight, float epsilon, Tensor out) override;
   void linear(const Linear& weight, Tensor x, Tensor out, bool accumulate, Tensor scratch) override;
+  int64_t best_row(const Linear& weight, Tensor x, Tensor products, Tensor scratch) override;
   void product(Tensor a, Tensor b, Tensor out, bool accumulate) override;
   void rope(Tensor x, const float* turns) override;
   void swiglu(Tensor gate_up, Tensor out) override;

@@ -54,8 +54,8 @@ class Bench : public Command {
         "Times prefill (-p) and decoding (-n) behind -d tokens of context, for every combination of the lists given. "
         "Rounds are interleaved: each repetition visits every combination once, so that a machine that slows down "
         "does not favour one of them. Columns are llama-bench's. Tokens are drawn from a seeded generator. Beside each "
-        "decoding the memory's read bandwidth is measured: 'of read' is the share of it that weights and cache, read "
-        "once a token, come to. --profile adds where the time went.",
+        "decoding, which chooses greedily as 'run' does, the memory's read bandwidth is measured: 'of read' is the share "
+        "of it that weights and cache, read once a token, come to. --profile adds where the time went.",
         {"bench -m model.gguf", "bench -m model.gguf -p 512 -n 64 -d 0,4096 --kv k16v16,k8v8,k4v4",
          "bench -m model.gguf -w w16,w8g128,w4g128e8,stored", "bench -m model.gguf -d 4096 -p 256 -n 32 --kv all",
          "bench -m model.gguf -d 4096 --profile",
@@ -218,7 +218,7 @@ class Bench : public Command {
       session.prefill(tokens, [](int64_t) { stop_if_interrupted(); });
     } else {
       for (const int32_t& token : tokens) {
-        session.next({&token, 1});
+        session.greedy_next({&token, 1});
         stop_if_interrupted();
       }
     }
@@ -227,10 +227,12 @@ class Bench : public Command {
     return count / elapsed.count();
   }
 
-  // Bytes that decoding one token must read: every weight it multiplies by, and the cache, on average.
+  // Bytes that decoding one token must read: every weight it multiplies by, of the head what a greedy choice takes, and
+  // the cache, on average.
   static double decode_bytes(const Trial& trial, const Model& model) {
     const int tokens = trial.depth + (trial.generate + 1) / 2;
-    return static_cast<double>(model.bytes() + cache_bytes(trial.scheme, model.shape.cache_shape(tokens)));
+    const size_t weights = model.bytes() - model.head->bytes() + model.backend->best_row_bytes(*model.head);
+    return static_cast<double>(weights + cache_bytes(trial.scheme, model.shape.cache_shape(tokens)));
   }
 
   nlohmann::ordered_json row(const Trial& trial, const LoadedModel& loaded, const Model& model) const {

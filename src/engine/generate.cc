@@ -64,7 +64,8 @@ std::vector<int32_t> generate(Session& session, std::span<const int32_t> prompt,
   while (static_cast<int>(tokens.size()) < max_tokens &&
          (tokens.empty() || session.tokens() < session.options().context)) {
     stop_if_interrupted();
-    last = choose(session.next({&last, 1}), sampling, random, order);
+    last = sampling.temperature <= 0 ? session.greedy_next({&last, 1})
+                                     : choose(session.next({&last, 1}), sampling, random, order);
     tokens.push_back(last);
     if (!emit(last)) break;
   }

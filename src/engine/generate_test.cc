@@ -112,7 +112,7 @@ TEST(Choose, SameSeedSameTokens) {
 class Generate : public testing::Test {
  protected:
   std::unique_ptr<Backend> backend_ = make_backend("auto");
-  Model model_ = load_tiny("tiny-llama", *backend_);
+  Model model_ = load_tiny("tiny-llama", *backend_, parse_weights("w8g128e8"));
   std::vector<int32_t> prompt_ = {7, 100, 42, 250, 3, 3, 99};
 
   std::vector<int32_t> run(int context, int max_tokens, const Sampling& sampling = {}, uint64_t seed = 1,

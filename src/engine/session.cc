@@ -114,6 +114,12 @@ std::span<const float> Session::next(std::span<const int32_t> tokens) {
   return last;
 }
 
+int32_t Session::greedy_next(std::span<const int32_t> tokens) {
+  step(tokens);
+  const Tensor hidden = final_hidden(model_, workspace_, static_cast<int64_t>(tokens.size()) - 1, 1);
+  return best_token(model_, hidden, workspace_, tensor(logits_.as<float>(), 1, model_.shape.vocabulary));
+}
+
 void Session::next_of_each(std::span<Session* const> sessions, std::span<const int32_t> tokens, const RowVisitor& row) {
   if (sessions.empty()) return;
   Session& first = *sessions.front();

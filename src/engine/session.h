@@ -48,6 +48,10 @@ class Session {
   // The same for the last token only: what comes next. The result lives until the next call.
   std::span<const float> next(std::span<const int32_t> tokens);
 
+  // Appends tokens (at most the chunk) and gives the token with the largest logit, of equal ones the smallest: a greedy
+  // choice, which with a head in int8 reads half of it (best_row() of backend/backend.h).
+  int32_t greedy_next(std::span<const int32_t> tokens);
+
   // Appends tokens (at most the chunk) and gives their hidden states after the final norm, f32 [tokens, hidden]. The
   // head applied to them gives the logits: a reference distribution in hidden * 4 bytes instead of vocabulary * 4.
   std::vector<float> hidden(std::span<const int32_t> tokens);

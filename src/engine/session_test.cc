@@ -151,6 +151,19 @@ TEST_P(SessionOnBackend, NextIsTheLastRowOfForward) {
   }
 }
 
+TEST_P(SessionOnBackend, GreedyNextIsTheTokenOfTheLargestLogit) {
+  for (const char* weights : {"w16", "w4g32e8g32", "w4g32e8.a16", "stored"}) {
+    const Model model = load_tiny("tiny-qwen2", *backend_, parse_weights(weights));
+    const SessionOptions options{.scheme = parse_scheme("k8v8g32"), .context = 96, .chunk = 32};
+    Session a(model, options), b(model, options);
+    for (const size_t step : {9u, 1u, 20u, 1u, 1u, 1u, 2u}) {
+      const std::vector<int32_t> tokens = some_tokens(step, step + static_cast<size_t>(a.tokens()));
+      const std::span<const float> logits = a.next(tokens);
+      EXPECT_EQ(b.greedy_next(tokens), std::ranges::max_element(logits) - logits.begin()) << weights;
+    }
+  }
+}
+
 // Rows of logits at once take other kernels, with sums in another order; the hidden states are the same.
 TEST_P(SessionOnBackend, LogitsDoNotDependOnHowManyAreHadAtOnce) {
   const Model model = load_tiny("tiny-llama-hd64", *backend_);

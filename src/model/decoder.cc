@@ -177,4 +177,8 @@ void compute_logits(const Model& model, Tensor hidden, const Workspace& workspac
   model.backend->linear(*model.head, hidden, logits, false, workspace.scratch);
 }
 
+int32_t best_token(const Model& model, Tensor hidden, const Workspace& workspace, Tensor space) {
+  return static_cast<int32_t>(model.backend->best_row(*model.head, hidden, space, workspace.scratch));
+}
+
 }  // namespace kvpareto

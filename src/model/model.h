@@ -97,5 +97,8 @@ void decode_layer(const Model& model, int layer, std::span<const Stretch> stretc
 Tensor final_hidden(const Model& model, const Workspace& workspace, int64_t begin, int64_t rows);
 // logits f32 [rows, vocabulary] of hidden states as final_hidden() gives them.
 void compute_logits(const Model& model, Tensor hidden, const Workspace& workspace, Tensor logits);
+// The token with the largest of them, for one row of hidden states (Backend::best_row()); `space` is f32 [1,
+// vocabulary].
+int32_t best_token(const Model& model, Tensor hidden, const Workspace& workspace, Tensor space);
 
 }  // namespace kvpareto

@@ -44,6 +44,14 @@ class Planner {
     return result;
   }
 
+  // The output head: in int8, its high bits can be read alone.
+  PlannedLinear head(const WeightChoice& choice, const std::string& name) {
+    PlannedLinear result = linear(choice, {name}, false);
+    WeightCodec& codec = result.spec.parts.front().format.codec;
+    if (codec == WeightCodec::kInt8) codec = WeightCodec::kInt8Apart;
+    return result;
+  }
+
   RowsPlace left_in_file(const std::string& name) const {
     const TensorInfo& info = *checkpoint_.find(name + ".weight");
     if (const std::optional<RowsPlace> place = checkpoint_.place(info)) return *place;
@@ -99,7 +107,7 @@ WeightPlan plan_weights(const Checkpoint& checkpoint, const ModelShape& shape, c
   }
   Planner planner(checkpoint, scheme);
   WeightPlan& plan = planner.plan();
-  plan.head = planner.linear(scheme.table, {shape.tied ? "token_embd" : "output"}, false);
+  plan.head = planner.head(scheme.table, shape.tied ? "token_embd" : "output");
   if (!shape.tied) plan.embedding = planner.left_in_file("token_embd");
   for (int layer = 0; layer < shape.layers; ++layer) {
     const std::string block = fmt::format("blk.{}.", layer);

@@ -67,7 +67,7 @@ WeightPlan plan_of(const Checkpoint& file, const std::string& text) {
 TEST(WeightPlan, EachMatrixHasWhatTheSchemeSays) {
   const auto file = open_tiny("tiny-llama");  // 3 layers, 128 columns, 256 of the MLP
   const WeightPlan plan = plan_of(*file, "w4g128e8,down:w8g64,1:w16,2.o:w3g32");
-  EXPECT_EQ(plan.head.spec.parts.front().format, (WeightFormat{WeightCodec::kInt8, 128}));
+  EXPECT_EQ(plan.head.spec.parts.front().format, (WeightFormat{WeightCodec::kInt8Apart, 128}));
   EXPECT_FALSE(plan.embedding) << "tied";
   ASSERT_EQ(plan.layers.size(), 3u);
   EXPECT_EQ(plan.layers[0].qkv.spec.parts.front().format, (WeightFormat{WeightCodec::kInt4, 128}));

@@ -80,7 +80,7 @@ void round_to_nearest(const WeightFormat& format, const float* values, WeightUni
     low = std::min(low, values[i]);
     high = std::max(high, values[i]);
   }
-  if (format.codec == WeightCodec::kInt8) {
+  if (is_symmetric(format.codec)) {
     const int zero = info_of(format.codec).zero;
     const float inverse = inverse_of(unit.halves[0], std::max(-low, high) / 127);
     for (int i = 0; i < n; ++i) {

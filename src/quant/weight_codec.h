@@ -17,7 +17,21 @@
 
 namespace kvpareto {
 
-enum class WeightCodec : uint8_t { kBf16, kInt8, kInt4, kInt3, kQ4_0, kQ4_1, kQ5_0, kQ5_1, kQ8_0, kQ4K, kQ5K, kQ6K };
+enum class WeightCodec : uint8_t {
+  kBf16,
+  kInt8,
+  kInt8Apart,  // kInt8 whose planes lie apart: the high bits of all codes can be read alone, as a head's are
+  kInt4,
+  kInt3,
+  kQ4_0,
+  kQ4_1,
+  kQ5_0,
+  kQ5_1,
+  kQ8_0,
+  kQ4K,
+  kQ5K,
+  kQ6K
+};
 
 struct WeightCodecInfo {
   WeightCodec codec;
@@ -29,9 +43,10 @@ struct WeightCodecInfo {
   int zero;                 // the code whose value is 0 where that is always the same; else 0
 };
 
-inline constexpr std::array<WeightCodecInfo, 12> kWeightCodecs = {{
+inline constexpr std::array<WeightCodecInfo, 13> kWeightCodecs = {{
     {WeightCodec::kBf16, "w16", 0, 0, 0, 0, 0, 0, 0},
     {WeightCodec::kInt8, "w8", 8, 0, 1, 0, 0, 0, 128},
+    {WeightCodec::kInt8Apart, "w8", 4, 4, 1, 0, 0, 0, 128},
     {WeightCodec::kInt4, "w4", 4, 0, 1, 1, 0, 0, 0},  // the byte is the integer zero point, as AWQ has it
     {WeightCodec::kInt3, "w3", 2, 1, 1, 1, 0, 0, 0},
     {WeightCodec::kQ4_0, "Q4_0", 4, 0, 1, 0, 32, 0, 8},
@@ -51,8 +66,12 @@ KVPARETO_INLINE constexpr const WeightCodecInfo& info_of(WeightCodec codec) {
 
 // Whether codes, scales and zeros are made (or given) by groups, and not taken from the blocks of a file.
 inline constexpr bool is_grouped(WeightCodec codec) {
-  return codec == WeightCodec::kInt8 || codec == WeightCodec::kInt4 || codec == WeightCodec::kInt3;
+  return codec != WeightCodec::kBf16 && info_of(codec).unit == 0;
 }
+// Whether one plane of a panel lies behind all of the other (weight_panel.h).
+KVPARETO_INLINE constexpr bool is_apart(WeightCodec codec) { return codec == WeightCodec::kInt8Apart; }
+// Whether codes are rounded to on both sides of zero, without a zero point of their own.
+inline constexpr bool is_symmetric(WeightCodec codec) { return info_of(codec).zero == 128; }
 
 struct WeightFormat {
   WeightCodec codec = WeightCodec::kBf16;
@@ -117,7 +136,7 @@ struct WeightUnit {
   std::array<uint8_t, kMostUnitBytes> bytes;
 };
 
-// Round to nearest of format.unit() values, for kInt8 symmetric, else asymmetric with an integer zero point between the
+// Round to nearest of format.unit() values, for int8 symmetric, else asymmetric with an integer zero point between the
 // smallest and the largest code (arXiv 2306.00978, its quantizer); the scale is rounded to f16 first. NaN becomes the
 // smallest code.
 void round_to_nearest(const WeightFormat& format, const float* values, WeightUnit& unit);

@@ -32,7 +32,7 @@ TEST(WeightCodec, TheTableIsInOrderAndItsBlocksAreWhole) {
     if (info.codec == WeightCodec::kBf16) continue;
     EXPECT_EQ(info.unit == 0, is_grouped(info.codec));
     const WeightFormat format{info.codec, info.unit == 0 ? 64 : 0};
-    EXPECT_EQ(unit_bytes(format), kPanelRows * block_bytes(format)) << info.name;
+    EXPECT_EQ(packed_weight_bytes(format, kPanelRows, format.unit()), kPanelRows * block_bytes(format)) << info.name;
     EXPECT_EQ(format.unit() % kPanelColumns, 0);
   }
 }
@@ -51,7 +51,7 @@ TEST(WeightCodec, RoundingIsWithinHalfAStepAndABit) {
         const double step = to_float(unit.halves[0]), most = (1 << format.bits()) - 1;
         for (int i = 0; i < format.unit(); ++i) {
           const double off = std::abs(value_of(format, unit, i) - values[static_cast<size_t>(i)]);
-          const double zero_error = format.codec == WeightCodec::kInt8 ? 0 : 0.5;
+          const double zero_error = is_symmetric(format.codec) ? 0 : 0.5;
           EXPECT_LE(off, step * (0.5 + zero_error + most * 0x1.0p-10)) << info_of(format.codec).name << " " << i;
           EXPECT_LE(unit.codes[static_cast<size_t>(i)], most);
         }
@@ -79,21 +79,21 @@ TEST(WeightPanel, PlanesComeBack) {
   for (const WeightCodecInfo& info : kWeightCodecs) {
     if (info.codec == WeightCodec::kBf16) continue;
     const WeightFormat format{info.codec, info.unit == 0 ? 128 : 0};
-    std::vector<WeightUnit> rows(kPanelRows);
+    const int64_t columns = 2 * format.unit();
+    std::vector<WeightUnit> rows(2 * kPanelRows);  // of the first unit, then of the second
     for (WeightUnit& row : rows) {
       for (uint8_t& code : row.codes) code = static_cast<uint8_t>(random.below(uint64_t{1} << format.bits()));
     }
-    std::vector<uint8_t> panel(unit_bytes(format), 0xff);
-    pack_unit(format, rows.data(), panel.data());
+    std::vector<uint8_t> bytes(packed_weight_bytes(format, kPanelRows, columns), 0xff);
+    const auto panel = BasicPanel<uint8_t>::first_of(format, kPanelRows, columns, bytes.data());
+    for (int64_t u : {0, 1}) pack_unit(rows.data() + u * kPanelRows, panel, u);
     uint8_t codes[kBlockCodes];
-    for (int c = 0; c < format.unit(); ++c) {
-      plain_unpack_block(
-          format,
-          panel.data() + unit_header_bytes(format) + panel_block_bytes(format) * static_cast<size_t>(c / kPanelColumns),
-          codes);
+    for (int64_t c = 0; c < columns; ++c) {
+      plain_unpack_block(format, BlockPlanes::of(Panel::first_of(format, kPanelRows, columns, bytes.data()), c), codes);
       for (size_t r = 0; r < kPanelRows; ++r) {
+        const WeightUnit& row = rows[static_cast<size_t>(c / format.unit()) * kPanelRows + r];
         ASSERT_EQ(codes[static_cast<size_t>(c % 32 / 4 * kPlaneBytes) + 4 * r + static_cast<size_t>(c % 4)],
-                  rows[r].codes[static_cast<size_t>(c)])
+                  row.codes[static_cast<size_t>(c % format.unit())])
             << info.name << " row " << r << " column " << c;
       }
     }

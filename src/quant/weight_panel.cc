@@ -20,16 +20,18 @@ void pack_plane(const uint8_t* codes, int bits, int shift, uint8_t* plane) {
 
 }  // namespace
 
-void pack_unit(const WeightFormat& format, const WeightUnit* rows, uint8_t* panel_unit) {
+void pack_unit(const WeightUnit* rows, const BasicPanel<uint8_t>& panel, int64_t unit) {
+  const WeightFormat& format = panel.format;
   const WeightCodecInfo& info = info_of(format.codec);
-  auto* bytes = panel_unit + info.halves * kPanelRows * 2;
+  const int64_t first = unit * format.unit();
+  uint8_t* header = panel.unit(first);
+  uint8_t* bytes = header + info.halves * kPanelRows * 2;
   for (size_t r = 0; r < kPanelRows; ++r) {
     for (size_t i = 0; i < static_cast<size_t>(info.halves); ++i) {
-      std::memcpy(panel_unit + (i * kPanelRows + r) * 2, &rows[r].halves[i], sizeof(f16));
+      std::memcpy(header + (i * kPanelRows + r) * 2, &rows[r].halves[i], sizeof(f16));
     }
     for (size_t i = 0; i < static_cast<size_t>(info.bytes); ++i) bytes[i * kPanelRows + r] = rows[r].bytes[i];
   }
-  uint8_t* block = panel_unit + unit_header_bytes(format);
   uint8_t codes[kBlockCodes];
   for (size_t c = 0; c < static_cast<size_t>(format.unit()); c += kPanelColumns) {
     for (size_t r = 0; r < kPanelRows; ++r) {
@@ -37,9 +39,9 @@ void pack_unit(const WeightFormat& format, const WeightUnit* rows, uint8_t* pane
         std::memcpy(codes + step * kPlaneBytes + 4 * r, &rows[r].codes[c + 4 * step], 4);
       }
     }
-    pack_plane(codes, info.low_bits, 0, block);
-    if (info.high_bits > 0) pack_plane(codes, info.high_bits, info.low_bits, block + info.low_bits * kPlaneBytes);
-    block += panel_block_bytes(format);
+    const auto block = BasicBlock<uint8_t>::of(panel, first + static_cast<int64_t>(c));
+    pack_plane(codes, info.low_bits, 0, block.low);
+    if (info.high_bits > 0) pack_plane(codes, info.high_bits, info.low_bits, block.high);
   }
 }
 

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <bit>
+#include <cmath>
 #include <cstring>
 #include <type_traits>
 #include <utility>
@@ -32,6 +33,7 @@ struct Vectors {
   KVPARETO_INLINE static Float load(const float* from) { return _mm256_loadu_ps(from); }
   KVPARETO_INLINE static void store(Float x, float* to) { _mm256_storeu_ps(to, x); }
   KVPARETO_INLINE static Float all(float x) { return _mm256_set1_ps(x); }
+  KVPARETO_INLINE static Float root(Float x) { return _mm256_sqrt_ps(x); }
   KVPARETO_INLINE static Float multiply(Float a, Float b) { return _mm256_mul_ps(a, b); }
   KVPARETO_INLINE static Float fma(Float a, Float b, Float c) { return _mm256_fmadd_ps(a, b, c); }
   KVPARETO_INLINE static Float less_product(Float c, Float a, Float b) { return _mm256_fnmadd_ps(a, b, c); }
@@ -161,6 +163,7 @@ static_assert(std::ranges::all_of(kWeightCodecs, [](const WeightCodecInfo& info)
 #include "backend/cpu/linear_unpack-inl.h"
 #include "backend/cpu/linear_tiles-inl.h"
 #include "backend/cpu/linear_streams-inl.h"
+#include "backend/cpu/linear_bounds-inl.h"
 #include "backend/cpu/linear_panels-inl.h"
 // clang-format on
 
@@ -221,7 +224,7 @@ void round_row(const Tensor& row_of_x, const WeightFormat& format, const Rounded
   }
 }
 
-const LinearKernels kTable = {tile_tokens, round_row, panels_int8, panels_float, widen_panel, nullptr};
+const LinearKernels kTable = {tile_tokens, round_row, panels_int8, panels_float, bound_panels, widen_panel, nullptr};
 
 }  // namespace
 

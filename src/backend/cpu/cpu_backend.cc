@@ -68,6 +68,13 @@ class CpuBackend : public Backend {
     linears_.multiply(static_cast<const HostLinear&>(weight), x, out, accumulate, scratch);
   }
 
+  int64_t best_row(const Linear& weight, Tensor x, Tensor products, Tensor scratch) override {
+    return linears_.best_row(static_cast<const HostLinear&>(weight), x, products, scratch);
+  }
+  size_t best_row_bytes(const Linear& weight) const override {
+    return linears_.best_row_bytes(static_cast<const HostLinear&>(weight));
+  }
+
   void product(Tensor a, Tensor b, Tensor out, bool accumulate) override {
     const int64_t m = a.rows(), n = b.rows(), k = a.columns();
     Dense& dense = a.type == DType::kF32 ? exact_ : rounded_;

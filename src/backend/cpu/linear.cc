@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "backend/cpu/amx_linear.h"
+#include "backend/cpu/panel_jobs.h"
 #include "base/parallel.h"
 
 namespace kvpareto {
@@ -20,32 +21,6 @@ constexpr int64_t kRoundedRows = 256;
 constexpr int64_t kGatedRows = 128;
 // From token to token there: a power of two would put them all into a few sets of a first-level cache.
 constexpr int64_t kGatedStride = 2 * kGatedRows + kPanelRows;
-
-size_t float_bytes(int64_t count) { return Backend::padded(static_cast<size_t>(count) * sizeof(float)); }
-// Of one thread, for its slices of panels.
-constexpr int64_t kSliceFloats = kPanelsAtOnce * PanelSlice::kFloats;
-size_t slices_bytes() { return float_bytes(thread_count() * kSliceFloats); }
-
-// Sub-groups are of 16 values at least.
-size_t rounded_bytes(int64_t tokens, int64_t columns) {
-  return Backend::padded(static_cast<size_t>(tokens * columns)) + float_bytes(tokens * (columns / kPanelColumns)) +
-         float_bytes(tokens * (columns / 16));
-}
-
-// Rows [first, first + rows) of a weight, the first of a panel, and what is added to their products, if that is not
-// null.
-void set_weight(const WeightSegment& weight, int64_t first, int64_t rows, const float* bias, PanelJob& job) {
-  job.format = weight.format;
-  job.panels = weight.panels() + panel_bytes(weight.format, weight.columns) * static_cast<size_t>(first / kPanelRows);
-  job.rows = rows;
-  job.columns = weight.columns;
-  job.bias = bias;
-}
-void set_result(Tensor out, bool accumulate, PanelJob& job) {
-  job.out = out.as<float>();
-  job.out_stride = out.row_stride;
-  job.accumulate = accumulate;
-}
 
 }  // namespace
 
@@ -99,7 +74,8 @@ size_t CpuLinears::scratch_bytes(int64_t tokens, const LinearSpec& spec) const {
     const bool packed = part.format.codec != WeightCodec::kBf16;
     const size_t slices = packed ? slices_bytes() : 0;
     if (rounds(spec, part)) {
-      most = std::max(most, slices + rounded_bytes(std::min(tokens, kRoundedRows), spec.columns));
+      most = std::max(most, slices + rounded_bytes(std::min(tokens, kRoundedRows), spec.columns) +
+                                squares_bytes(part.format, spec.columns));
       continue;
     }
     const int64_t few_tokens = std::min(tokens, kDenseRows);
@@ -148,10 +124,8 @@ const void* CpuLinears::widen(const Product& product, int64_t first, int64_t row
   const Tensor out = tensor(to, activation_, rows, columns);
   parallel_for((rows + kPanelRows - 1) / kPanelRows, [&](int64_t p) {
     const int64_t count = std::min<int64_t>(kPanelRows, rows - p * kPanelRows);
-    const int64_t panel = first / kPanelRows + p;
-    linear_kernels_.widen_panel(
-        weight.format, weight.panels() + panel_bytes(weight.format, columns) * static_cast<size_t>(panel), count,
-        columns, out.slice(p * kPanelRows, count), scratch + thread_number() * kSliceFloats);
+    linear_kernels_.widen_panel(weight.panels() + (first / kPanelRows + p), count, out.slice(p * kPanelRows, count),
+                                scratch + thread_number() * kSliceFloats);
   });
   return to;
 }

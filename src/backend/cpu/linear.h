@@ -29,6 +29,9 @@ class CpuLinears {
   static constexpr int64_t kFewTokens = 15;
   // Backend::linear().
   void multiply(const HostLinear& matrix, Tensor x, Tensor out, bool accumulate, Tensor scratch);
+  // Backend::best_row(), and whether it leaves rows out.
+  int64_t best_row(const HostLinear& matrix, Tensor x, Tensor products, Tensor scratch);
+  size_t best_row_bytes(const HostLinear& matrix) const;
 
  private:
   // One segment of a matrix and where its results go.
@@ -41,6 +44,7 @@ class CpuLinears {
   };
 
   bool uses_tiles(int64_t tokens, int64_t columns) const;
+  bool bounds_rows(const HostLinear& matrix) const;
   bool rounds(const LinearSpec& spec, const LinearSpec::Part& part) const;
   // Whether oneDNN multiplies by a weight as it is.
   bool takes_directly(const WeightFormat& format) const;

@@ -12,9 +12,8 @@ namespace kvpareto {
 
 // out[t][r] (+)= bias[r] + weight[r] . x[t] for the rows of some panels.
 struct PanelJob {
-  WeightFormat format;
-  const uint8_t* panels;
-  int64_t rows, columns, tokens;
+  Panel panels;  // the first of them
+  int64_t rows, tokens;
   // Inputs rounded to int8 (round_inputs() of host_linear.h) in tiles of so many tokens, the last of what is left, so
   // that all that is multiplied by a block of a panel lies side by side: of a tile of n tokens
   int64_t tile;
@@ -23,10 +22,14 @@ struct PanelJob {
   const float* x;         // or inputs as they are, [tokens][columns]
   const float* sums;      // of either kind's values: [tokens][columns / sub of the format]
   const int32_t* starts;  // instead, of int8 inputs, where round_row() leaves them: [columns / min(32, sub)][n]
+  const float* squares;   // of one int8 input, for bounds: sums of its values' squares, [columns / sub]
   const float* bias;      // [rows] or null
   float* out;
   int64_t out_stride;
   bool accumulate;
+
+  const WeightFormat& format() const { return panels.format; }
+  int64_t columns() const { return panels.columns; }
 };
 
 // Columns of a panel that are unpacked at once: with the inputs of a tile they fill a first-level cache of 32 KiB, not
@@ -68,13 +71,23 @@ struct LinearKernels {
   // The job's product for panels [first, last), by its int8 inputs or its f32 ones; scratch of kPanelsAtOnce slices.
   void (*panels_int8)(const PanelJob& job, int64_t first, int64_t last, float* scratch);
   void (*panels_float)(const PanelJob& job, int64_t first, int64_t last, float* scratch);
+  // Of weights whose planes lie apart and one int8 input: out[p], for panels [first, last), is what the largest product
+  // of panel p stays below (HighBits). Low bits are not read, nor is bias.
+  void (*bound_panels)(const PanelJob& job, int64_t first, int64_t last);
   // The first `rows` rows of a panel as numbers, out f32 or bf16 [rows, columns].
-  void (*widen_panel)(const WeightFormat& format, const uint8_t* panel, int64_t rows, int64_t columns, Tensor out,
-                      float* scratch);
+  void (*widen_panel)(const Panel& panel, int64_t rows, Tensor out, float* scratch);
   // Columns [begin, begin + columns) of a panel, at most kSliceColumns, as codes, scales and offsets; null where no
   // other file asks for them.
-  void (*unpack)(const WeightFormat& format, const uint8_t* panel, int64_t begin, int64_t columns,
-                 const PanelSlice& slice);
+  void (*unpack)(const Panel& panel, int64_t begin, int64_t columns, const PanelSlice& slice);
+};
+
+// What is known of an int8 product when only the high four bits h of each code 16 h + l are: l counts as its mean, 7.5,
+// and moves the product by a random walk of the steps scale * input * (l - 7.5), of variance (16^2 - 1) / 12 each. The
+// bound lies seven of its deviations above, which one product in 10^12 passes if low bits are as good as random
+// (docs/METHODS.md).
+struct HighBits {
+  static constexpr float kSize = 16, kZero = (128 - 7.5f) / kSize;  // a code's value is kSize (h - kZero)
+  static constexpr float kVariance = 255.0f / 12, kDeviations = 7;
 };
 
 const LinearKernels& plain_linear_kernels();

@@ -42,7 +42,7 @@ const Tiles& int8_tiles(const WeightFormat& format) {
 
 // Bytes of a panel's columns before `columns`, whole units.
 int64_t bytes_before(const PanelJob& job, int64_t columns) {
-  return static_cast<int64_t>(panel_bytes(job.format, columns));
+  return static_cast<int64_t>(panel_bytes(job.format(), columns));
 }
 
 // Slices of kPanels panels, or of those that are left, from column `begin` on.
@@ -57,8 +57,8 @@ class Ahead {
   Ahead(const PanelJob& job, SlicePlace next, int64_t tiles)
       : end_(next.panel * kPanelRows < job.rows ? bytes_before(job, next.columns) : 0),
         share_(end_ / tiles + 1),
-        stride_(bytes_before(job, job.columns)),
-        bytes_(job.panels + std::min(next.panel, (job.rows - 1) / kPanelRows) * stride_ +
+        stride_(bytes_before(job, job.columns())),
+        bytes_(job.panels.units + std::min(next.panel, (job.rows - 1) / kPanelRows) * stride_ +
                bytes_before(job, next.begin)) {}
   void go_on() {
     for (const int64_t until = std::min(end_, told_ + share_); told_ < until; told_ += 64) {
@@ -80,8 +80,7 @@ void multiply_slice(const PanelJob& job, SlicePlace at, SlicePlace next, float* 
   for (int64_t p = 0; p < kPanels; ++p) {
     float* floats = scratch + p * PanelSlice::kFloats;
     if (p * kPanelRows < rows) {
-      const uint8_t* bytes = job.panels + (at.panel + p) * bytes_before(job, job.columns);
-      unpack(job.format, bytes, at.begin, at.columns, PanelSlice(floats));
+      unpack(job.panels + (at.panel + p), at.begin, at.columns, PanelSlice(floats));
     } else {
       std::fill_n(floats, PanelSlice::kFloats, 0.0f);
     }
@@ -105,18 +104,18 @@ void each_panel(const PanelJob& job, int64_t first, int64_t last, float* scratch
   const bool streamed = job.tokens <= kStreamedTokens;
   const int64_t at_once = streamed ? kStreamedColumns : kSliceColumns;
   const auto multiply = [&](int64_t panel, int64_t begin) {
-    const int64_t columns = std::min(at_once, job.columns - begin);
+    const int64_t columns = std::min(at_once, job.columns() - begin);
     // Behind a single tile nothing could hide.
     const SlicePlace next{panel + kPanels, begin, job.tokens > most ? columns : 0};
     multiply_slice<kPanels>(job, {panel, begin, columns}, next, scratch, tiles, most);
   };
   if (streamed) {
     for (int64_t p = first; p < last; p += kPanels) {
-      for (int64_t begin = 0; begin < job.columns; begin += at_once) multiply(p, begin);
+      for (int64_t begin = 0; begin < job.columns(); begin += at_once) multiply(p, begin);
     }
     return;
   }
-  for (int64_t begin = 0; begin < job.columns; begin += at_once) {
+  for (int64_t begin = 0; begin < job.columns(); begin += at_once) {
     for (int64_t p = first; p < last; p += kPanels) multiply(p, begin);
   }
 }
@@ -127,21 +126,20 @@ void panels_int8(const PanelJob& job, int64_t first, int64_t last, float* scratc
   if (job.tokens == 1) return stream(job, first, last);
   // Two panels at once would be two streams, each slower than the one.
   if (job.tokens <= kStreamedTokens)
-    return each_panel<1>(job, first, last, scratch, int8_tiles<1>(job.format), job.tile);
-  each_panel<Vectors::kPanels>(job, first, last, scratch, int8_tiles<Vectors::kPanels>(job.format), job.tile);
+    return each_panel<1>(job, first, last, scratch, int8_tiles<1>(job.format()), job.tile);
+  each_panel<Vectors::kPanels>(job, first, last, scratch, int8_tiles<Vectors::kPanels>(job.format()), job.tile);
 }
 
 void panels_float(const PanelJob& job, int64_t first, int64_t last, float* scratch) {
   each_panel<1>(job, first, last, scratch, kFloatTiles, kMostFloatTokens);
 }
 
-void widen_panel(const WeightFormat& format, const uint8_t* panel, int64_t rows, int64_t columns, Tensor out,
-                 float* scratch) {
+void widen_panel(const Panel& panel, int64_t rows, Tensor out, float* scratch) {
   const PanelSlice slice(scratch);
-  const int64_t sub = format.sub();
-  for (int64_t begin = 0; begin < columns; begin += kSliceColumns) {
-    const int64_t count = std::min(kSliceColumns, columns - begin);
-    unpack(format, panel, begin, count, slice);
+  const int64_t sub = panel.format.sub();
+  for (int64_t begin = 0; begin < panel.columns; begin += kSliceColumns) {
+    const int64_t count = std::min(kSliceColumns, panel.columns - begin);
+    unpack(panel, begin, count, slice);
     for (int64_t r = 0; r < rows; ++r) {
       for (int64_t c = 0; c < count; c += 4) {
         const uint8_t* codes = slice.codes + c * kPanelRows + 4 * r;

@@ -12,8 +12,8 @@ constexpr int64_t kStreams = 2, kStreamAhead = 3072;
 template <WeightCodec kCodec, typename V = Vectors>
 class StreamedBlock : public PackedBlock<kCodec> {
  public:
-  KVPARETO_INLINE StreamedBlock(const uint8_t* block, const uint8_t* zeros)
-      : PackedBlock<kCodec>{block}, zeros_(zeros) {}
+  KVPARETO_INLINE StreamedBlock(BlockPlanes at, const uint8_t* zeros)
+      : PackedBlock<kCodec>{at}, zeros_(zeros) {}
   // Where a start takes the level away, the zero point of each row.
   KVPARETO_INLINE auto start(int32_t of_token) const {
     constexpr WeightCodecInfo kInfo = info_of(kCodec);
@@ -26,65 +26,80 @@ class StreamedBlock : public PackedBlock<kCodec> {
   const uint8_t* zeros_;  // of a codec that is moved
 };
 
-// Columns [begin, begin + columns) of the panel whose units begin at `unit`, times the job's only input, added to sums
-// [16]; codes go from memory to products without a stop. Returns where the next unit begins.
-template <WeightCodec kCodec, int kStep>
-const uint8_t* stream_turn(const PanelJob& job, const uint8_t* unit, int64_t begin, int64_t columns, float* sums) {
-  constexpr WeightCodecInfo kInfo = info_of(kCodec);
-  constexpr int64_t kBlock = (kInfo.low_bits + kInfo.high_bits) * kPlaneBytes,
-                    kHeader = kPanelRows * (2 * kInfo.halves + kInfo.bytes);
-  const int64_t unit_columns = kInfo.unit > 0 ? kInfo.unit : job.format.group;
+// All bits of a codec, as stream_panels() reads them.
+template <WeightCodec kCodec>
+struct WholeCodes {
+  static constexpr WeightCodec kOf = kCodec;
+  template <int kStep>
+  using KindOfStep = KindOf<kCodec, kStep>;
+
+  KVPARETO_INLINE static void unpack_scales_of(const UnitWalk<kCodec>& walk, float* scales, float* offsets) {
+    for (int64_t line = 0; line < UnitWalk<kCodec>::kHeader; line += 64) {
+      __builtin_prefetch(walk.header() + kStreamAhead + line);
+    }
+    unpack_scales<kCodec>(walk.header(), scales, offsets);
+  }
+  KVPARETO_INLINE static auto block(const UnitWalk<kCodec>& walk, int64_t b) {
+    walk.tell(b, kStreamAhead);
+    return StreamedBlock<kCodec>(walk.block(b), walk.zeros());
+  }
+  static void begin(const PanelJob& job, int64_t panel, int64_t rows, float* sums) {
+    begin_sums<kPanelRows>(job, panel, true, 0, 1, rows, sums);
+  }
+  static void end(const PanelJob& job, int64_t panel, int64_t rows, const float* sums) {
+    end_sums<kPanelRows>(job, panel, 0, 1, rows, sums);
+  }
+};
+
+// Columns [begin, begin + columns) of a panel, whose units `walk` has come to, times the job's only input, added to
+// sums [16]; codes go from memory to products without a stop.
+template <typename Source, int kStep>
+KVPARETO_INLINE void stream_turn(const PanelJob& job, UnitWalk<Source::kOf>& walk, int64_t begin,
+                                 int64_t columns, float* sums) {
+  constexpr WeightCodecInfo kInfo = info_of(Source::kOf);
+  const int64_t unit_columns = kInfo.unit > 0 ? kInfo.unit : job.format().group;
   const int64_t blocks = unit_columns / kPanelColumns;
   const int sub_bits = bits_of(kInfo.sub > 0 ? kInfo.sub : static_cast<int>(unit_columns));
   alignas(64) float scales[kMostSubs * kPanelRows], offsets[kMostSubs * kPanelRows];
   for (int64_t c = begin; c < begin + columns; c += unit_columns) {
-    for (int64_t line = 0; line < kHeader; line += 64) __builtin_prefetch(unit + kStreamAhead + line);
-    unpack_scales<kCodec>(unit, scales, offsets);
-    const uint8_t* zeros = unit + 2 * kPanelRows * kInfo.halves;
-    unit += kHeader;
-    const auto block_at = [&](int64_t b) {
-      const uint8_t* block = unit + b * kBlock;
-#pragma GCC unroll 8
-      for (int64_t line = 0; line < kBlock; line += 64) __builtin_prefetch(block + kStreamAhead + line);
-      return StreamedBlock<kCodec>(block, zeros);
-    };
-    add_blocks<KindOf<kCodec, kStep>, 1, 1>(TileInputs<1>(job, 0, c, sub_bits), blocks, sub_bits, block_at,
-                                            {scales, offsets}, sums);
-    unit += blocks * kBlock;
+    Source::unpack_scales_of(walk, scales, offsets);
+    add_blocks<typename Source::template KindOfStep<kStep>, 1, 1>(
+        TileInputs<1>(job, 0, c, sub_bits), blocks, sub_bits, [&](int64_t b) { return Source::block(walk, b); },
+        {scales, offsets}, sums);
+    walk.next_unit(blocks);
   }
-  return unit;
 }
 
-template <WeightCodec kCodec, int kStep>
+template <typename Source, int kStep>
 void stream_panels(const PanelJob& job, int64_t first, int64_t last) {
-  const int64_t turn = std::max<int64_t>(kTurnColumns, job.format.unit());
+  const int64_t turn = std::max<int64_t>(kTurnColumns, job.format().unit());
   // Each stream goes through neighbouring panels, so that what is prefetched behind the end of one is the next.
   const int64_t each = (last - first + kStreams - 1) / kStreams;
   for (int64_t p = first; p < first + each; ++p) {
     const int64_t count = (last - p + each - 1) / each;  // of streams that have such a panel still
-    const auto panel_of = [&](int64_t s) { return p + s * each; };
-    const auto rows_of = [&](int64_t s) { return std::min<int64_t>(kPanelRows, job.rows - panel_of(s) * kPanelRows); };
+    const int64_t panels[kStreams] = {p, count > 1 ? p + each : p};
+    UnitWalk<Source::kOf> walks[kStreams] = {{job.panels + panels[0], 0}, {job.panels + panels[1], 0}};
+    const auto rows_of = [&](int64_t s) { return std::min<int64_t>(kPanelRows, job.rows - panels[s] * kPanelRows); };
     alignas(64) float sums[kStreams * kPanelRows];
-    const uint8_t* units[kStreams];
-    for (int64_t s = 0; s < count; ++s) {
-      begin_sums<kPanelRows>(job, panel_of(s), true, 0, 1, rows_of(s), sums + s * kPanelRows);
-      units[s] = job.panels + panel_bytes(job.format, job.columns) * static_cast<size_t>(panel_of(s));
-    }
-    for (int64_t c = 0; c < job.columns; c += turn) {
+    for (int64_t s = 0; s < count; ++s) Source::begin(job, panels[s], rows_of(s), sums + s * kPanelRows);
+    for (int64_t c = 0; c < job.columns(); c += turn) {
       for (int64_t s = 0; s < count; ++s) {
-        units[s] = stream_turn<kCodec, kStep>(job, units[s], c, std::min(turn, job.columns - c), sums + s * kPanelRows);
+        stream_turn<Source, kStep>(job, walks[s], c, std::min(turn, job.columns() - c),
+                                   sums + s * kPanelRows);
       }
     }
-    for (int64_t s = 0; s < count; ++s) end_sums<kPanelRows>(job, panel_of(s), 0, 1, rows_of(s), sums + s * kPanelRows);
+    for (int64_t s = 0; s < count; ++s) Source::end(job, panels[s], rows_of(s), sums + s * kPanelRows);
   }
 }
+static_assert(kStreams == 2);
 
 void stream(const PanelJob& job, int64_t first, int64_t last) {
-  switch (job.format.codec) {
-#define KVPARETO_CASE(codec)              \
-  case WeightCodec::codec:                \
-    return with_step<WeightCodec::codec>( \
-        job.format, [&](auto step) { stream_panels<WeightCodec::codec, step>(job, first, last); });
+  switch (job.format().codec) {
+#define KVPARETO_CASE(codec)                                                    \
+  case WeightCodec::codec:                                                      \
+    return with_step<WeightCodec::codec>(job.format(), [&](auto step) {           \
+      stream_panels<WholeCodes<WeightCodec::codec>, step>(job, first, last);    \
+    });
     KVPARETO_WEIGHT_CODECS(KVPARETO_CASE)
 #undef KVPARETO_CASE
     case WeightCodec::kBf16:

@@ -21,11 +21,11 @@ struct TileInputs {
 
   // A division would take as long as the products of a few inputs: groups are of 2^sub_bits columns.
   TileInputs(const PanelJob& job, int64_t token, int64_t column, int sub_bits)
-      : codes(job.codes + token * job.columns + column * kTokens),
-        scales(job.scales + (token * job.columns + column * kTokens) / kPanelColumns),
-        totals(job.sums + (token * job.columns >> sub_bits) + (column >> sub_bits)),
-        total_stride(job.columns >> sub_bits),
-        starts(job.starts + ((token * job.columns + column * kTokens) >> std::min(sub_bits, bits_of(kPanelColumns)))) {}
+      : codes(job.codes + token * job.columns() + column * kTokens),
+        scales(job.scales + (token * job.columns() + column * kTokens) / kPanelColumns),
+        totals(job.sums + (token * job.columns() >> sub_bits) + (column >> sub_bits)),
+        total_stride(job.columns() >> sub_bits),
+        starts(job.starts + ((token * job.columns() + column * kTokens) >> std::min(sub_bits, bits_of(kPanelColumns)))) {}
 
   const int8_t* block(int64_t b) const { return codes + b * kTokens * kPanelColumns; }
   float scale(int64_t b, int t) const { return scales[b * kTokens + t]; }
@@ -191,7 +191,7 @@ KVPARETO_INLINE void add_blocks(const TileInputs<kTokens>& in, int64_t blocks, i
 template <typename Kind, int kPanels, int kTokens>
 void tile_int8(const PanelJob& job, const PanelSlice& slice, int64_t begin, int64_t columns, int64_t token,
                float* sums) {
-  const int sub_bits = bits_of(job.format.sub());
+  const int sub_bits = bits_of(job.format().sub());
   const TileInputs<kTokens> in(job, token, begin, sub_bits);
   const auto block_at = [&](int64_t b) { return UnpackedBlock{slice.codes + b * kBlockCodes}; };
   add_blocks<Kind, kTokens, kPanels>(in, columns / kPanelColumns, sub_bits, block_at, {slice.scales, slice.offsets},
@@ -205,10 +205,10 @@ void tile_float(const PanelJob& job, const PanelSlice& slice, int64_t begin, int
                 float* sums) {
   using Float = typename Vectors::Float;
   constexpr int kParts = Vectors::kParts, kLanes = kPanelRows / kParts;
-  const int64_t sub = job.format.sub();
-  const float* x = job.x + token * job.columns + begin;
-  const float* totals = job.sums + (token * job.columns + begin) / sub;
-  const int64_t total_stride = job.columns / sub;
+  const int64_t sub = job.format().sub();
+  const float* x = job.x + token * job.columns() + begin;
+  const float* totals = job.sums + (token * job.columns() + begin) / sub;
+  const int64_t total_stride = job.columns() / sub;
   for (int64_t c = 0; c < columns; c += sub) {
     Float group[kTokens][kParts];
     for (int t = 0; t < kTokens; ++t) {
@@ -223,7 +223,7 @@ void tile_float(const PanelJob& job, const PanelSlice& slice, int64_t begin, int
           const Float code = Vectors::byte_of(codes, i);
 #pragma GCC unroll 4
           for (int t = 0; t < kTokens; ++t) {
-            group[t][p] = Vectors::fma(code, Vectors::all(x[t * job.columns + k + i]), group[t][p]);
+            group[t][p] = Vectors::fma(code, Vectors::all(x[t * job.columns() + k + i]), group[t][p]);
           }
         }
       }

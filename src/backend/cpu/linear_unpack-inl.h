@@ -14,18 +14,18 @@ constexpr int level_of(const WeightCodecInfo& info) {
 template <WeightCodec kCodec>
 struct PackedBlock {
   static constexpr int kLow = info_of(kCodec).low_bits, kHigh = info_of(kCodec).high_bits;
-  const uint8_t* bytes;
+  BlockPlanes planes;
 
   KVPARETO_INLINE typename Vectors::Codes at(int step, int part) const {
     using Codes = typename Vectors::Codes;
-    const uint8_t* from = bytes + part * (kPlaneBytes / Vectors::kParts);
-    Codes code = Vectors::load_codes(from + step % kLow * kPlaneBytes);
+    const int from = part * (kPlaneBytes / Vectors::kParts);
+    Codes code = Vectors::load_codes(planes.low + from + step % kLow * kPlaneBytes);
     // Shifts are of 16 bits: the masks take away what came from the neighbour.
     if constexpr (kLow < 8) {
       code = Vectors::both(Vectors::right(code, step / kLow * kLow), Vectors::all_bytes((1 << kLow) - 1));
     }
     if constexpr (kHigh > 0) {
-      const Codes high = Vectors::load_codes(from + (kLow + step % kHigh) * kPlaneBytes);
+      const Codes high = Vectors::load_codes(planes.high + from + step % kHigh * kPlaneBytes);
       const Codes bits =
           Vectors::both(Vectors::right(high, step / kHigh * kHigh), Vectors::all_bytes((1 << kHigh) - 1));
       code = Vectors::either(code, Vectors::left(bits, kLow));
@@ -114,43 +114,87 @@ KVPARETO_INLINE void unpack_scales(const uint8_t* unit, float* scales, float* of
   }
 }
 
+// Where a codec's bytes lie, what is known when this is compiled.
 template <WeightCodec kCodec>
-void unpack_slice(const WeightFormat& format, const uint8_t* panel, int64_t begin, int64_t columns,
-                  const PanelSlice& slice) {
+struct Layout {
+  static constexpr WeightFormat kFormat{kCodec, 0};
+  static constexpr auto kBlock = static_cast<int64_t>(panel_block_bytes(kFormat)),
+                        kApart = static_cast<int64_t>(apart_bytes(kFormat)),
+                        kHeader = static_cast<int64_t>(unit_header_bytes(kFormat));
+};
+
+// The blocks of one unit of a panel after the other.
+template <WeightCodec kCodec>
+class UnitWalk {
+ public:
+  // From the unit of a column on.
+  KVPARETO_INLINE UnitWalk(const Panel& panel, int64_t column) : unit_(panel.unit(column)), first_(BlockPlanes::of(panel, column)) {}
+  KVPARETO_INLINE const uint8_t* header() const { return unit_; }
+  KVPARETO_INLINE const uint8_t* zeros() const { return unit_ + 2 * kPanelRows * info_of(kCodec).halves; }
+  KVPARETO_INLINE BlockPlanes block(int64_t b) const {
+    BlockPlanes planes = first_;
+    planes.low += b * (kApart > 0 ? kApart : kBlock);
+    planes.high += b * kBlock;
+    return planes;
+  }
+  // Tells the memory of what lies so many bytes behind block b.
+  KVPARETO_INLINE void tell(int64_t b, int64_t ahead) const {
+    const BlockPlanes planes = block(b);
+    const uint8_t* units = (kApart > 0 ? planes.high : planes.low) + ahead;
+#pragma GCC unroll 8
+    for (int64_t line = 0; line < kBlock; line += 64) __builtin_prefetch(units + line);
+#pragma GCC unroll 8
+    for (int64_t line = 0; line < kApart; line += 64) __builtin_prefetch(planes.low + ahead + line);
+  }
+  KVPARETO_INLINE void next_unit(int64_t blocks) {
+    const int64_t unit = kHeader + blocks * kBlock;
+    unit_ += unit;
+    first_.low += kApart > 0 ? blocks * kApart : unit;
+    first_.high += unit;
+  }
+
+  static constexpr WeightFormat kFormat{kCodec, 0};
+  static constexpr auto kBlock = static_cast<int64_t>(panel_block_bytes(kFormat)),
+                        kApart = static_cast<int64_t>(apart_bytes(kFormat)),
+                        kHeader = static_cast<int64_t>(unit_header_bytes(kFormat));
+
+ private:
+  const uint8_t* unit_;
+  BlockPlanes first_;
+};
+
+template <WeightCodec kCodec>
+void unpack_slice(const Panel& panel, int64_t begin, int64_t columns, const PanelSlice& slice) {
   constexpr WeightCodecInfo kInfo = info_of(kCodec);
-  const int64_t unit_columns = kInfo.unit > 0 ? kInfo.unit : format.group;
+  const int64_t unit_columns = kInfo.unit > 0 ? kInfo.unit : panel.format.group;
   const int64_t subs = kInfo.sub > 0 ? unit_columns / kInfo.sub : 1;
-  constexpr int64_t kBlock = (kInfo.low_bits + kInfo.high_bits) * kPlaneBytes;
-  constexpr int64_t kHeader = kPanelRows * (2 * kInfo.halves + kInfo.bytes);
   const int64_t blocks = unit_columns / kPanelColumns;
-  const uint8_t* unit = panel + begin / unit_columns * (kHeader + blocks * kBlock);
+  UnitWalk<kCodec> walk(panel, begin);
   uint8_t* codes = slice.codes;
   for (int64_t u = 0; u < columns / unit_columns; ++u) {
-    unpack_scales<kCodec>(unit, slice.scales + u * subs * kPanelRows, slice.offsets + u * subs * kPanelRows);
-    const auto move = move_of<kCodec>(unit + 2 * kPanelRows * kInfo.halves);
-    unit += kHeader;
+    unpack_scales<kCodec>(walk.header(), slice.scales + u * subs * kPanelRows, slice.offsets + u * subs * kPanelRows);
+    const auto move = move_of<kCodec>(walk.zeros());
     for (int64_t b = 0; b < blocks; ++b) {
-      // The stream goes on while this slice is multiplied: the caches are told so.
-      for (int64_t line = 0; line < kBlock; line += 64) __builtin_prefetch(unit + kPrefetched + line);
-      unpack_block(PackedBlock<kCodec>{unit}, move, codes);
-      unit += kBlock;
+      walk.tell(b, kPrefetched);  // the stream goes on while this slice is multiplied
+      unpack_block(PackedBlock<kCodec>{walk.block(b)}, move, codes);
       codes += kBlockCodes;
     }
+    walk.next_unit(blocks);
   }
 }
 
 // CASE() of every codec of quantized weights.
 // clang-format off
 #define KVPARETO_WEIGHT_CODECS(CASE) \
-  CASE(kInt8) CASE(kInt4) CASE(kInt3) CASE(kQ4_0) CASE(kQ4_1) CASE(kQ5_0) \
-  CASE(kQ5_1) CASE(kQ8_0) CASE(kQ4K) CASE(kQ5K) CASE(kQ6K)
+  CASE(kInt8) CASE(kInt8Apart) CASE(kInt4) CASE(kInt3) CASE(kQ4_0) CASE(kQ4_1) \
+  CASE(kQ5_0) CASE(kQ5_1) CASE(kQ8_0) CASE(kQ4K) CASE(kQ5K) CASE(kQ6K)
 // clang-format on
 
-void unpack(const WeightFormat& format, const uint8_t* panel, int64_t begin, int64_t columns, const PanelSlice& slice) {
-  switch (format.codec) {
+void unpack(const Panel& panel, int64_t begin, int64_t columns, const PanelSlice& slice) {
+  switch (panel.format.codec) {
 #define KVPARETO_CASE(codec) \
   case WeightCodec::codec:   \
-    return unpack_slice<WeightCodec::codec>(format, panel, begin, columns, slice);
+    return unpack_slice<WeightCodec::codec>(panel, begin, columns, slice);
     KVPARETO_WEIGHT_CODECS(KVPARETO_CASE)
 #undef KVPARETO_CASE
     case WeightCodec::kBf16:

@@ -1,6 +1,8 @@
 // Products of quantized weights for any x86-64, in plain loops.
 
 #include <algorithm>
+#include <cmath>
+#include <limits>
 
 #include "backend/cpu/linear_kernels.h"
 #include "backend/host_linear.h"
@@ -9,11 +11,13 @@ namespace kvpareto {
 namespace {
 
 // Columns [begin, begin + columns) of a panel.
-void unpack(const WeightFormat& format, const uint8_t* panel, int64_t begin, int64_t columns, const PanelSlice& slice) {
+void unpack(const Panel& panel, int64_t begin, int64_t columns, const PanelSlice& slice) {
+  const WeightFormat& format = panel.format;
   const WeightCodecInfo& info = info_of(format.codec);
   const int unit_columns = format.unit(), subs = unit_columns / format.sub();
   for (int64_t u = 0; u < columns / unit_columns; ++u) {
-    const uint8_t* unit = panel + unit_bytes(format) * static_cast<size_t>(begin / unit_columns + u);
+    const int64_t first = begin + u * unit_columns;
+    const uint8_t* unit = panel.unit(first);
     const auto* halves = reinterpret_cast<const f16*>(unit);
     const uint8_t* bytes = unit + info.halves * kPanelRows * 2;
     for (int s = 0; s < subs; ++s) {
@@ -22,10 +26,8 @@ void unpack(const WeightFormat& format, const uint8_t* panel, int64_t begin, int
         read_scale(format.codec, halves + r, bytes + r, kPanelRows, s, slice.scales[at + r], slice.offsets[at + r]);
       }
     }
-    const uint8_t* blocks = unit + unit_header_bytes(format);
-    for (int b = 0; b < unit_columns / kPanelColumns; ++b) {
-      plain_unpack_block(format, blocks + panel_block_bytes(format) * static_cast<size_t>(b),
-                         slice.codes + u * unit_columns * kPanelRows + b * kBlockCodes);
+    for (int64_t c = 0; c < unit_columns; c += kPanelColumns) {
+      plain_unpack_block(format, BlockPlanes::of(panel, first + c), slice.codes + (u * unit_columns + c) * kPanelRows);
     }
   }
 }
@@ -54,9 +56,9 @@ void round_row(const Tensor& row_of_x, const WeightFormat& format, const Rounded
 // Adds the product of a slice and one input to sums [16 rows].
 void multiply_int8(const PanelJob& job, const PanelSlice& slice, int64_t begin, int64_t columns, int64_t token,
                    float* sums) {
-  const int64_t sub = job.format.sub(), step = std::min<int64_t>(sub, kPanelColumns);
-  const int8_t* x = job.codes + token * job.columns + begin;
-  const float* scales = job.scales + (token * job.columns + begin) / kPanelColumns;
+  const int64_t sub = job.format().sub(), step = std::min<int64_t>(sub, kPanelColumns);
+  const int8_t* x = job.codes + token * job.columns() + begin;
+  const float* scales = job.scales + (token * job.columns() + begin) / kPanelColumns;
   for (int64_t c = 0; c < columns; c += step) {
     const float* weight_scales = slice.scales + c / sub * kPanelRows;
     for (int64_t r = 0; r < kPanelRows; ++r) {
@@ -69,8 +71,8 @@ void multiply_int8(const PanelJob& job, const PanelSlice& slice, int64_t begin, 
 
 void multiply_float(const PanelJob& job, const PanelSlice& slice, int64_t begin, int64_t columns, int64_t token,
                     float* sums) {
-  const int64_t sub = job.format.sub();
-  const float* x = job.x + token * job.columns + begin;
+  const int64_t sub = job.format().sub();
+  const float* x = job.x + token * job.columns() + begin;
   for (int64_t c = 0; c < columns; c += sub) {
     for (int64_t r = 0; r < kPanelRows; ++r) {
       float sum = 0;
@@ -82,8 +84,8 @@ void multiply_float(const PanelJob& job, const PanelSlice& slice, int64_t begin,
 
 void take_offsets(const PanelJob& job, const PanelSlice& slice, int64_t begin, int64_t columns, int64_t token,
                   float* sums) {
-  const int64_t sub = job.format.sub();
-  const float* totals = job.sums + (token * job.columns + begin) / sub;
+  const int64_t sub = job.format().sub();
+  const float* totals = job.sums + (token * job.columns() + begin) / sub;
   for (int64_t s = 0; s < columns / sub; ++s) {
     for (int64_t r = 0; r < kPanelRows; ++r) sums[r] -= slice.offsets[s * kPanelRows + r] * totals[s];
   }
@@ -92,11 +94,10 @@ void take_offsets(const PanelJob& job, const PanelSlice& slice, int64_t begin, i
 void each_panel(const PanelJob& job, int64_t first, int64_t last, float* scratch, decltype(multiply_int8)* multiply) {
   const PanelSlice slice(scratch);
   for (int64_t p = first; p < last; ++p) {
-    const uint8_t* panel = job.panels + panel_bytes(job.format, job.columns) * static_cast<size_t>(p);
     const int64_t rows = std::min<int64_t>(kPanelRows, job.rows - p * kPanelRows);
-    for (int64_t begin = 0; begin < job.columns; begin += kSliceColumns) {
-      const int64_t columns = std::min(kSliceColumns, job.columns - begin);
-      unpack(job.format, panel, begin, columns, slice);
+    for (int64_t begin = 0; begin < job.columns(); begin += kSliceColumns) {
+      const int64_t columns = std::min(kSliceColumns, job.columns() - begin);
+      unpack(job.panels + p, begin, columns, slice);
       for (int64_t t = 0; t < job.tokens; ++t) {
         float sums[kPanelRows];
         begin_sums<kPanelRows>(job, p, begin == 0, t, 1, rows, sums);
@@ -116,13 +117,38 @@ void panels_float(const PanelJob& job, int64_t first, int64_t last, float* scrat
   each_panel(job, first, last, scratch, multiply_float);
 }
 
-void widen_panel(const WeightFormat& format, const uint8_t* panel, int64_t rows, int64_t columns, Tensor out,
-                 float* scratch) {
+void bound_panels(const PanelJob& job, int64_t first, int64_t last) {
+  const int low_bits = info_of(job.format().codec).low_bits, high_bits = info_of(job.format().codec).high_bits;
+  const int mask = (1 << high_bits) - 1;
+  for (int64_t p = first; p < last; ++p) {
+    const Panel panel = job.panels + p;
+    float bound = -std::numeric_limits<float>::infinity();
+    for (int64_t r = 0; r < std::min<int64_t>(kPanelRows, job.rows - p * kPanelRows); ++r) {
+      float sum = 0, variance = 0;
+      for (int64_t c = 0; c < job.columns(); c += kPanelColumns) {
+        f16 half;
+        std::memcpy(&half, panel.unit(c) + r * sizeof half, sizeof half);
+        const float scale = to_float(half);
+        if (c % job.format().group == 0) variance += scale * scale * job.squares[c / job.format().group];
+        float products = 0;
+        for (int i = 0; i < kPanelColumns; ++i) {
+          const int high = code_of(info_of(job.format().codec), BlockPlanes::of(panel, c), r, i) >> low_bits & mask;
+          products += (static_cast<float>(high) - HighBits::kZero) * static_cast<float>(job.codes[c + i]);
+        }
+        sum += scale * job.scales[c / kPanelColumns] * products;
+      }
+      bound = std::max(bound, HighBits::kSize * sum + HighBits::kDeviations * std::sqrt(HighBits::kVariance * variance));
+    }
+    job.out[p] = bound;
+  }
+}
+
+void widen_panel(const Panel& panel, int64_t rows, Tensor out, float* scratch) {
   const PanelSlice slice(scratch);
-  const int64_t sub = format.sub();
-  for (int64_t begin = 0; begin < columns; begin += kSliceColumns) {
-    const int64_t count = std::min(kSliceColumns, columns - begin);
-    unpack(format, panel, begin, count, slice);
+  const int64_t sub = panel.format.sub();
+  for (int64_t begin = 0; begin < panel.columns; begin += kSliceColumns) {
+    const int64_t count = std::min(kSliceColumns, panel.columns - begin);
+    unpack(panel, begin, count, slice);
     for (int64_t r = 0; r < rows; ++r) {
       for (int64_t c = 0; c < count; ++c) {
         const int64_t at = c / sub * kPanelRows + r;
@@ -137,7 +163,7 @@ void widen_panel(const WeightFormat& format, const uint8_t* panel, int64_t rows,
   }
 }
 
-const LinearKernels kTable = {tile_tokens, round_row, panels_int8, panels_float, widen_panel, nullptr};
+const LinearKernels kTable = {tile_tokens, round_row, panels_int8, panels_float, bound_panels, widen_panel, nullptr};
 
 }  // namespace
 

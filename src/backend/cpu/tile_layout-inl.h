@@ -49,7 +49,7 @@ class Pairs {
       const WeightSegment& weight = *rows.weight;
       left_ += slice.columns / columns_at_once(p);
       if (weight.is_bf16()) continue;
-      kernels.unpack(weight.format, panel_at(rows), slice.begin, slice.columns, from_[p]);
+      kernels.unpack(panel_at(rows), slice.begin, slice.columns, from_[p]);
     }
     begin_panel();
   }
@@ -80,10 +80,7 @@ class Pairs {
   int64_t columns_at_once(int panel) const {
     return slice_.panels[panel].weight->is_bf16() ? kStepColumns : kFewColumns;
   }
-  static const uint8_t* panel_at(const PanelRows& rows) {
-    const WeightSegment& weight = *rows.weight;
-    return weight.panels() + panel_bytes(weight.format, weight.columns) * static_cast<size_t>(rows.first / kPanelRows);
-  }
+  static Panel panel_at(const PanelRows& rows) { return rows.weight->panels() + rows.first / kPanelRows; }
   void begin_panel() {
     at_once_ = columns_at_once(panel_);
     const PanelRows& next = after_.panels[panel_];
@@ -94,7 +91,7 @@ class Pairs {
       told_step_ = next.weight->columns * static_cast<int64_t>(sizeof(bf16));
     } else {
       const auto unit = static_cast<int64_t>(unit_bytes(next.weight->format));
-      told_ = reinterpret_cast<const char*>(panel_at(next)) + after_.begin / next.weight->format.unit() * unit;
+      told_ = reinterpret_cast<const char*>(panel_at(next).unit(after_.begin));
       told_step_ = unit * kFewColumns / next.weight->format.unit();
     }
   }

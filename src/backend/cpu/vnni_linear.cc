@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <bit>
+#include <cmath>
 #include <cstring>
 #include <type_traits>
 #include <utility>
@@ -31,6 +32,7 @@ struct Vectors {
   KVPARETO_INLINE static Float load(const float* from) { return _mm512_loadu_ps(from); }
   KVPARETO_INLINE static void store(Float x, float* to) { _mm512_storeu_ps(to, x); }
   KVPARETO_INLINE static Float all(float x) { return _mm512_set1_ps(x); }
+  KVPARETO_INLINE static Float root(Float x) { return _mm512_sqrt_ps(x); }
   KVPARETO_INLINE static Float multiply(Float a, Float b) { return _mm512_mul_ps(a, b); }
   KVPARETO_INLINE static Float fma(Float a, Float b, Float c) { return _mm512_fmadd_ps(a, b, c); }
   KVPARETO_INLINE static Float less_product(Float c, Float a, Float b) { return _mm512_fnmadd_ps(a, b, c); }
@@ -114,6 +116,7 @@ struct Vectors {
 #include "backend/cpu/linear_unpack-inl.h"
 #include "backend/cpu/linear_tiles-inl.h"
 #include "backend/cpu/linear_streams-inl.h"
+#include "backend/cpu/linear_bounds-inl.h"
 #include "backend/cpu/linear_panels-inl.h"
 #include "backend/cpu/vnni_rounding-inl.h"
 // clang-format on
@@ -121,7 +124,7 @@ struct Vectors {
 }  // namespace
 
 const LinearKernels& vnni_linear_kernels() {
-  static const LinearKernels kTable = {tile_tokens, round_row, panels_int8, panels_float, widen_panel, unpack};
+  static const LinearKernels kTable = {tile_tokens, round_row, panels_int8, panels_float, bound_panels, widen_panel, unpack};
   return kTable;
 }
 
