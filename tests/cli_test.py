@@ -215,6 +215,11 @@ class Results(Cli):
             self.assertEqual((row["n_prompt"] > 0) + (row["n_gen"] > 0), 1)
         self.assertIn("pp16 @ d64", self.succeed("bench", "-m", LLAMA, "-p", "16", "-n", "0", "-d", "64", "-r", "1").out)
 
+    def test_bench_chooses_greedily_unless_told(self):
+        decode = ["bench", "-m", LLAMA, "-w", "w4g32e8g32", "-p", "0", "-n", "4", "-r", "1", "--profile"]
+        self.assertIn("best row of", self.succeed(*decode).out)
+        self.assertNotIn("best row of", self.succeed(*decode, "--logits").out)
+
     def test_bench_profile(self):
         out = self.succeed("bench", "-m", LLAMA, "-p", "16", "-n", "4", "-r", "1", "--profile").out
         for part in ("attend", "pack", "norm", "between", "of read", "Limits measured now"):

@@ -54,8 +54,8 @@ class Bench : public Command {
         "Times prefill (-p) and decoding (-n) behind -d tokens of context, for every combination of the lists given. "
         "Rounds are interleaved: each repetition visits every combination once, so that a machine that slows down "
         "does not favour one of them. Columns are llama-bench's. Tokens are drawn from a seeded generator. Beside each "
-        "decoding, which chooses greedily as 'run' does, the memory's read bandwidth is measured: 'of read' is the share "
-        "of it that weights and cache, read once a token, come to. --profile adds where the time went.",
+        "decoding the memory's read bandwidth is measured: 'of read' is the share of it that weights and cache, read "
+        "once a token, come to. --profile adds where the time went.",
         {"bench -m model.gguf", "bench -m model.gguf -p 512 -n 64 -d 0,4096 --kv k16v16,k8v8,k4v4",
          "bench -m model.gguf -w w16,w8g128,w4g128e8,stored", "bench -m model.gguf -d 4096 -p 256 -n 32 --kv all",
          "bench -m model.gguf -d 4096 --profile",
@@ -72,6 +72,7 @@ class Bench : public Command {
     options.integers("-ub,--ubatch-size", chunks_, kChunks, "tokens of one prefill step");
     options.integer("-r,--repetitions", repetitions_, {1, 1000}, "rounds");
     options.seed(seed_);
+    options.flag("--logits", logits_, "decode with all logits, as sampling needs them; else greedily, as 'run' does");
     options.flag("--profile", profile_, "where the time went, beside what the machine can do (needs -o md)");
     options.choice("-o,--output", format_, {"md", "csv", "json", "jsonl"}, "format of the result");
     options.heading("Common options");
@@ -218,7 +219,11 @@ class Bench : public Command {
       session.prefill(tokens, [](int64_t) { stop_if_interrupted(); });
     } else {
       for (const int32_t& token : tokens) {
-        session.greedy_next({&token, 1});
+        if (logits_) {
+          session.next({&token, 1});
+        } else {
+          session.greedy_next({&token, 1});
+        }
         stop_if_interrupted();
       }
     }
@@ -229,9 +234,10 @@ class Bench : public Command {
 
   // Bytes that decoding one token must read: every weight it multiplies by, of the head what a greedy choice takes, and
   // the cache, on average.
-  static double decode_bytes(const Trial& trial, const Model& model) {
+  double decode_bytes(const Trial& trial, const Model& model) const {
     const int tokens = trial.depth + (trial.generate + 1) / 2;
-    const size_t weights = model.bytes() - model.head->bytes() + model.backend->best_row_bytes(*model.head);
+    const size_t head = logits_ ? model.head->bytes() : model.backend->best_row_bytes(*model.head);
+    const size_t weights = model.bytes() - model.head->bytes() + head;
     return static_cast<double>(weights + cache_bytes(trial.scheme, model.shape.cache_shape(tokens)));
   }
 
@@ -297,7 +303,7 @@ class Bench : public Command {
   std::vector<int> prompts_ = {512}, generates_ = {64}, depths_ = {0}, chunks_ = {256}, threads_;
   int repetitions_ = 3;
   uint64_t seed_ = 1;
-  bool profile_ = false;
+  bool logits_ = false, profile_ = false;
   std::string format_ = "md";
 };
 
