@@ -82,6 +82,15 @@ class Loader {
         return file_.stored_row(*info, r);
       });
     }
+    const bool blocks_of_int8 = format == WeightFormat{WeightCodec::kInt8Apart, 32} &&
+                                std::ranges::all_of(parts, [](const TensorInfo* info) { return info->storage == "Q8_0"; });
+    if (blocks_of_int8) {
+      return UnitReader([this, parts](int64_t row, int64_t unit, WeightUnit& out) {
+        const auto [info, r] = place_of(parts, row);
+        const size_t bytes = block_bytes({WeightCodec::kQ8_0, 0});
+        split_block(WeightCodec::kQ8_0, file_.stored_row(*info, r) + static_cast<size_t>(unit) * bytes, out);
+      });
+    }
     const bool coded = is_grouped(format.codec) && std::ranges::all_of(parts, [&](const TensorInfo* info) {
                          return info->storage == to_text(WeightChoice{.stored = false, .format = format});
                        });

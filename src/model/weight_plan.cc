@@ -44,11 +44,12 @@ class Planner {
     return result;
   }
 
-  // The output head: in int8, its high bits can be read alone.
+  // The output head: in int8, or in Q8_0, which is the same in groups of 32, its high bits can be read alone.
   PlannedLinear head(const WeightChoice& choice, const std::string& name) {
     PlannedLinear result = linear(choice, {name}, false);
-    WeightCodec& codec = result.spec.parts.front().format.codec;
-    if (codec == WeightCodec::kInt8) codec = WeightCodec::kInt8Apart;
+    WeightFormat& format = result.spec.parts.front().format;
+    if (format.codec == WeightCodec::kInt8) format.codec = WeightCodec::kInt8Apart;
+    if (format.codec == WeightCodec::kQ8_0) format = {WeightCodec::kInt8Apart, info_of(WeightCodec::kQ8_0).unit};
     return result;
   }
 

@@ -7,6 +7,7 @@
 
 #include "base/testing.h"
 #include "model/testing.h"
+#include "quant/gguf_blocks.h"
 
 namespace kvpareto {
 namespace {
@@ -141,6 +142,33 @@ TEST(WeightPlan, AnEmbeddingThatIsNotTheHeadStaysInTheFile) {
   ASSERT_TRUE(error);
   EXPECT_EQ(error->exit(), Exit::kUsage);
   EXPECT_THAT(error->what(), HasSubstr("token_embd.weight in F32, F16, BF16 or a type of GGUF, found w8g128"));
+}
+
+// Its planes lie apart, which loses nothing of the blocks.
+TEST(WeightPlan, AHeadInQ80IsTheNumbersOfItsBlocks) {
+  class WithBlocks : public Restored {
+   public:
+    WithBlocks() : Restored("token_embd", "Q8_0") {
+      for (size_t i = 0; i < blocks_.size(); ++i) blocks_[i] = static_cast<uint8_t>((31 * i + i / 34) & 0xbf);
+    }
+    const uint8_t* stored_row(const TensorInfo&, int64_t row) const override { return blocks_.data() + row * 4 * 34; }
+
+   private:
+    std::vector<uint8_t> blocks_ = std::vector<uint8_t>(320 * 4 * 34);
+  };
+  const WithBlocks file;
+  const TensorInfo& info = *file.find("token_embd.weight");
+  std::vector<int32_t> rows(static_cast<size_t>(info.rows()));
+  std::iota(rows.begin(), rows.end(), 0);
+  std::vector<float> wanted(rows.size() * 128), got = wanted;
+  find_gguf_block_format(8)->decode(file.stored_row(info, 0), info.rows() * 4, wanted.data());
+  const auto backend = make_backend("reference");
+  for (const char* text : {"w16estored", "w4g32e8g32"}) {
+    const Model model = load_model(file, *backend, parse_weights(text));
+    EXPECT_EQ(model.head->spec().parts.front().format, (WeightFormat{WeightCodec::kInt8Apart, 32})) << text;
+    backend->embed(*model.head, rows, tensor(got.data(), info.rows(), 128));
+    EXPECT_EQ(got, wanted) << text;
+  }
 }
 
 // As an AWQ checkpoint brings them: never rounded again.
