@@ -8,9 +8,48 @@
 namespace kvpareto {
 namespace {
 
+constexpr WeightFormat kApart[] = {{WeightCodec::kInt8Apart, 32},
+                                   {WeightCodec::kInt8Apart, 64},
+                                   {WeightCodec::kInt8Apart, 128},
+                                   {WeightCodec::kQ6KApart, 0}};
+
+std::string name_of(const WeightFormat& format) {
+  return fmt::format("{} g{}", info_of(format.codec).name, format.unit());
+}
+
+// Numbers of one unit rounded to a format whose planes lie apart.
+WeightUnit unit_of(const WeightFormat& format, const float* values) {
+  WeightUnit unit{};
+  if (is_grouped(format.codec)) {
+    round_to_nearest(format, values, unit);
+    return unit;
+  }
+  const int sub = format.sub(), subs = format.unit() / sub, zero = info_of(format.codec).zero;
+  const auto largest = [&](int first, int count) {
+    const auto sizes = [](float a, float b) { return std::abs(a) < std::abs(b); };
+    return std::abs(*std::max_element(values + first, values + first + count, sizes));
+  };
+  unit.halves[0] = to_f16(largest(0, format.unit()) / 127 / static_cast<float>(zero - 1));
+  for (int s = 0; s < subs; ++s) {
+    const float one = to_float(unit.halves[0]);
+    const float steps = std::ceil(largest(s * sub, sub) / one / static_cast<float>(zero - 1));
+    unit.bytes[static_cast<size_t>(s)] = static_cast<uint8_t>(std::min(127.0f, std::max(1.0f, steps)));
+    for (int i = s * sub; i < (s + 1) * sub; ++i) {
+      const float code = std::nearbyint(values[i] / one / unit.bytes[static_cast<size_t>(s)]) + static_cast<float>(zero);
+      unit.codes[static_cast<size_t>(i)] = static_cast<uint8_t>(std::clamp(code, 0.0f, 2.0f * zero - 1));
+    }
+  }
+  return unit;
+}
+
 struct Head {
   LinearSpec spec;
   std::vector<float> values;
+
+  const WeightFormat& format() const { return spec.parts.front().format; }
+  WeightUnit unit(int64_t row, int64_t u) const {
+    return unit_of(format(), values.data() + row * spec.columns + u * format().unit());
+  }
 };
 
 Head random_head(Random& random, const WeightFormat& format, int64_t rows, int64_t columns,
@@ -20,10 +59,12 @@ Head random_head(Random& random, const WeightFormat& format, int64_t rows, int64
 }
 
 std::unique_ptr<Linear> make(Backend& backend, const Head& head) {
-  const WeightSource source = RowReader([&](int64_t begin, int64_t count, float* out) {
+  const WeightSource units =
+      UnitReader([&](int64_t row, int64_t unit, WeightUnit& out) { out = head.unit(row, unit); });
+  const WeightSource rows = RowReader([&](int64_t begin, int64_t count, float* out) {
     std::copy_n(head.values.data() + begin * head.spec.columns, count * head.spec.columns, out);
   });
-  return backend.make_linear(head.spec, {&source, 1}, {});
+  return backend.make_linear(head.spec, {is_apart(head.format().codec) ? &units : &rows, 1}, {});
 }
 
 int64_t best_row(Backend& backend, const Head& head, const Linear& linear, const std::vector<float>& x) {
@@ -34,31 +75,38 @@ int64_t best_row(Backend& backend, const Head& head, const Linear& linear, const
   return row;
 }
 
-void expect_largest(const Head& head, const std::vector<float>& x) {
+std::vector<std::vector<float>> some_inputs(Random& random, int64_t columns) {
+  std::vector<std::vector<float>> inputs(4);
+  for (auto& x : inputs) x = rounded_to_bf16(normals(random, columns));
+  return inputs;
+}
+
+void expect_largest(const Head& head, const std::vector<std::vector<float>>& inputs) {
   for (const auto& backend : tested()) {
-    SCOPED_TRACE(fmt::format("{} {}x{}", backend->name(), head.spec.rows(), head.spec.columns));
+    SCOPED_TRACE(fmt::format("{} {} {}x{}", backend->name(), name_of(head.format()), head.spec.rows(),
+                             head.spec.columns));
     const auto linear = make(*backend, head);
     EXPECT_LE(backend->best_row_bytes(*linear), linear->bytes());
-    Matrix in(backend->activation(), 1, head.spec.columns, 0, x), out(DType::kF32, 1, head.spec.rows());
-    GuardedScratch scratch(backend->linear_scratch_bytes(1, head.spec));
-    backend->linear(*linear, in.view(), out.view(), false, scratch.view());
-    const std::vector<float> products = out.values();
-    EXPECT_EQ(best_row(*backend, head, *linear, x),
-              std::max_element(products.begin(), products.end()) - products.begin());
+    for (const std::vector<float>& x : inputs) {
+      Matrix in(backend->activation(), 1, head.spec.columns, 0, x), out(DType::kF32, 1, head.spec.rows());
+      GuardedScratch scratch(backend->linear_scratch_bytes(1, head.spec));
+      backend->linear(*linear, in.view(), out.view(), false, scratch.view());
+      const std::vector<float> products = out.values();
+      EXPECT_EQ(best_row(*backend, head, *linear, x),
+                std::max_element(products.begin(), products.end()) - products.begin());
+    }
   }
 }
 
-const WeightFormat kApart[] = {
-    {WeightCodec::kInt8Apart, 32}, {WeightCodec::kInt8Apart, 64}, {WeightCodec::kInt8Apart, 128}};
-
 TEST(BestRowContract, IsTheLargestOfAllProducts) {
   Random random(31);
-  for (const WeightFormat& format : {kApart[0], kApart[1], kApart[2], WeightFormat(),
-                                     WeightFormat{WeightCodec::kInt8, 64}, WeightFormat{WeightCodec::kInt4, 32}}) {
-    for (const int64_t rows : {1, 15, 40, 1000, 5000}) {
-      for (const int64_t columns : {128, 896}) {
+  std::vector<WeightFormat> formats(std::begin(kApart), std::end(kApart));
+  formats.insert(formats.end(), {{}, {WeightCodec::kInt8, 64}, {WeightCodec::kInt4, 32}});
+  for (const WeightFormat& format : formats) {
+    for (const int64_t rows : {1, 15, 40, 1000}) {
+      for (const int64_t columns : {256, 768}) {
         const Head head = random_head(random, format, rows, columns);
-        for (int i = 0; i < 3; ++i) expect_largest(head, rounded_to_bf16(normals(random, columns)));
+        expect_largest(head, some_inputs(random, columns));
       }
     }
   }
@@ -68,7 +116,7 @@ TEST(BestRowContract, InputsThatAreNotRoundedToo) {
   Random random(32);
   for (const WeightFormat& format : kApart) {
     const Head head = random_head(random, format, 700, 256, Activations::kFloat);
-    expect_largest(head, rounded_to_bf16(normals(random, 256)));
+    expect_largest(head, some_inputs(random, 256));
   }
 }
 
@@ -82,14 +130,14 @@ TEST(BestRowContract, LowBitsDecide) {
     for (int64_t r = 0; r < kRows; ++r) {
       for (const float value : row) head.values.push_back(value + static_cast<float>(0.005 * random.normal()));
     }
-    for (int i = 0; i < 5; ++i) expect_largest(head, rounded_to_bf16(normals(random, kColumns)));
+    expect_largest(head, some_inputs(random, kColumns));
   }
 }
 
 TEST(BestRowContract, OfEqualRowsTheFirst) {
-  constexpr int64_t kRows = 200, kColumns = 128;
+  constexpr int64_t kRows = 200, kColumns = 256;
   Random random(34);
-  for (const WeightFormat& format : {kApart[2], WeightFormat()}) {
+  for (const WeightFormat& format : {kApart[2], kApart[3], WeightFormat()}) {
     Head head = random_head(random, format, kRows, kColumns);
     for (const int64_t copy : {70, 71, 190}) {
       std::copy_n(head.values.data() + 37 * kColumns, kColumns, head.values.data() + copy * kColumns);
@@ -114,7 +162,7 @@ struct Parts {
 // An input rounded as the kernels of an instruction set leave it for one token.
 struct RoundedInput {
   RoundedInput(const LinearKernels& kernels, std::vector<float> x, const WeightFormat& format)
-      : codes(x.size()), scales(x.size() / 32), sums(x.size() / 32), starts(x.size() / 32) {
+      : codes(x.size()), scales(x.size() / 32), sums(x.size() / 16), starts(x.size() / 16) {
     const RoundedRow row{codes.data(), scales.data(), starts.data(), 1};
     kernels.round_row(tensor(x.data(), 1, static_cast<int64_t>(x.size())), format, row, sums.data());
   }
@@ -123,17 +171,23 @@ struct RoundedInput {
   std::vector<int32_t> starts;
 };
 
-Parts parts_of(const std::vector<WeightUnit>& units, int64_t row, const WeightFormat& format, const RoundedInput& in) {
+Parts parts_of(const Head& head, int64_t row, const RoundedInput& in) {
   Parts parts;
-  const size_t columns = in.codes.size(), group = static_cast<size_t>(format.group);
-  for (size_t c = 0; c < columns; ++c) {
-    const WeightUnit& unit = units[static_cast<size_t>(row) * (columns / group) + c / group];
-    const double step = to_float(unit.halves[0]) * static_cast<double>(in.scales[c / 32]) * in.codes[c];
-    const int code = unit.codes[c % group];
-    parts.product += step * (code - 128);
-    parts.high += step * (code / 16 * 16 + 7.5 - 128);
-    parts.variance += step * step * HighBits::kVariance;
-    if (c % 32 == 0) parts.rounding += HighBits::kSize / 2 * to_float(unit.halves[0]) * in.scales[c / 32];
+  const WeightFormat& format = head.format();
+  const WeightCodecInfo& info = info_of(format.codec);
+  const int size = 1 << info.low_bits, sub = format.sub();
+  WeightUnit unit;
+  float scale = 0, offset;
+  for (int64_t c = 0; c < head.spec.columns; ++c) {
+    const auto inside = static_cast<int>(c % format.unit());
+    if (inside == 0) unit = head.unit(row, c / format.unit());
+    if (c % sub == 0) read_scale(format.codec, unit.halves.data(), unit.bytes.data(), 1, inside / sub, scale, offset);
+    const double of_input = in.scales[static_cast<size_t>(c / 32)], step = scale * of_input * in.codes[static_cast<size_t>(c)];
+    const int code = unit.codes[static_cast<size_t>(inside)];
+    parts.product += step * (code - info.zero);
+    parts.high += step * (code / size * size + (size - 1) / 2.0 - info.zero);
+    parts.variance += step * step * (size * size - 1) / 12;
+    if (c % std::min(32, sub) == 0) parts.rounding += size / 2.0 * scale * of_input;
   }
   return parts;
 }
@@ -144,28 +198,36 @@ TEST(BestRowContract, BoundsAreWhatTheyClaim) {
   constexpr int64_t kRows = 3000 - 5;
   Random random(35);
   for (const WeightFormat& format : kApart) {
-    for (const int64_t columns : {128, 896}) {
-      std::vector<WeightUnit> units(static_cast<size_t>(kRows * (columns / format.group)));
-      for (WeightUnit& unit : units) round_to_nearest(format, normals(random, format.group).data(), unit);
-      const WeightSource source = UnitReader([&](int64_t row, int64_t unit, WeightUnit& out) {
-        out = units[static_cast<size_t>(row * (columns / format.group) + unit)];
-      });
-      const auto linear = make_host_linear(
-          reference(), {.parts = {{format, kRows}}, .columns = columns}, {&source, 1}, {});
+    for (const int64_t columns : {256, 768}) {
+      const Head head = random_head(random, format, kRows, columns);
+      const auto linear = make(reference(), head);
       std::vector<float> x = normals(random, columns);
       for (size_t i = 0; i < x.size(); i += 37) x[i] *= 20;  // as states of models have a few that stand out
+      const RoundedInput plain(plain_linear_kernels(), x, format);
+      std::vector<Parts> parts;
+      for (int64_t r = 0; r < kRows; ++r) parts.push_back(parts_of(head, r, plain));
+      double mean = 0, square = 0, farthest = 0;
+      for (const Parts& row : parts) {
+        const double deviations = (row.product - row.high) / std::sqrt(row.variance);
+        mean += deviations / kRows;
+        square += deviations * deviations / kRows;
+        farthest = std::max(farthest, std::abs(deviations));
+      }
+      EXPECT_LT(std::abs(mean), 0.1) << name_of(format);  // five standard errors
+      EXPECT_NEAR(square, 1, 0.15) << name_of(format);
+      EXPECT_LT(farthest, 5.5) << name_of(format);
       for (const std::string& set : backend_names()) {
         if (set == "reference") continue;
-        SCOPED_TRACE(fmt::format("{} g{} {}", set, format.group, columns));
+        SCOPED_TRACE(fmt::format("{} {} {}", set, name_of(format), columns));
         const LinearKernels& kernels = cpu_linear_kernels(set);
         const RoundedInput in(kernels, x, format);
-        std::vector<float> squares(static_cast<size_t>(columns / format.group)), bounds(panels_of(kRows));
+        std::vector<float> squares(static_cast<size_t>(columns / format.sub())), bounds(panels_of(kRows));
         for (size_t c = 0; c < in.codes.size(); ++c) {
           const float value = in.scales[c / 32] * static_cast<float>(in.codes[c]);
-          squares[c / static_cast<size_t>(format.group)] += value * value;
+          squares[c / static_cast<size_t>(format.sub())] += value * value;
         }
         PanelJob job{};
-        job.panels = linear->segments().front().panels();
+        job.panels = static_cast<const HostLinear&>(*linear).segments().front().panels();
         job.rows = kRows;
         job.tokens = 1;
         job.tile = kernels.tile_tokens(format);
@@ -177,23 +239,15 @@ TEST(BestRowContract, BoundsAreWhatTheyClaim) {
         job.out = bounds.data();
         kernels.bound_panels(job, 0, 7);
         kernels.bound_panels(job, 7, panels_of(kRows));
-        double mean = 0, square = 0, farthest = 0;
         for (int64_t p = 0; p < panels_of(kRows); ++p) {
           double bound = -HUGE_VAL, off = 0;
           for (int64_t r = p * kPanelRows; r < std::min<int64_t>(kRows, (p + 1) * kPanelRows); ++r) {
-            const Parts parts = parts_of(units, r, format, in);
-            bound = std::max(bound, parts.bound());
-            off = std::max(off, parts.rounding + 1e-5 * std::sqrt(parts.variance));
-            const double deviations = (parts.product - parts.high) / std::sqrt(parts.variance);
-            mean += deviations / kRows;
-            square += deviations * deviations / kRows;
-            farthest = std::max(farthest, std::abs(deviations));
+            const Parts& row = parts[static_cast<size_t>(r)];
+            bound = std::max(bound, row.bound());
+            off = std::max(off, row.rounding + 1e-5 * std::sqrt(row.variance));
           }
           ASSERT_NEAR(bounds[static_cast<size_t>(p)], bound, off) << "panel " << p;
         }
-        EXPECT_LT(std::abs(mean), 0.1);  // five standard errors
-        EXPECT_NEAR(square, 1, 0.15);
-        EXPECT_LT(farthest, 5.5);
       }
     }
   }

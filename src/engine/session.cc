@@ -114,14 +114,17 @@ std::span<const float> Session::next(std::span<const int32_t> tokens) {
   return last;
 }
 
-int32_t Session::greedy_next(std::span<const int32_t> tokens) {
-  step(tokens);
-  const Tensor hidden = final_hidden(model_, workspace_, static_cast<int64_t>(tokens.size()) - 1, 1);
+int32_t Session::best_of_row(int64_t row) {
+  const Tensor hidden = final_hidden(model_, workspace_, row, 1);
   return best_token(model_, hidden, workspace_, tensor(logits_.as<float>(), 1, model_.shape.vocabulary));
 }
 
-void Session::next_of_each(std::span<Session* const> sessions, std::span<const int32_t> tokens, const RowVisitor& row) {
-  if (sessions.empty()) return;
+int32_t Session::greedy_next(std::span<const int32_t> tokens) {
+  step(tokens);
+  return best_of_row(static_cast<int64_t>(tokens.size()) - 1);
+}
+
+void Session::step_each(std::span<Session* const> sessions, std::span<const int32_t> tokens) {
   Session& first = *sessions.front();
   if (static_cast<int>(sessions.size()) > longest_step(first.options_)) {
     fail_usage("{} sequences in step: wanted at most the chunk of {} tokens", sessions.size(),
@@ -133,7 +136,26 @@ void Session::next_of_each(std::span<Session* const> sessions, std::span<const i
     stretches.push_back({&sessions[i]->cache_, 1});
   }
   decode_step(first.model_, tokens, stretches, first.workspace_);
-  first.each_row(0, static_cast<int64_t>(sessions.size()), row);
+}
+
+void Session::next_of_each(std::span<Session* const> sessions, std::span<const int32_t> tokens, const RowVisitor& row) {
+  if (sessions.empty()) return;
+  step_each(sessions, tokens);
+  sessions.front()->each_row(0, static_cast<int64_t>(sessions.size()), row);
+}
+
+void Session::greedy_next_of_each(std::span<Session* const> sessions, std::span<const int32_t> tokens,
+                                  std::span<int32_t> chosen) {
+  if (sessions.empty()) return;
+  step_each(sessions, tokens);
+  // For two, half of the head twice is as much to read as the whole of it once.
+  if (sessions.size() == 1) {
+    chosen.front() = sessions.front()->best_of_row(0);
+    return;
+  }
+  sessions.front()->each_row(0, static_cast<int64_t>(sessions.size()), [&](int64_t i, std::span<const float> logits) {
+    chosen[static_cast<size_t>(i)] = static_cast<int32_t>(std::ranges::max_element(logits) - logits.begin());
+  });
 }
 
 std::vector<float> Session::hidden(std::span<const int32_t> tokens) {

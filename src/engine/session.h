@@ -68,6 +68,9 @@ class Session {
   // as the first one's chunk at most; its memory is used. What a session gets does not depend on the others, bit for
   // bit, while there are fewer than 16: then all products take the kernels of single rows.
   static void next_of_each(std::span<Session* const> sessions, std::span<const int32_t> tokens, const RowVisitor& row);
+  // The same with greedy choices, one a session.
+  static void greedy_next_of_each(std::span<Session* const> sessions, std::span<const int32_t> tokens,
+                                  std::span<int32_t> chosen);
 
   MemoryParts bytes() const;  // as allocated
   const KvCache& cache() const { return cache_; }
@@ -77,7 +80,9 @@ class Session {
  private:
   void check(std::span<const int32_t> tokens) const;
   void step(std::span<const int32_t> tokens);
+  static void step_each(std::span<Session* const> sessions, std::span<const int32_t> tokens);
   void each_row(int64_t begin, int64_t end, const RowVisitor& row);
+  int32_t best_of_row(int64_t row);
 
   const Model& model_;
   SessionOptions options_;

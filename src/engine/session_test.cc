@@ -316,6 +316,28 @@ TEST(Session, NextOfEachIsTheSameAsAlone) {
   }
 }
 
+TEST(Session, GreedyChoicesOfEachAreThoseOfEachAlone) {
+  const auto backend = make_backend("auto");
+  const Model model = load_tiny("tiny-llama", *backend, parse_weights("w8g32e8g32"));
+  const SessionOptions options{.scheme = parse_scheme("k8v8g32"), .context = 64, .chunk = 8};
+  for (const size_t count : {1u, 2u, 5u}) {
+    std::vector<std::unique_ptr<Session>> together, alone;
+    std::vector<Session*> sessions;
+    std::vector<int32_t> last = some_tokens(count, 3), next(count);
+    for (size_t i = 0; i < count; ++i) {
+      together.push_back(std::make_unique<Session>(model, options));
+      alone.push_back(std::make_unique<Session>(model, options));
+      sessions.push_back(together.back().get());
+      for (Session* session : {together[i].get(), alone[i].get()}) session->prefill(some_tokens(9 + i, i));
+    }
+    for (int step = 0; step < 10; ++step) {
+      Session::greedy_next_of_each(sessions, last, next);
+      for (size_t i = 0; i < count; ++i) EXPECT_EQ(next[i], alone[i]->greedy_next({&last[i], 1})) << count;
+      last = next;
+    }
+  }
+}
+
 TEST(Session, TooManyInStepAreRefused) {
   const auto backend = make_backend("auto");
   const Model model = load_tiny("tiny-llama", *backend);

@@ -8,7 +8,7 @@
 
 #include "base/error.h"
 #include "base/interrupt.h"
-#include "engine/generate.h"
+#include "engine/session.h"
 
 namespace kvpareto {
 namespace {
@@ -156,18 +156,19 @@ class Runner {
     stop_if_interrupted();
     std::vector<Lane*> answering;
     std::vector<Session*> sessions;
-    std::vector<int32_t> last, order;
+    std::vector<int32_t> last;
     for (Lane& lane : lanes_) {
       if (!lane.answering) continue;
       answering.push_back(&lane);
       sessions.push_back(lane.session.get());
       last.push_back(lane.last);
     }
-    Random unused(0);  // greedy
-    Session::next_of_each(sessions, last, [&](int64_t i, std::span<const float> logits) {
-      answering[static_cast<size_t>(i)]->last = choose(logits, {}, unused, order);
-    });
-    for (Lane* lane : answering) take(*lane);
+    std::vector<int32_t> next(last.size());
+    Session::greedy_next_of_each(sessions, last, next);
+    for (size_t i = 0; i < answering.size(); ++i) {
+      answering[i]->last = next[i];
+      take(*answering[i]);
+    }
   }
 
   void take(Lane& lane) {

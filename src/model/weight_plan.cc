@@ -44,12 +44,11 @@ class Planner {
     return result;
   }
 
-  // The output head: in int8, or in Q8_0, which is the same in groups of 32, its high bits can be read alone.
+  // The output head, whose high bits can be read alone where the format lets them.
   PlannedLinear head(const WeightChoice& choice, const std::string& name) {
     PlannedLinear result = linear(choice, {name}, false);
     WeightFormat& format = result.spec.parts.front().format;
-    if (format.codec == WeightCodec::kInt8) format.codec = WeightCodec::kInt8Apart;
-    if (format.codec == WeightCodec::kQ8_0) format = {WeightCodec::kInt8Apart, info_of(WeightCodec::kQ8_0).unit};
+    format = with_planes_apart(format);
     return result;
   }
 

@@ -99,7 +99,7 @@ void round_to_nearest(const WeightFormat& format, const float* values, WeightUni
 
 void split_block(WeightCodec codec, const uint8_t* block, WeightUnit& unit) {
   const WeightCodecInfo& info = info_of(codec);
-  if (codec == WeightCodec::kQ6K) return split_q6_k(block, unit);
+  if (codec == WeightCodec::kQ6K || codec == WeightCodec::kQ6KApart) return split_q6_k(block, unit);
   split_halves(block, info, unit);
   const uint8_t* rest = block + info.halves * 2;
   switch (codec) {

@@ -20,7 +20,7 @@ namespace kvpareto {
 enum class WeightCodec : uint8_t {
   kBf16,
   kInt8,
-  kInt8Apart,  // kInt8 whose planes lie apart: the high bits of all codes can be read alone, as a head's are
+  kInt8Apart,  // ...Apart: planes lie apart, so that the high bits of all codes can be read alone, as a head's are
   kInt4,
   kInt3,
   kQ4_0,
@@ -30,7 +30,8 @@ enum class WeightCodec : uint8_t {
   kQ8_0,
   kQ4K,
   kQ5K,
-  kQ6K
+  kQ6K,
+  kQ6KApart
 };
 
 struct WeightCodecInfo {
@@ -43,7 +44,7 @@ struct WeightCodecInfo {
   int zero;                 // the code whose value is 0 where that is always the same; else 0
 };
 
-inline constexpr std::array<WeightCodecInfo, 13> kWeightCodecs = {{
+inline constexpr std::array<WeightCodecInfo, 14> kWeightCodecs = {{
     {WeightCodec::kBf16, "w16", 0, 0, 0, 0, 0, 0, 0},
     {WeightCodec::kInt8, "w8", 8, 0, 1, 0, 0, 0, 128},
     {WeightCodec::kInt8Apart, "w8", 4, 4, 1, 0, 0, 0, 128},
@@ -57,6 +58,7 @@ inline constexpr std::array<WeightCodecInfo, 13> kWeightCodecs = {{
     {WeightCodec::kQ4K, "Q4_K", 4, 0, 2, 12, 256, 32, 0},
     {WeightCodec::kQ5K, "Q5_K", 4, 1, 2, 12, 256, 32, 0},
     {WeightCodec::kQ6K, "Q6_K", 4, 2, 1, 16, 256, 16, 32},
+    {WeightCodec::kQ6KApart, "Q6_K", 2, 4, 1, 16, 256, 16, 32},
 }};
 inline constexpr int kMostUnitBytes = 16, kMostSubs = 16, kLargestUnit = 256;
 
@@ -69,7 +71,9 @@ inline constexpr bool is_grouped(WeightCodec codec) {
   return codec != WeightCodec::kBf16 && info_of(codec).unit == 0;
 }
 // Whether one plane of a panel lies behind all of the other (weight_panel.h).
-KVPARETO_INLINE constexpr bool is_apart(WeightCodec codec) { return codec == WeightCodec::kInt8Apart; }
+KVPARETO_INLINE constexpr bool is_apart(WeightCodec codec) {
+  return codec == WeightCodec::kInt8Apart || codec == WeightCodec::kQ6KApart;
+}
 // Whether codes are rounded to on both sides of zero, without a zero point of their own.
 inline constexpr bool is_symmetric(WeightCodec codec) { return info_of(codec).zero == 128; }
 
@@ -82,6 +86,15 @@ struct WeightFormat {
   KVPARETO_INLINE constexpr int bits() const { return info_of(codec).low_bits + info_of(codec).high_bits; }
   bool operator==(const WeightFormat&) const = default;
 };
+
+// What holds the same numbers with planes that lie apart, or the format itself if nothing does. Q8_0 is int8 in groups of
+// 32.
+inline constexpr WeightFormat with_planes_apart(const WeightFormat& format) {
+  if (format.codec == WeightCodec::kInt8) return {WeightCodec::kInt8Apart, format.group};
+  if (format.codec == WeightCodec::kQ8_0) return {WeightCodec::kInt8Apart, format.unit()};
+  if (format.codec == WeightCodec::kQ6K) return {WeightCodec::kQ6KApart, 0};
+  return format;
+}
 
 // The eight 6-bit scales and minimums of a Q4_K or Q5_K block: the first four of each lie whole in the low bits of
 // bytes 0-3 and 4-7; the others have their low four bits in bytes 8-11 and their high two on top of bytes 0-7.
@@ -120,6 +133,7 @@ KVPARETO_INLINE void read_scale(WeightCodec codec, const f16* halves, const uint
       return;
     }
     case WeightCodec::kQ6K:
+    case WeightCodec::kQ6KApart:
       scale = first * static_cast<float>(static_cast<int8_t>(bytes[sub * stride]));
       offset = scale * static_cast<float>(info_of(codec).zero);
       return;

@@ -52,13 +52,13 @@ class Largest {
 
 // Of the job's one input, as PanelJob wants them.
 void sum_squares(const PanelJob& job, float* squares) {
-  const int64_t group = job.format().group;
-  std::fill_n(squares, job.columns() / group, 0.0f);
-  for (int64_t c = 0; c < job.columns(); c += kPanelColumns) {
+  const int64_t sub = job.format().sub(), run = std::min<int64_t>(sub, kPanelColumns);
+  std::fill_n(squares, job.columns() / sub, 0.0f);
+  for (int64_t c = 0; c < job.columns(); c += run) {
     int32_t sum = 0;
-    for (int64_t i = c; i < c + kPanelColumns; ++i) sum += job.codes[i] * job.codes[i];
+    for (int64_t i = c; i < c + run; ++i) sum += job.codes[i] * job.codes[i];
     const float scale = job.scales[c / kPanelColumns];
-    squares[c / group] += scale * scale * static_cast<float>(sum);
+    squares[c / sub] += scale * scale * static_cast<float>(sum);
   }
 }
 

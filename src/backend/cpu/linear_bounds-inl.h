@@ -2,36 +2,40 @@
 // linear_kernels.h. See linear_streams-inl.h.
 
 // The high bits of codes whose planes lie apart, as stream_panels() reads them.
+template <WeightCodec kCodec>
 class HighCodes {
+  static constexpr WeightCodecInfo kInfo = info_of(kCodec);
+  static constexpr HighBits kHigh = HighBits::of(kCodec);
+  static constexpr int kBits = kInfo.high_bits, kSubs = kInfo.sub > 0 ? kInfo.unit / kInfo.sub : 1;
+  static constexpr WeightCodecInfo kAlone = {kCodec, "", kBits, 0, 1, 0, 0, 0, 0};
+
  public:
-  static constexpr WeightCodec kOf = WeightCodec::kInt8Apart;
-  static constexpr WeightCodecInfo kInfo = {kOf, "", info_of(kOf).high_bits, 0, 1, 0, 0, 0, 0};
+  static constexpr WeightCodec kOf = kCodec;
   template <int kStep>
-  using KindOfStep = Kind<kInfo.low_bits, kStep, Vectors::takes_offsets(kInfo)>;
+  using KindOfStep = Kind<kBits, kStep, Vectors::takes_offsets(kAlone)>;
 
   // As a codec of one plane, whose sums begin with what the zero of all bits takes away, as much less as it is smaller.
-  struct Block : PackedBlock<kOf> {
+  struct Block : PackedBlock<kCodec> {
     KVPARETO_INLINE typename Vectors::Codes at(int step, int part) const {
-      constexpr int kBits = kInfo.low_bits;
       const auto codes = Vectors::load_codes(this->planes.high + step % kBits * kPlaneBytes +
                                              part * (kPlaneBytes / Vectors::kParts));
       return Vectors::both(Vectors::right(codes, step / kBits * kBits), Vectors::all_bytes((1 << kBits) - 1));
     }
     KVPARETO_INLINE auto start(int32_t of_token) const {
       constexpr int kDigits = 12;
-      constexpr auto kShare = static_cast<int32_t>(HighBits::kZero / info_of(kOf).zero * (1 << kDigits));
+      constexpr auto kShare = static_cast<int32_t>(kHigh.zero / kInfo.zero * (1 << kDigits));
       return Vectors::all_wholes((of_token * kShare + (1 << (kDigits - 1))) >> kDigits);
     }
   };
 
-  KVPARETO_INLINE static void unpack_scales_of(const UnitWalk<kOf>& walk, float* scales, float* offsets) {
-    tell<UnitWalk<kOf>::kHeader>(walk.header());
-    unpack_scales<kOf>(walk.header(), scales, offsets);
-    for (int r = 0; r < kPanelRows; ++r) offsets[r] = scales[r] * HighBits::kZero;
+  KVPARETO_INLINE static void unpack_scales_of(const UnitWalk<kCodec>& walk, float* scales, float* offsets) {
+    tell<UnitWalk<kCodec>::kHeader>(walk.header());
+    unpack_scales<kCodec>(walk.header(), scales, offsets);
+    for (int i = 0; i < kSubs * kPanelRows; ++i) offsets[i] = scales[i] * kHigh.zero;
   }
-  KVPARETO_INLINE static Block block(const UnitWalk<kOf>& walk, int64_t b) {
+  KVPARETO_INLINE static Block block(const UnitWalk<kCodec>& walk, int64_t b) {
     const BlockPlanes planes = walk.block(b);
-    tell<UnitWalk<kOf>::kBlock>(planes.high);
+    tell<UnitWalk<kCodec>::kBlock>(planes.high);
     return {{planes}};
   }
   static void begin(const PanelJob& /*job*/, int64_t /*panel*/, int64_t /*rows*/, float* sums) {
@@ -41,19 +45,22 @@ class HighCodes {
     constexpr int kParts = Vectors::kParts, kLanes = kPanelRows / kParts;
     typename Vectors::Float variances[kParts];
     for (auto& variance : variances) variance = Vectors::all(0);
-    UnitWalk<kOf> walk(job.panels + panel, 0);
-    for (int64_t u = 0; u < job.columns() / job.format().group; ++u, walk.next_unit(job.format().group / kPanelColumns)) {
-      float scales[kPanelRows];
-      Vectors::widen_halves(walk.header(), scales);
-      for (int p = 0; p < kParts; ++p) {
-        const auto scale = Vectors::load(scales + p * kLanes);
-        variances[p] = Vectors::fma(Vectors::multiply(scale, scale), Vectors::all(job.squares[u]), variances[p]);
+    UnitWalk<kCodec> walk(job.panels + panel, 0);
+    const int64_t unit = job.format().unit();
+    for (int64_t c = 0, sub = 0; c < job.columns(); c += unit, walk.next_unit(unit / kPanelColumns)) {
+      float scales[kSubs * kPanelRows], offsets[kSubs * kPanelRows];
+      unpack_scales<kCodec>(walk.header(), scales, offsets);
+      for (int s = 0; s < kSubs; ++s, ++sub) {
+        for (int p = 0; p < kParts; ++p) {
+          const auto scale = Vectors::load(scales + s * kPanelRows + p * kLanes);
+          variances[p] = Vectors::fma(Vectors::multiply(scale, scale), Vectors::all(job.squares[sub]), variances[p]);
+        }
       }
     }
     float bounds[kPanelRows];
     for (int p = 0; p < kParts; ++p) {
-      const auto deviation = Vectors::root(Vectors::multiply(variances[p], Vectors::all(HighBits::kVariance)));
-      const auto sum = Vectors::multiply(Vectors::load(sums + p * kLanes), Vectors::all(HighBits::kSize));
+      const auto deviation = Vectors::root(Vectors::multiply(variances[p], Vectors::all(kHigh.variance)));
+      const auto sum = Vectors::multiply(Vectors::load(sums + p * kLanes), Vectors::all(kHigh.size));
       Vectors::store(Vectors::fma(deviation, Vectors::all(HighBits::kDeviations), sum), bounds + p * kLanes);
     }
     job.out[panel] = *std::max_element(bounds, bounds + rows);
@@ -67,6 +74,12 @@ class HighCodes {
   }
 };
 
+template <WeightCodec kCodec>
+void bound_panels_of(const PanelJob& job, int64_t first, int64_t last) {
+  with_step<kCodec>(job.format(), [&](auto step) { stream_panels<HighCodes<kCodec>, step>(job, first, last); });
+}
+
 void bound_panels(const PanelJob& job, int64_t first, int64_t last) {
-  with_step<HighCodes::kOf>(job.format(), [&](auto step) { stream_panels<HighCodes, step>(job, first, last); });
+  if (job.format().codec == WeightCodec::kInt8Apart) return bound_panels_of<WeightCodec::kInt8Apart>(job, first, last);
+  bound_panels_of<WeightCodec::kQ6KApart>(job, first, last);
 }

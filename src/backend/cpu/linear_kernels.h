@@ -81,13 +81,20 @@ struct LinearKernels {
   void (*unpack)(const Panel& panel, int64_t begin, int64_t columns, const PanelSlice& slice);
 };
 
-// What is known of an int8 product when only the high four bits h of each code 16 h + l are: l counts as its mean, 7.5,
-// and moves the product by a random walk of the steps scale * input * (l - 7.5), of variance (16^2 - 1) / 12 each. The
+// What is known of an int8 product when only the high bits h of each code q = size h + l are: l counts as its mean, and
+// moves the product by a random walk of the steps scale * input * (l - mean), of variance (size^2 - 1) / 12 each. The
 // bound lies seven of its deviations above, which one product in 10^12 passes if low bits are as good as random
 // (docs/METHODS.md).
 struct HighBits {
-  static constexpr float kSize = 16, kZero = (128 - 7.5f) / kSize;  // a code's value is kSize (h - kZero)
-  static constexpr float kVariance = 255.0f / 12, kDeviations = 7;
+  static constexpr float kDeviations = 7;
+  float size, zero;  // q less the zero of its codec is size (h - zero)
+  float variance;
+
+  static constexpr HighBits of(WeightCodec codec) {
+    const WeightCodecInfo& info = info_of(codec);
+    const auto size = static_cast<float>(1 << info.low_bits);
+    return {size, (static_cast<float>(info.zero) - (size - 1) / 2) / size, (size * size - 1) / 12};
+  }
 };
 
 const LinearKernels& plain_linear_kernels();

@@ -86,7 +86,7 @@ KVPARETO_INLINE void unpack_scales(const uint8_t* unit, float* scales, float* of
         offsets[sub * kPanelRows + r] = second[r] * static_cast<float>(minimum);
       }
     }
-  } else if constexpr (kCodec == WeightCodec::kQ6K) {
+  } else if constexpr (kCodec == WeightCodec::kQ6K || kCodec == WeightCodec::kQ6KApart) {
     for (int sub = 0; sub < 16; ++sub) {
       for (int r = 0; r < kPanelRows; ++r) {
         const auto factor = static_cast<int8_t>(bytes[sub * kPanelRows + r]);
@@ -187,7 +187,7 @@ void unpack_slice(const Panel& panel, int64_t begin, int64_t columns, const Pane
 // clang-format off
 #define KVPARETO_WEIGHT_CODECS(CASE) \
   CASE(kInt8) CASE(kInt8Apart) CASE(kInt4) CASE(kInt3) CASE(kQ4_0) CASE(kQ4_1) \
-  CASE(kQ5_0) CASE(kQ5_1) CASE(kQ8_0) CASE(kQ4K) CASE(kQ5K) CASE(kQ6K)
+  CASE(kQ5_0) CASE(kQ5_1) CASE(kQ8_0) CASE(kQ4K) CASE(kQ5K) CASE(kQ6K) CASE(kQ6KApart)
 // clang-format on
 
 void unpack(const Panel& panel, int64_t begin, int64_t columns, const PanelSlice& slice) {

@@ -22,7 +22,7 @@ inline size_t rounded_bytes(int64_t tokens, int64_t columns) {
 
 // Squares of one input, for bounds.
 inline size_t squares_bytes(const WeightFormat& format, int64_t columns) {
-  return is_apart(format.codec) ? float_bytes(columns / format.group) : 0;
+  return is_apart(format.codec) ? float_bytes(columns / format.sub()) : 0;
 }
 
 // Rows [first, first + rows) of a weight, the first of a panel, and what is added to their products, if that is not

@@ -118,26 +118,29 @@ void panels_float(const PanelJob& job, int64_t first, int64_t last, float* scrat
 }
 
 void bound_panels(const PanelJob& job, int64_t first, int64_t last) {
-  const int low_bits = info_of(job.format().codec).low_bits, high_bits = info_of(job.format().codec).high_bits;
-  const int mask = (1 << high_bits) - 1;
+  const WeightFormat& format = job.format();
+  const WeightCodecInfo& info = info_of(format.codec);
+  const HighBits bits = HighBits::of(format.codec);
+  const int64_t sub = format.sub(), run = std::min<int64_t>(sub, kPanelColumns);
   for (int64_t p = first; p < last; ++p) {
     const Panel panel = job.panels + p;
     float bound = -std::numeric_limits<float>::infinity();
     for (int64_t r = 0; r < std::min<int64_t>(kPanelRows, job.rows - p * kPanelRows); ++r) {
       float sum = 0, variance = 0;
-      for (int64_t c = 0; c < job.columns(); c += kPanelColumns) {
-        f16 half;
-        std::memcpy(&half, panel.unit(c) + r * sizeof half, sizeof half);
-        const float scale = to_float(half);
-        if (c % job.format().group == 0) variance += scale * scale * job.squares[c / job.format().group];
+      for (int64_t c = 0; c < job.columns(); c += run) {
+        const uint8_t* unit = panel.unit(c);
+        float scale, offset;
+        read_scale(format.codec, reinterpret_cast<const f16*>(unit) + r, unit + info.halves * kPanelRows * 2 + r,
+                   kPanelRows, static_cast<int>(c % format.unit() / sub), scale, offset);
+        if (c % sub == 0) variance += scale * scale * job.squares[c / sub];
         float products = 0;
-        for (int i = 0; i < kPanelColumns; ++i) {
-          const int high = code_of(info_of(job.format().codec), BlockPlanes::of(panel, c), r, i) >> low_bits & mask;
-          products += (static_cast<float>(high) - HighBits::kZero) * static_cast<float>(job.codes[c + i]);
+        for (int64_t i = c; i < c + run; ++i) {
+          const int code = code_of(info, BlockPlanes::of(panel, c), r, static_cast<int>(i % kPanelColumns));
+          products += (static_cast<float>(code >> info.low_bits) - bits.zero) * static_cast<float>(job.codes[i]);
         }
         sum += scale * job.scales[c / kPanelColumns] * products;
       }
-      bound = std::max(bound, HighBits::kSize * sum + HighBits::kDeviations * std::sqrt(HighBits::kVariance * variance));
+      bound = std::max(bound, bits.size * sum + HighBits::kDeviations * std::sqrt(bits.variance * variance));
     }
     job.out[p] = bound;
   }
