@@ -221,7 +221,7 @@ TEST(BestRowContract, BoundsAreWhatTheyClaim) {
         SCOPED_TRACE(fmt::format("{} {} {}", set, name_of(format), columns));
         const LinearKernels& kernels = cpu_linear_kernels(set);
         const RoundedInput in(kernels, x, format);
-        std::vector<float> squares(static_cast<size_t>(columns / format.sub())), bounds(panels_of(kRows));
+        std::vector<float> squares(static_cast<size_t>(columns / format.sub())), bounds(2 * panels_of(kRows));
         for (size_t c = 0; c < in.codes.size(); ++c) {
           const float value = in.scales[c / 32] * static_cast<float>(in.codes[c]);
           squares[c / static_cast<size_t>(format.sub())] += value * value;
@@ -240,13 +240,15 @@ TEST(BestRowContract, BoundsAreWhatTheyClaim) {
         kernels.bound_panels(job, 0, 7);
         kernels.bound_panels(job, 7, panels_of(kRows));
         for (int64_t p = 0; p < panels_of(kRows); ++p) {
-          double bound = -HUGE_VAL, off = 0;
+          double bound = -HUGE_VAL, likely = -HUGE_VAL, off = 0;
           for (int64_t r = p * kPanelRows; r < std::min<int64_t>(kRows, (p + 1) * kPanelRows); ++r) {
             const Parts& row = parts[static_cast<size_t>(r)];
             bound = std::max(bound, row.bound());
+            likely = std::max(likely, row.high);
             off = std::max(off, row.rounding + 1e-5 * std::sqrt(row.variance));
           }
-          ASSERT_NEAR(bounds[static_cast<size_t>(p)], bound, off) << "panel " << p;
+          ASSERT_NEAR(bounds[static_cast<size_t>(2 * p)], bound, off) << "panel " << p;
+          ASSERT_NEAR(bounds[static_cast<size_t>(2 * p + 1)], likely, off) << "panel " << p;
         }
       }
     }

@@ -57,13 +57,15 @@ class HighCodes {
         }
       }
     }
-    float bounds[kPanelRows];
+    float bounds[kPanelRows], means[kPanelRows];
     for (int p = 0; p < kParts; ++p) {
       const auto deviation = Vectors::root(Vectors::multiply(variances[p], Vectors::all(kHigh.variance)));
       const auto sum = Vectors::multiply(Vectors::load(sums + p * kLanes), Vectors::all(kHigh.size));
       Vectors::store(Vectors::fma(deviation, Vectors::all(HighBits::kDeviations), sum), bounds + p * kLanes);
+      Vectors::store(sum, means + p * kLanes);
     }
-    job.out[panel] = *std::max_element(bounds, bounds + rows);
+    job.out[2 * panel] = *std::max_element(bounds, bounds + rows);
+    job.out[2 * panel + 1] = *std::max_element(means, means + rows);
   }
 
  private:

@@ -71,8 +71,8 @@ struct LinearKernels {
   // The job's product for panels [first, last), by its int8 inputs or its f32 ones; scratch of kPanelsAtOnce slices.
   void (*panels_int8)(const PanelJob& job, int64_t first, int64_t last, float* scratch);
   void (*panels_float)(const PanelJob& job, int64_t first, int64_t last, float* scratch);
-  // Of weights whose planes lie apart and one int8 input: out[p], for panels [first, last), is what the largest product
-  // of panel p stays below (HighBits). Low bits are not read, nor is bias.
+  // Of weights whose planes lie apart and one int8 input: out[2 p] and out[2 p + 1], for panels [first, last), are what
+  // the largest product of panel p stays below and what it is likely to be (HighBits). Low bits are not read, nor bias.
   void (*bound_panels)(const PanelJob& job, int64_t first, int64_t last);
   // The first `rows` rows of a panel as numbers, out f32 or bf16 [rows, columns].
   void (*widen_panel)(const Panel& panel, int64_t rows, Tensor out, float* scratch);

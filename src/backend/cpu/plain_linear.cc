@@ -124,7 +124,7 @@ void bound_panels(const PanelJob& job, int64_t first, int64_t last) {
   const int64_t sub = format.sub(), run = std::min<int64_t>(sub, kPanelColumns);
   for (int64_t p = first; p < last; ++p) {
     const Panel panel = job.panels + p;
-    float bound = -std::numeric_limits<float>::infinity();
+    float bound = -std::numeric_limits<float>::infinity(), mean = bound;
     for (int64_t r = 0; r < std::min<int64_t>(kPanelRows, job.rows - p * kPanelRows); ++r) {
       float sum = 0, variance = 0;
       for (int64_t c = 0; c < job.columns(); c += run) {
@@ -140,9 +140,11 @@ void bound_panels(const PanelJob& job, int64_t first, int64_t last) {
         }
         sum += scale * job.scales[c / kPanelColumns] * products;
       }
+      mean = std::max(mean, bits.size * sum);
       bound = std::max(bound, bits.size * sum + HighBits::kDeviations * std::sqrt(bits.variance * variance));
     }
-    job.out[p] = bound;
+    job.out[2 * p] = bound;
+    job.out[2 * p + 1] = mean;
   }
 }
 
