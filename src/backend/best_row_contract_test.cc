@@ -35,7 +35,8 @@ WeightUnit unit_of(const WeightFormat& format, const float* values) {
     const float steps = std::ceil(largest(s * sub, sub) / one / static_cast<float>(zero - 1));
     unit.bytes[static_cast<size_t>(s)] = static_cast<uint8_t>(std::min(127.0f, std::max(1.0f, steps)));
     for (int i = s * sub; i < (s + 1) * sub; ++i) {
-      const float code = std::nearbyint(values[i] / one / unit.bytes[static_cast<size_t>(s)]) + static_cast<float>(zero);
+      const float code =
+          std::nearbyint(values[i] / one / unit.bytes[static_cast<size_t>(s)]) + static_cast<float>(zero);
       unit.codes[static_cast<size_t>(i)] = static_cast<uint8_t>(std::clamp(code, 0.0f, 2.0f * zero - 1));
     }
   }
@@ -83,8 +84,8 @@ std::vector<std::vector<float>> some_inputs(Random& random, int64_t columns) {
 
 void expect_largest(const Head& head, const std::vector<std::vector<float>>& inputs) {
   for (const auto& backend : tested()) {
-    SCOPED_TRACE(fmt::format("{} {} {}x{}", backend->name(), name_of(head.format()), head.spec.rows(),
-                             head.spec.columns));
+    SCOPED_TRACE(
+        fmt::format("{} {} {}x{}", backend->name(), name_of(head.format()), head.spec.rows(), head.spec.columns));
     const auto linear = make(*backend, head);
     EXPECT_LE(backend->best_row_bytes(*linear), linear->bytes());
     for (const std::vector<float>& x : inputs) {
@@ -182,7 +183,8 @@ Parts parts_of(const Head& head, int64_t row, const RoundedInput& in) {
     const auto inside = static_cast<int>(c % format.unit());
     if (inside == 0) unit = head.unit(row, c / format.unit());
     if (c % sub == 0) read_scale(format.codec, unit.halves.data(), unit.bytes.data(), 1, inside / sub, scale, offset);
-    const double of_input = in.scales[static_cast<size_t>(c / 32)], step = scale * of_input * in.codes[static_cast<size_t>(c)];
+    const double of_input = in.scales[static_cast<size_t>(c / 32)],
+                 step = scale * of_input * in.codes[static_cast<size_t>(c)];
     const int code = unit.codes[static_cast<size_t>(inside)];
     parts.product += step * (code - info.zero);
     parts.high += step * (code / size * size + (size - 1) / 2.0 - info.zero);

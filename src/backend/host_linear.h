@@ -18,7 +18,7 @@ struct WeightSegment {
   Buffer data;
 
   bool is_bf16() const { return format.codec == WeightCodec::kBf16; }
-  const bf16* row(int64_t r) const { return data.as<bf16>() + r * columns; }  // of a bf16 segment
+  const bf16* row(int64_t r) const { return data.as<bf16>() + r * columns; }                   // of a bf16 segment
   Panel panels() const { return Panel::first_of(format, rows, columns, data.as<uint8_t>()); }  // of any other
 };
 

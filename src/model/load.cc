@@ -82,8 +82,9 @@ class Loader {
         return file_.stored_row(*info, r);
       });
     }
-    const bool blocks_of_int8 = format == WeightFormat{WeightCodec::kInt8Apart, 32} &&
-                                std::ranges::all_of(parts, [](const TensorInfo* info) { return info->storage == "Q8_0"; });
+    const bool blocks_of_int8 =
+        format == WeightFormat{WeightCodec::kInt8Apart, 32} &&
+        std::ranges::all_of(parts, [](const TensorInfo* info) { return info->storage == "Q8_0"; });
     if (blocks_of_int8) {
       return UnitReader([this, parts](int64_t row, int64_t unit, WeightUnit& out) {
         const auto [info, r] = place_of(parts, row);

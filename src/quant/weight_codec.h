@@ -67,9 +67,7 @@ KVPARETO_INLINE constexpr const WeightCodecInfo& info_of(WeightCodec codec) {
 }
 
 // Whether codes, scales and zeros are made (or given) by groups, and not taken from the blocks of a file.
-inline constexpr bool is_grouped(WeightCodec codec) {
-  return codec != WeightCodec::kBf16 && info_of(codec).unit == 0;
-}
+inline constexpr bool is_grouped(WeightCodec codec) { return codec != WeightCodec::kBf16 && info_of(codec).unit == 0; }
 // Whether one plane of a panel lies behind all of the other (weight_panel.h).
 KVPARETO_INLINE constexpr bool is_apart(WeightCodec codec) {
   return codec == WeightCodec::kInt8Apart || codec == WeightCodec::kQ6KApart;
@@ -87,8 +85,8 @@ struct WeightFormat {
   bool operator==(const WeightFormat&) const = default;
 };
 
-// What holds the same numbers with planes that lie apart, or the format itself if nothing does. Q8_0 is int8 in groups of
-// 32.
+// What holds the same numbers with planes that lie apart, or the format itself if nothing does. Q8_0 is int8 in groups
+// of 32.
 inline constexpr WeightFormat with_planes_apart(const WeightFormat& format) {
   if (format.codec == WeightCodec::kInt8) return {WeightCodec::kInt8Apart, format.group};
   if (format.codec == WeightCodec::kQ8_0) return {WeightCodec::kInt8Apart, format.unit()};

@@ -161,9 +161,8 @@ int64_t CpuLinears::best_row(const HostLinear& matrix, Tensor x, Tensor products
   }
   multiply(matrix, x, products, false, scratch);
   Largest best;
-  parallel_ranges(matrix.rows(), kRowsSearched, [&](int64_t first, int64_t last) {
-    best.offer(products.as<float>() + first, last - first, first);
-  });
+  parallel_ranges(matrix.rows(), kRowsSearched,
+                  [&](int64_t first, int64_t last) { best.offer(products.as<float>() + first, last - first, first); });
   return best.place();
 }
 

@@ -92,6 +92,7 @@ struct Product {
     space = tensor(scratch.as<float>(), static_cast<int64_t>(scratch.bytes() / 4));
   }
   void run() { backend().linear(*weights[next++ % weights.size()], in, result, false, space); }
+  void choose() { backend().best_row(*weights[next++ % weights.size()], in, result, space); }
 
   std::vector<std::unique_ptr<Linear>> weights;
   size_t next = 0;
@@ -130,7 +131,10 @@ const std::vector<WeightFormat>& formats() {
                                                  {WeightCodec::kQ8_0, 0},
                                                  {WeightCodec::kQ4K, 0},
                                                  {WeightCodec::kQ5K, 0},
-                                                 {WeightCodec::kQ6K, 0}};
+                                                 {WeightCodec::kQ6K, 0},
+                                                 {WeightCodec::kInt8Apart, 64},
+                                                 {WeightCodec::kInt8Apart, 128},
+                                                 {WeightCodec::kQ6KApart, 0}};
   return list;
 }
 LinearSpec spec_of(int64_t format, int64_t rows, int64_t columns, bool int8) {
@@ -162,6 +166,22 @@ BENCHMARK(decode_product)
     ->Args({0, 9728, 896, 8, 0})
     ->ArgsProduct({benchmark::CreateDenseRange(1, 13, 1), {9728}, {1024}, {1}, {0, 1}})
     ->ArgsProduct({{1, 3, 11}, {9728}, {1024}, {2, 4, 8, 15}, {0, 1}})
+    ->UseRealTime();
+
+// A greedy choice by a head: how fast the part of it that has to be read is.
+void best_row(benchmark::State& state) {
+  const LinearSpec spec = spec_of(state.range(0), state.range(1), state.range(2), true);
+  const auto copies = static_cast<int>(1 + 1.28e8 / static_cast<double>(backend().linear_bytes(spec)));
+  Product product(spec, 1, copies);
+  const auto bytes = static_cast<double>(backend().best_row_bytes(*product.weights.front()));
+  measure(state, "B/s", bytes, read_bandwidth(thread_count()), [&] { product.choose(); });
+  state.SetLabel(label_of(spec));
+}
+BENCHMARK(best_row)
+    ->ArgNames({"format", "rows", "columns"})
+    ->Args({14, 49152, 576})    // SmolLM2-135M
+    ->Args({15, 151936, 896})   // Qwen2.5-0.5B
+    ->Args({16, 151936, 1536})  // Qwen2.5-1.5B, as stored
     ->UseRealTime();
 
 // Many tokens, by bf16 weights.

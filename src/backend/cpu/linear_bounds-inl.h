@@ -17,8 +17,8 @@ class HighCodes {
   // As a codec of one plane, whose sums begin with what the zero of all bits takes away, as much less as it is smaller.
   struct Block : PackedBlock<kCodec> {
     KVPARETO_INLINE typename Vectors::Codes at(int step, int part) const {
-      const auto codes = Vectors::load_codes(this->planes.high + step % kBits * kPlaneBytes +
-                                             part * (kPlaneBytes / Vectors::kParts));
+      const auto codes =
+          Vectors::load_codes(this->planes.high + step % kBits * kPlaneBytes + part * (kPlaneBytes / Vectors::kParts));
       return Vectors::both(Vectors::right(codes, step / kBits * kBits), Vectors::all_bytes((1 << kBits) - 1));
     }
     KVPARETO_INLINE auto start(int32_t of_token) const {

@@ -12,8 +12,7 @@ constexpr int64_t kStreams = 2, kStreamAhead = 3072;
 template <WeightCodec kCodec, typename V = Vectors>
 class StreamedBlock : public PackedBlock<kCodec> {
  public:
-  KVPARETO_INLINE StreamedBlock(BlockPlanes at, const uint8_t* zeros)
-      : PackedBlock<kCodec>{at}, zeros_(zeros) {}
+  KVPARETO_INLINE StreamedBlock(BlockPlanes at, const uint8_t* zeros) : PackedBlock<kCodec>{at}, zeros_(zeros) {}
   // Where a start takes the level away, the zero point of each row.
   KVPARETO_INLINE auto start(int32_t of_token) const {
     constexpr WeightCodecInfo kInfo = info_of(kCodec);
@@ -54,8 +53,8 @@ struct WholeCodes {
 // Columns [begin, begin + columns) of a panel, whose units `walk` has come to, times the job's only input, added to
 // sums [16]; codes go from memory to products without a stop.
 template <typename Source, int kStep>
-KVPARETO_INLINE void stream_turn(const PanelJob& job, UnitWalk<Source::kOf>& walk, int64_t begin,
-                                 int64_t columns, float* sums) {
+KVPARETO_INLINE void stream_turn(const PanelJob& job, UnitWalk<Source::kOf>& walk, int64_t begin, int64_t columns,
+                                 float* sums) {
   constexpr WeightCodecInfo kInfo = info_of(Source::kOf);
   const int64_t unit_columns = kInfo.unit > 0 ? kInfo.unit : job.format().group;
   const int64_t blocks = unit_columns / kPanelColumns;
@@ -84,8 +83,7 @@ void stream_panels(const PanelJob& job, int64_t first, int64_t last) {
     for (int64_t s = 0; s < count; ++s) Source::begin(job, panels[s], rows_of(s), sums + s * kPanelRows);
     for (int64_t c = 0; c < job.columns(); c += turn) {
       for (int64_t s = 0; s < count; ++s) {
-        stream_turn<Source, kStep>(job, walks[s], c, std::min(turn, job.columns() - c),
-                                   sums + s * kPanelRows);
+        stream_turn<Source, kStep>(job, walks[s], c, std::min(turn, job.columns() - c), sums + s * kPanelRows);
       }
     }
     for (int64_t s = 0; s < count; ++s) Source::end(job, panels[s], rows_of(s), sums + s * kPanelRows);
@@ -95,11 +93,10 @@ static_assert(kStreams == 2);
 
 void stream(const PanelJob& job, int64_t first, int64_t last) {
   switch (job.format().codec) {
-#define KVPARETO_CASE(codec)                                                    \
-  case WeightCodec::codec:                                                      \
-    return with_step<WeightCodec::codec>(job.format(), [&](auto step) {           \
-      stream_panels<WholeCodes<WeightCodec::codec>, step>(job, first, last);    \
-    });
+#define KVPARETO_CASE(codec)              \
+  case WeightCodec::codec:                \
+    return with_step<WeightCodec::codec>( \
+        job.format(), [&](auto step) { stream_panels<WholeCodes<WeightCodec::codec>, step>(job, first, last); });
     KVPARETO_WEIGHT_CODECS(KVPARETO_CASE)
 #undef KVPARETO_CASE
     case WeightCodec::kBf16:
