@@ -88,9 +88,9 @@ class Backend {
   // out f32 [tokens, rows] = x [tokens, columns] W^T + bias; `accumulate` adds to what out holds. x is rounded to
   // int8 first where rounds_inputs() says so.
   virtual void linear(const Linear& weight, Tensor x, Tensor out, bool accumulate, Tensor scratch) = 0;
-  // The row of the weight whose product with x [1, columns] is the largest, the first of equals; all products are in
-  // `products` f32 [1, rows] afterwards, or nothing of meaning. A backend may leave out rows that fall short with a
-  // stated probability (HighBits of cpu/linear_kernels.h). Scratch is that of linear().
+  // The row of the weight whose product with x [1, columns] is the largest, the first of equals; `products` f32 [1,
+  // rows] is space. A backend may leave out rows whose bound falls short, which is wrong with the probability that
+  // HighBits of cpu/linear_kernels.h states. Scratch is that of linear().
   virtual int64_t best_row(const Linear& weight, Tensor x, Tensor products, Tensor scratch);
   // Bytes of the weight that best_row() reads at least.
   virtual size_t best_row_bytes(const Linear& weight) const { return weight.bytes(); }

@@ -114,21 +114,13 @@ KVPARETO_INLINE void unpack_scales(const uint8_t* unit, float* scales, float* of
   }
 }
 
-// Where a codec's bytes lie, what is known when this is compiled.
-template <WeightCodec kCodec>
-struct Layout {
-  static constexpr WeightFormat kFormat{kCodec, 0};
-  static constexpr auto kBlock = static_cast<int64_t>(panel_block_bytes(kFormat)),
-                        kApart = static_cast<int64_t>(apart_bytes(kFormat)),
-                        kHeader = static_cast<int64_t>(unit_header_bytes(kFormat));
-};
-
 // The blocks of one unit of a panel after the other.
 template <WeightCodec kCodec>
 class UnitWalk {
  public:
   // From the unit of a column on.
-  KVPARETO_INLINE UnitWalk(const Panel& panel, int64_t column) : unit_(panel.unit(column)), first_(BlockPlanes::of(panel, column)) {}
+  KVPARETO_INLINE UnitWalk(const Panel& panel, int64_t column)
+      : unit_(panel.unit(column)), first_(BlockPlanes::of(panel, column)) {}
   KVPARETO_INLINE const uint8_t* header() const { return unit_; }
   KVPARETO_INLINE const uint8_t* zeros() const { return unit_ + 2 * kPanelRows * info_of(kCodec).halves; }
   KVPARETO_INLINE BlockPlanes block(int64_t b) const {
