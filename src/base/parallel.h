@@ -41,12 +41,10 @@ void parallel_for(int64_t count, Body body) {
   run_parts(thread_count(), take);
 }
 
-// The same, but neighbours stay together: so many pieces of [0, count) are handed out.
+// Calls body(begin, end) over so many pieces of [0, count), as equal as can be, handed out as threads come free.
 template <typename Body>
 void parallel_pieces(int64_t count, int64_t pieces, Body body) {
-  parallel_for(pieces, [&](int64_t piece) {
-    for (int64_t i = count * piece / pieces; i < count * (piece + 1) / pieces; ++i) body(i);
-  });
+  parallel_for(pieces, [&](int64_t piece) { body(count * piece / pieces, count * (piece + 1) / pieces); });
 }
 
 // Calls body(begin, end) over pieces of [0, count), one a thread, each but the last a multiple of `grain`.

@@ -162,12 +162,14 @@ class CpuBackend : public Backend {
     const int64_t splits = split_count(first + queries.rows()), size = partial_size(group, head_dim);
     float* tiles = space + queries.rows() * kv_heads * splits * size;
     const int64_t items = queries.rows() * kv_heads * splits;
-    parallel_pieces(items, std::min(items, kPiecesAThread * thread_count()), [&](int64_t item) {
-      const int64_t split = item % splits, head = item / splits % kv_heads, query = item / splits / kv_heads;
-      const int64_t step = split_size(first + queries.rows()), end = first + query + 1;
-      const int64_t from = split == 0 ? 0 : split * step + keys.sinks;
-      kernels_.attend_split(job, head, query, std::min(from, end), std::min((split + 1) * step + keys.sinks, end),
-                            space + item * size, tiles + thread_number() * split_scratch(group, head_dim));
+    parallel_pieces(items, std::min(items, kPiecesAThread * thread_count()), [&](int64_t begin, int64_t end) {
+      for (int64_t item = begin, next; item < end; item = next) {
+        const int64_t row = item / splits, skipped = row * splits;
+        next = std::min(end, skipped + splits);
+        kernels_.attend_splits(job,
+                               {row % kv_heads, row / kv_heads, item - skipped, next - skipped, space + item * size},
+                               tiles + thread_number() * split_scratch(group, head_dim));
+      }
     });
     for (int64_t query = 0; query < queries.rows(); ++query) {
       for (int64_t head = 0; head < kv_heads; ++head) {

@@ -60,9 +60,9 @@
 
 HWY_BEFORE_NAMESPACE();
 namespace kvpareto::HWY_NAMESPACE {
-const CpuKernels kKernels = {rms_norm,   swiglu,       rope,         floats_to_bf16, bf16_to_floats,
-                             gemv,       transform,    encode,       encode_span,    decode,
-                             finish_row, attend_block, attend_split, join_splits,    96};
+const CpuKernels kKernels = {rms_norm,   swiglu,       rope,          floats_to_bf16, bf16_to_floats,
+                             gemv,       transform,    encode,        encode_span,    decode,
+                             finish_row, attend_block, attend_splits, join_splits,    96};
 }  // namespace kvpareto::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 

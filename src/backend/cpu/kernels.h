@@ -25,6 +25,12 @@ struct AttendJob {
   int group() const { return heads / kv_heads; }
 };
 
+// Of one query token and kv head: pieces [first, last) of its keys, and the partial result of the first.
+struct SplitJob {
+  int64_t kv_head, query, first, last;
+  float* partials;
+};
+
 // Lanes of the widest vectors; rows of query blocks are multiples of it on every target.
 inline constexpr int kRowMultiple = 16;
 // Keys decoded at once; a tile is one block of the cache.
@@ -64,9 +70,9 @@ inline constexpr int64_t kFixedMultiple = 64;
 inline int64_t fixed_row(int64_t head_dim) { return (head_dim + kFixedMultiple - 1) / kFixedMultiple * kFixedMultiple; }
 // Spans of tokens whose scales are multiplied into queries together.
 inline constexpr int64_t kMostFolds = 8;
-// f32 elements of one partial result of attend_split: for each head of the group maximum, mass, weighted values.
+// f32 elements of one partial result of attend_splits: for each head of the group maximum, mass, weighted values.
 inline int64_t partial_size(int group, int head_dim) { return 2 * whole_lines(group) + int64_t{group} * head_dim; }
-// f32 elements of scratch of one thread in attend_split: queries, scores of a run, a tile, and all as integers with the
+// f32 elements of scratch of one thread in attend_splits: queries, scores of a run, a tile, and all as integers with the
 // scales that they are multiplied with; the same for every instruction set.
 inline int64_t split_scratch(int group, int head_dim) {
   const int64_t pieces = most_pieces(head_dim), d = head_dim;
@@ -100,10 +106,8 @@ struct CpuKernels {
   void (*finish_row)(const AttendJob& job, int64_t token, int64_t head, float* row);
   // Queries [begin, begin + count) of one kv head's group against all their keys.
   void (*attend_block)(const AttendJob& job, int64_t kv_head, int64_t begin, int64_t count, float* scratch);
-  // One query token of one kv head's group against keys [from, to), to a partial result. `from` is 0 or a multiple of
-  // kTile behind the sinks.
-  void (*attend_split)(const AttendJob& job, int64_t kv_head, int64_t query, int64_t from, int64_t to, float* partial,
-                       float* scratch);
+  // One query token of one kv head's group against pieces of its keys, each to a partial result of its own.
+  void (*attend_splits)(const AttendJob& job, const SplitJob& splits, float* scratch);
   // Joins `splits` partial results of one query token and kv head and writes job.out.
   void (*join_splits)(const AttendJob& job, int64_t kv_head, int64_t query, float* partials, int64_t splits);
   // Rows of one attend_block. All of them share each tile of keys and values, which is decoded for every block anew;

@@ -4,7 +4,7 @@
 HWY_BEFORE_NAMESPACE();
 namespace kvpareto::HWY_NAMESPACE {
 
-// The scratch of one attend_split; split_scratch() is its size.
+// The scratch of one attend_splits; split_scratch() is its size.
 struct SplitSpace {
   float* next;
   float* queries;    // [group][head_dim], times log2(e) / sqrt(head_dim)
@@ -56,6 +56,7 @@ struct SplitSpace {
     next += whole_lines(count);
     return part;
   }
+  float* sizes() const { return by_parity; }  // of queries' pairs [group][head_dim / 2], instead: TurnedQueries
 };
 
 // Tokens of a block that share the scales of their channels.
@@ -141,6 +142,69 @@ class RoundedQueries {
   const PackedSide& side_;
   const int64_t group_, d_;
   const SplitSpace& space_;
+};
+
+// Those that meet turned_codes(), tile by tile: turned back, times the units of pairs, rounded.
+class TurnedQueries {
+ public:
+  TurnedQueries(const PackedSide& side, int64_t group, const SplitSpace& space)
+      : side_(side),
+        group_(group),
+        half_(side.head_dim / 2),
+        space_(space),
+        rounded_(Rounded::in(space.of_queries, whole_lines(group))) {
+    if (!side.before_rope || !turns_codes(side)) return;
+    const DF d;
+    const auto lanes = static_cast<int64_t>(hn::Lanes(d));
+    for (int64_t q = 0; q < group; ++q) {
+      const float* query = space.queries + q * 2 * half_;
+      for (int64_t c = 0; c < half_; c += lanes) {
+        const auto a = hn::LoadU(d, query + c), b = hn::LoadU(d, query + half_ + c);
+        hn::StoreU(hn::Sqrt(hn::MulAdd(a, a, hn::Mul(b, b))), d, space.sizes() + q * half_ + c);
+      }
+      rounded_.sums[q] = rounded_.wholes[q] = 0;
+    }
+  }
+
+  // By a position; units f32 [head_dim / 2]. A pair's size bounds its numbers wherever it is turned to.
+  HWY_INLINE void turn(int64_t position, const float* units) {
+    constexpr float kBothOfPair = 1.41421356f;  // |a| + |b| of a pair of size 1, at most
+    const DF d;
+    float space[kLargestHead];
+    const float* turn = turn_of(side_, position, space);
+    in_parts<kMostRounded>(group_, [&](auto queries, int64_t q) HWY_ATTR {
+      const float* x = space_.queries + q * 2 * half_;
+      int16_t* out = numbers() + q * 2 * half_;
+      float* steps = rounded_.steps + q;
+      extents_of<queries>(space_.sizes() + q * half_, half_, half_, units, space_.largest, space_.totals);
+      VF inverses[queries];
+      repeat<queries>([&](auto i) KVPARETO_EXPANDED {
+        const float one = space_.largest[i] / kMostInt16, all = space_.totals[i] * (kBothOfPair / kMostOfQuery);
+        steps[i] = one > all ? one : all;
+        inverses[i] = hn::Set(d, steps[i] > 0 ? 1 / steps[i] : 0.0f);
+      });
+      for (int64_t c = 0; c < half_; c += static_cast<int64_t>(hn::Lanes(d))) {
+        const auto unit = hn::LoadU(d, units + c);
+        const auto cosine = hn::Mul(hn::LoadU(d, turn + c), unit), sine = hn::Mul(hn::LoadU(d, turn + half_ + c), unit);
+        repeat<queries>([&](auto i) KVPARETO_EXPANDED {
+          const auto a = hn::LoadU(d, x + i * 2 * half_ + c), b = hn::LoadU(d, x + i * 2 * half_ + half_ + c);
+          const auto first = hn::MulAdd(b, sine, hn::Mul(a, cosine)),
+                     second = hn::NegMulAdd(a, sine, hn::Mul(b, cosine));
+          ByPairs::store(Nearest(first, inverses[i]).integer(), out + i * 2 * half_, c);
+          ByPairs::store(Nearest(second, inverses[i]).integer(), out + i * 2 * half_, half_ + c);
+        });
+      }
+    });
+  }
+
+  int16_t* numbers() const { return space_.rounded; }  // [group][head_dim]
+  Rounded rounded() const { return rounded_; }
+
+ private:
+  const PackedSide& side_;
+  const int64_t group_, half_;
+  const SplitSpace& space_;
+  const Rounded rounded_;
 };
 
 }  // namespace kvpareto::HWY_NAMESPACE

@@ -106,7 +106,7 @@ HWY_INLINE void to_fixed(const float* x, int64_t n, float inverse, int16_t* out)
   const DFixed d16;
   const auto lanes = static_cast<int64_t>(hn::Lanes(d)), step = static_cast<int64_t>(hn::Lanes(d16));
   const auto factor = hn::Set(d, inverse);
-  const auto integers = [&](int64_t i) HWY_ATTR { return Nearest(hn::LoadU(d, x + i), factor).integer(); };
+  const auto integers = [&](int64_t i) KVPARETO_EXPANDED { return Nearest(hn::LoadU(d, x + i), factor).integer(); };
   int64_t i = 0;
   for (; i + step <= n; i += step) hn::StoreU(join_halves(integers(i), integers(i + step - lanes)), d16, out + i);
   if (i < n) {

@@ -59,15 +59,13 @@ HWY_INLINE void soften_rows(float* scores, int64_t group, int64_t keys, int64_t 
   });
 }
 
+// Keys [from, to), to a partial result. `from` is 0 or a multiple of kTile behind the sinks.
 template <typename KeyKind, typename ValueKind>
-HWY_INLINE void attend_split_by(const AttendJob& job, int64_t kv_head, int64_t query, int64_t from, int64_t to,
-                                float* partial, float* scratch) {
+HWY_INLINE void attend_keys(const AttendJob& job, int64_t kv_head, const SplitSpace& space, KeyScorer<KeyKind>& scorer,
+                            int64_t from, int64_t to, float* partial) {
   const DF d;
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));
   const int64_t head_dim = job.head_dim, group = job.group();
-  const SplitSpace space(scratch, group, head_dim);
-  const auto scale = hn::Set(d, kLog2E / __builtin_sqrtf(static_cast<float>(head_dim)));
-  const float* given = job.queries.row<float>(query) + kv_head * group * head_dim;
   float* maxima = partial;
   float* masses = partial + whole_lines(group);
   float* sums = partial + 2 * whole_lines(group);
@@ -75,13 +73,7 @@ HWY_INLINE void attend_split_by(const AttendJob& job, int64_t kv_head, int64_t q
     maxima[g] = kMasked;
     masses[g] = 0;
   }
-  for (int64_t i = 0; i < group * head_dim; i += lanes) {
-    hn::StoreU(hn::Zero(d), d, sums + i);
-    hn::StoreU(hn::Mul(hn::LoadU(d, given + i), scale), d, space.queries + i);
-  }
-
-  for (int64_t i = 0; i < kRowMultiple; i += lanes) hn::StoreU(hn::Zero(d), d, space.largest + group + i);
-  KeyScorer<KeyKind> scorer(job, kv_head, space);
+  for (int64_t i = 0; i < group * head_dim; i += lanes) hn::StoreU(hn::Zero(d), d, sums + i);
   ValueAdder<ValueKind> adder(job, kv_head, space, sums);
   for (int64_t key = from, count; key < to; key += count) {
     count = run_tokens(job.keys, key, to);
@@ -91,11 +83,31 @@ HWY_INLINE void attend_split_by(const AttendJob& job, int64_t kv_head, int64_t q
   }
 }
 
-void attend_split(const AttendJob& job, int64_t kv_head, int64_t query, int64_t from, int64_t to, float* partial,
-                  float* scratch) {
+template <typename KeyKind, typename ValueKind>
+HWY_INLINE void attend_splits_by(const AttendJob& job, const SplitJob& splits, float* scratch) {
+  const DF d;
+  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
+  const int64_t head_dim = job.head_dim, group = job.group(), head = splits.kv_head;
+  const SplitSpace space(scratch, group, head_dim);
+  const auto scale = hn::Set(d, kLog2E / __builtin_sqrtf(static_cast<float>(head_dim)));
+  const float* given = job.queries.row<float>(splits.query) + head * group * head_dim;
+  for (int64_t i = 0; i < group * head_dim; i += lanes)
+    hn::StoreU(hn::Mul(hn::LoadU(d, given + i), scale), d, space.queries + i);
+  for (int64_t i = 0; i < kRowMultiple; i += lanes) hn::StoreU(hn::Zero(d), d, space.largest + group + i);
+
+  KeyScorer<KeyKind> scorer(job, head, space);
+  const int64_t step = split_size(job.first + job.queries.rows()), end = job.first + splits.query + 1;
+  float* partial = splits.partials;
+  for (int64_t s = splits.first; s < splits.last; ++s, partial += partial_size(job.group(), job.head_dim)) {
+    const int64_t from = s == 0 ? 0 : s * step + job.keys.sinks, to = (s + 1) * step + job.keys.sinks;
+    attend_keys<KeyKind, ValueKind>(job, head, space, scorer, from < end ? from : end, to < end ? to : end, partial);
+  }
+}
+
+void attend_splits(const AttendJob& job, const SplitJob& splits, float* scratch) {
   with_kind<false>(job.keys, [&](auto keys) HWY_ATTR {
     with_kind<true>(job.values, [&](auto values) HWY_ATTR {
-      attend_split_by<decltype(keys), decltype(values)>(job, kv_head, query, from, to, partial, scratch);
+      attend_splits_by<decltype(keys), decltype(values)>(job, splits, scratch);
     });
   });
 }

@@ -72,7 +72,8 @@ class KeyScorer {
         group_(job.group()),
         d_(job.head_dim),
         space_(space),
-        queries_(side_, group_, space) {
+        queries_(side_, group_, space),
+        turned_(side_, group_, space) {
     if (!side_.before_rope && has_exact_rows(side_)) {
       for (int64_t q = 0; q < group_; ++q) split_pairs(space.queries + q * d_, d_, space.by_parity + q * d_);
     }
@@ -169,22 +170,11 @@ class KeyScorer {
   HWY_INLINE void score_turned_codes(int64_t token, int64_t count) {
     const float* of_tokens = turned_codes(side_, head_, token - side_.sinks, count, space_.scales, space_.centres,
                                           space_.units, space_.codes);
-    turn_queries(token);
-    const Rounded rounded = queries_.rounded(0, 0);
-    in_parts<kMostRounded>(group_, [&](auto queries, int64_t q) HWY_ATTR {
-      const Rounded part = rounded.from(q);
-      const float* x = space_.turned + q * d_;
-      extents_of<queries>(x, d_, d_, space_.units, space_.largest, space_.totals);
-      for (int i = 0; i < queries; ++i) {
-        const float one = space_.largest[i] / kMostInt16, all = space_.totals[i] / kMostOfQuery;
-        part.steps[i] = one > all ? one : all;
-      }
-      round_floats<ByPairs, queries>(x, d_, d_, space_.units, kOnes.ones, space_.rounded + q * d_, part);
-    });
-    for (int64_t q = 0; q < group_; ++q) rounded.sums[q] = rounded.wholes[q] = 0;
+    turned_.turn(token, space_.units);
     in_parts<kMostByCodes>(group_, [&](auto queries, int64_t q) HWY_ATTR {
-      add_codes<ByPairs, queries>(space_.rounded + q * d_, d_, rounded.from(q), PairRows{space_.codes, 2 * kTile},
-                                  d_ / 2, {of_tokens, kOnes.ones, 0}, count, false, scores_ + q * kRun, kRun);
+      add_codes<ByPairs, queries>(turned_.numbers() + q * d_, d_, turned_.rounded().from(q),
+                                  PairRows{space_.codes, 2 * kTile}, d_ / 2, {of_tokens, kOnes.ones, 0}, count, false,
+                                  scores_ + q * kRun, kRun);
     });
   }
 
@@ -215,6 +205,7 @@ class KeyScorer {
   const int64_t head_, group_, d_;
   const SplitSpace& space_;
   RoundedQueries<Kind> queries_;
+  TurnedQueries turned_;
   float* scores_ = nullptr;  // of the tile, in the run's
   bool folded_ = false;      // what all tokens share
 };

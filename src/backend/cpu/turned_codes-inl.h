@@ -180,8 +180,8 @@ HWY_INLINE void turn_tokens(const PackedSide& side, const uint8_t* block, int64_
 }
 #endif
 
-// As turned_tile(), but int16 [head_dim / 2][kTile][2] times units, f32 [head_dim] of channels and the result, [count],
-// of tokens. Scales and minimums hold [2][head_dim] and a tile.
+// As turned_tile(), but int16 [head_dim / 2][kTile][2] times units, f32 [head_dim / 2] of pairs and the result,
+// [count], of tokens. Scales and minimums hold [2][head_dim] and a tile.
 HWY_INLINE const float* turned_codes([[maybe_unused]] const PackedSide& side, [[maybe_unused]] int64_t head,
                                      [[maybe_unused]] int64_t token, [[maybe_unused]] int64_t count,
                                      [[maybe_unused]] float* scales, [[maybe_unused]] float* minimums,
@@ -201,7 +201,7 @@ HWY_INLINE const float* turned_codes([[maybe_unused]] const PackedSide& side, [[
   if (side.span == 1) {
     token_fits(side, block, place, count, 0, scales, minimums);
     turn(0, count, TokenValues(side, count, scales, minimums, offset));
-    for (int64_t c = 0; c < d; c += static_cast<int64_t>(hn::Lanes(df))) hn::StoreU(magnitude, df, units + c);
+    for (int64_t c = 0; c < d / 2; c += static_cast<int64_t>(hn::Lanes(df))) hn::StoreU(magnitude, df, units + c);
     return scales;
   }
   const auto each_span = [&](auto body) HWY_ATTR {
@@ -218,9 +218,7 @@ HWY_INLINE const float* turned_codes([[maybe_unused]] const PackedSide& side, [[
   each_span([&](int64_t t, int64_t tokens, const float* of_span, const float* lows)
                 HWY_ATTR { turn(t, tokens, ChannelValues(side, of_span, lows, offset, units)); });
   for (int64_t c = 0; c < d / 2; c += static_cast<int64_t>(hn::Lanes(df))) {
-    const auto unit = hn::Mul(hn::LoadU(df, units + c), magnitude);
-    hn::StoreU(unit, df, units + c);
-    hn::StoreU(unit, df, units + d / 2 + c);
+    hn::StoreU(hn::Mul(hn::LoadU(df, units + c), magnitude), df, units + c);
   }
 #endif
   return kOnes.ones;
