@@ -145,7 +145,9 @@ void attend(Backend& backend, const KvCache& cache, int layer, std::vector<float
 // (up to 10, less a bias of up to 8) are off by half a unit of sqrt(2) 18 / 16383 (docs/METHODS.md, "Products of
 // codes"). AVX-512 rounds more, and AMX with it for few tokens. Against codes of at most 4 bits to steps of 8 bits:
 // queries 257 times as large, and weights but where scales have signs, 128 times (attend_contract_test.cc holds the
-// deviation itself against what is stated). In chunks to bf16, where keys are stored so or such codes that must be
+// deviation itself against what is stated); in chunks so do codes of 8 bits where no weight is more than a quarter of
+// all: errors of such scores, each times its weight, add up to half of one at most, and so many weights are off by a
+// quarter of theirs in each of two tiles. In chunks to bf16, where keys are stored so or such codes that must be
 // turned, and weights where both sides are stored in bf16: 2^-9 / sqrt(3) of each of 64 queries (rms 1) moves a score
 // by 4e-3, of each key by as much, of each weight a sum too.
 double arithmetic_error(const Backend& backend, const LayerScheme& sides, int64_t tokens) {
@@ -161,7 +163,13 @@ double arithmetic_error(const Backend& backend, const LayerScheme& sides, int64_
     score = 7.8e-4;
   else if (by_fours && !keys.before_rope && bits_of(keys.codec) <= 4)
     score *= 257;
-  const double sum = 2.5e-4 * (by_fours && bits_of(values.codec) <= 4 && values.fit != Fit::kSymmetric ? 128 : 1);
+  else if (by_fours && !keys.before_rope && tokens >= 8 && keys.codec == Codec::kInt8)
+    score *= 257 * 0.5;
+  double sum = 2.5e-4;
+  if (by_fours && values.fit != Fit::kSymmetric) {
+    if (bits_of(values.codec) <= 4) sum *= 128;
+    if (tokens >= 8 && values.codec == Codec::kInt8) sum *= 128 * 0.25 * 1.42;
+  }
   return 8 * std::hypot(score, sum);
 }
 

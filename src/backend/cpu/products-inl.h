@@ -211,11 +211,16 @@ struct ByPairs {
 // Codes of at most 4 bits are multiplied by fours with numbers of 8 bits, twice as many in an instruction: they are off
 // by more than that themselves (docs/METHODS.md, "Products of codes").
 constexpr int kMostOfFours = 15;
+// So are those of 8 bits where each weight is at most this part of all that a query's weights add up to.
+constexpr int kMostOfEvenFours = 255;
+constexpr int kEvenBits = 2;
+constexpr float kEvenShare = 1.0f / (1 << kEvenBits);
 #if HWY_TARGET <= HWY_AVX3
 // One side has a sign: queries, or codes where numbers are weights, of which none is below zero.
 template <bool kWeights>
 struct ByFours {
   static constexpr int kEach = 4;
+  static constexpr bool kSignedCodes = kWeights;
   static constexpr float kMost = kWeights ? 255 : 127;
   static constexpr int kLaneOfOnes = 0x01010101;
   static HWY_INLINE Sums add(Pairs x, Pairs codes, Sums sums) {
@@ -234,13 +239,13 @@ struct ByFours {
 };
 #endif
 
-// Calls body(kind) with how codes of a side are multiplied, with queries or with weights.
-template <bool kWeights, typename Body>
+// Calls body(kind) with how codes of a side are multiplied, with queries or with weights: by fours those up to kMost.
+template <bool kWeights, int kMost = kMostOfFours, typename Body>
 HWY_INLINE void with_kind([[maybe_unused]] const PackedSide& side, Body body) {
 #if HWY_TARGET <= HWY_AVX3
   // Symmetric scales have signs (those of ggml's q4_0), and so have weights times them.
   const bool unsigned_weights = !kWeights || side.fit != Fit::kSymmetric;
-  if (side.levels() <= kMostOfFours && unsigned_weights) return body(ByFours<kWeights>());
+  if (side.levels() <= kMost && unsigned_weights) return body(ByFours<kWeights>());
 #endif
   body(ByPairs());
 }
@@ -300,8 +305,9 @@ struct PairRows {
 };
 
 // The weighted sum of the values of `count` tokens of a block, part by part of those that share scales. Calls
-// round(first, tokens, factors, centres) to round weights times factors, with sums of weights times centres, then
-// add(first, tokens, channel, channels, scales, centres) to multiply them with codes. Scales and centres are space.
+// round(first, tokens, factors, centres) to round weights times factors, with sums of weights times centres,
+// then add(first, tokens, channel, channels, scales, centres) to multiply them with codes. Scales and centres are
+// space.
 template <typename Round, typename Add>
 HWY_INLINE void add_values(const PackedSide& side, const uint8_t* block, int64_t place, int64_t count, float* scales,
                            float* centres, Round round, Add add) {

@@ -25,6 +25,8 @@ struct Affine {
   const float* scales;
   const float* centres;
   float middle;  // of the codes: rounding x costs least about it
+
+  Affine from(int64_t lane) const { return {scales + lane, centres + lane, middle}; }
 };
 
 // Fours of codes in the lanes, as chunks of neighbouring blocks: row p of fours, kLanes lanes from l on, lies at

@@ -175,13 +175,16 @@ HWY_INLINE void unpack_tile(const PackedSide& side, const uint8_t* block, int64_
   });
 }
 #if HWY_TARGET <= HWY_AVX3
-// By fours: bytes [channel / 4][kTile][4] or [token / 4][channel][4].
+// By fours: bytes [channel / 4][kTile][4] or [token / 4][channel][4]; with a sign, those of 8 bits are less 128.
+template <bool kSigned>
 HWY_INLINE void unpack_tile_fours(const PackedSide& side, const uint8_t* block, int64_t place, int64_t count,
                                   int16_t* tile) {
   const int64_t width = 2 * tile_lanes(side);
   each_chunk(side, block, place, count, [=](auto codec, const uint8_t* chunk, int64_t lane, int64_t row) HWY_ATTR {
     Wide fours[kWides];
     unpack_bytes<codec>(chunk, fours);
+    if constexpr (kSigned && codec == Codec::kInt8)
+      fours[0] = hn::Xor(fours[0], hn::Set(DWide(), static_cast<int16_t>(0x8080)));
     hn::StoreU(fours[0], DWide(), tile + row * width + 2 * lane);
   });
 }
