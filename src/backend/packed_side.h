@@ -84,6 +84,9 @@ struct PackedSide {
     return data + static_cast<size_t>(head) * head_bytes + static_cast<size_t>(token / block_tokens) * block_bytes;
   }
   KVPARETO_INLINE int groups() const { return head_dim / group; }
+  // Whether attention multiplies scales into what it multiplies codes with, span by span: those of single channels, and
+  // those of spans longer than a tile. Others are what results are multiplied with, token by token.
+  KVPARETO_INLINE bool folds() const { return group == 1 || span > kBlockTokens; }
   // Where among its block's scales and minimums a token's are.
   KVPARETO_INLINE int64_t fit_index(int64_t token, int g) const {
     const int64_t place = token % block_tokens;

@@ -86,7 +86,7 @@ class BlockProducts {
     const auto lanes = static_cast<int64_t>(hn::Lanes(d));
     const PackedSide& side = job_.values;
     const int64_t packed = packed_count(side, token, count), behind = token - side.sinks;
-    const bool scaled = packed > 0 && side.span == 1;
+    const bool scaled = packed > 0 && !side.folds();
     for (int64_t t = 0; t < kTile; t += lanes) hn::StoreU(hn::Set(d, scaled ? 0.0f : 1.0f), d, space_.logs + t);
     for (int g = 0; scaled && g < side.groups(); ++g) {
       token_fits(side, side.block(head_, behind), behind % side.block_tokens, packed, g, space_.scales, space_.centres);
@@ -210,7 +210,7 @@ class BlockProducts {
     const int64_t place = token % side.block_tokens;
     const float middle = middle_of(side);
     unpack_for<Kind>(side, block, place, count, space_.codes());
-    if (side.span == 1) {
+    if (!side.folds()) {
       round_queries<Kind>(side, &side, kOnes.ones, kOnes.ones, 0);
       score_stretch<Kind>(0, count, [&](auto visit) HWY_ATTR {
         each_piece(side, [&](int64_t piece, int64_t c, int64_t n) HWY_ATTR {
@@ -223,9 +223,7 @@ class BlockProducts {
     for (int64_t t = 0; t < count;) {
       const int64_t tokens = span_tokens(side, place + t, count - t);
       channel_centres(side, block, place + t, space_.scales, space_.centres);
-      round_queries<Kind>(side,
-                          side.span == 0 ? static_cast<const void*>(side.whole) : scales_of(side, block, place + t, 0),
-                          space_.scales, space_.centres, 1);
+      round_queries<Kind>(side, scales_of(side, block, place + t, 0), space_.scales, space_.centres, 1);
       score_stretch<Kind>(t, tokens, [&](auto visit) HWY_ATTR {
         each_piece(side, [&](int64_t piece, int64_t c, int64_t n) HWY_ATTR { visit(piece, c, n, Unscaled{middle}); });
       });
@@ -251,7 +249,7 @@ class BlockProducts {
         add_all_products<Kind>(space_.codes() + (first / kEach * d_ + c) * 2, 2 * d_, (tokens + kEach - 1) / kEach, fit,
                                space_.weights, rounded, rows_, {0, rows_}, n, true, space_.sums + c * rows_);
       };
-      side.span == 1 ? by(Unscaled{middle}) : by(Affine{scales, centres, middle});
+      side.folds() ? by(Affine{scales, centres, middle}) : by(Unscaled{middle});
     };
     add_values(side, block, place, count, space_.scales, space_.centres, round, add);
   }

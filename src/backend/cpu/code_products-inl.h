@@ -16,7 +16,10 @@ constexpr int kMostByCodes = HWY_TARGET <= HWY_AVX3 ? 8 : 4;
 HWY_INLINE CodeChunks code_chunks(const PackedSide& side, const uint8_t* block, int64_t place, int64_t channel,
                                   int64_t channels) {
   constexpr int64_t kAcross = kBlockTokens / kLanes, kFours = CodeChunks::kFours;
-  const auto bytes = static_cast<int64_t>(chunk_bytes(side.codec)), blocks = static_cast<int64_t>(side.block_bytes);
+  const auto bytes = static_cast<int64_t>(chunk_bytes(side.codec)),
+             block_bytes = static_cast<int64_t>(side.block_bytes);
+  // From tile to tile: a block of several holds those that are multiplied at once.
+  const int64_t blocks = side.block_tokens == kTile ? block_bytes : kTile * static_cast<int64_t>(side.row_bytes);
   const bool by_tokens = side.lanes == Lanes::kTokens;
   CodeChunks chunks;
   chunks.codec = side.codec;
@@ -28,7 +31,7 @@ HWY_INLINE CodeChunks code_chunks(const PackedSide& side, const uint8_t* block, 
   chunks.next_across = by_tokens ? bytes * channels / kFour : bytes * kFours;
   chunks.next_fours = by_tokens ? bytes * kFours * kChunksAbreast : blocks;
   chunks.next_block = by_tokens ? blocks : chunks.next_across * kAcross;
-  chunks.next = block + kBlocksAhead * blocks + channel * bytes * kBlockTokens / kChunk +
+  chunks.next = block + kBlocksAhead * block_bytes + channel * bytes * kBlockTokens / kChunk +
                 (by_tokens ? place / kLanes * chunks.next_across : place / kFour * kChunksAbreast * bytes);
   return chunks;
 }

@@ -84,16 +84,43 @@ HWY_INLINE float half_to_float(f16 x) {
 }
 
 HWY_INLINE const f16* scales_of(const PackedSide& side, const uint8_t* block, int64_t place, int g) {
+  if (side.span == 0) return &side.whole->scale;
   return reinterpret_cast<const f16*>(block + side.scales_offset) + side.fit_index(place, g);
 }
 HWY_INLINE const f16* minimums_of(const PackedSide& side, const uint8_t* block, int64_t place, int g) {
+  if (side.span == 0) return &side.whole->minimum;
   return reinterpret_cast<const f16*>(block + side.minimums_offset) + side.fit_index(place, g);
 }
 
-// Scales and minimums of one group of `count` tokens (a block's, from `place` on) where groups lie inside a token;
-// rounded up to a multiple of kLanes, zero behind the last token.
+// Of `count` tokens from `place` of a block on, those that share scales.
+HWY_INLINE int64_t span_tokens(const PackedSide& side, int64_t place, int64_t count) {
+  const int64_t left = side.span == 0 ? count : side.span - place % side.span;
+  return left < count ? left : count;
+}
+
+// Of tokens that share theirs, from a multiple of kLanes on: see token_fits().
+HWY_INLINE void shared_fits(const PackedSide& side, const uint8_t* block, int64_t place, int64_t count, int g,
+                            float* scales, float* minimums) {
+  const DF d;
+  const int64_t padded = (count + kLanes - 1) / kLanes * kLanes;
+  for (int64_t t = 0; t < padded;) {
+    const float factor = half_to_float(*scales_of(side, block, place + t, g));
+    const float least = side.fit == Fit::kSymmetric ? symmetric_minimum(factor, side.levels())
+                                                    : half_to_float(*minimums_of(side, block, place + t, g));
+    const int64_t end = t + span_tokens(side, place + t, padded - t);
+    for (; t < end; t += static_cast<int64_t>(hn::Lanes(d))) {
+      const auto held = hn::FirstN(d, static_cast<size_t>(count > t ? count - t : 0));
+      hn::StoreU(hn::IfThenElseZero(held, hn::Set(d, factor)), d, scales + t);
+      hn::StoreU(hn::IfThenElseZero(held, hn::Set(d, least)), d, minimums + t);
+    }
+  }
+}
+
+// Scales and minimums of one group of `count` tokens (a block's, from `place` on) that are not folded; rounded up to a
+// multiple of kLanes, zero behind the last token.
 HWY_INLINE void token_fits(const PackedSide& side, const uint8_t* block, int64_t place, int64_t count, int g,
                            float* scales, float* minimums) {
+  if (side.span != 1) return shared_fits(side, block, place, count, g, scales, minimums);
   const DF d;
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));
   const f16* scale = scales_of(side, block, place, g);
@@ -116,8 +143,8 @@ HWY_INLINE void channel_fits(const PackedSide& side, const uint8_t* block, int64
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));
   const bool symmetric = side.fit == Fit::kSymmetric;
   const auto implied = hn::Set(d, symmetric_minimum(1, side.levels()));
-  const f16* scale = side.span == 0 ? &side.whole->scale : scales_of(side, block, place, 0);
-  const f16* minimum = side.span == 0 ? &side.whole->minimum : minimums_of(side, block, place, 0);
+  const f16* scale = scales_of(side, block, place, 0);
+  const f16* minimum = minimums_of(side, block, place, 0);
   if (side.group == 1) {
     for (int64_t c = 0; c < side.head_dim; c += lanes) {
       const auto factor = load_halves(d, scale + c);

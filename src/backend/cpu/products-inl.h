@@ -131,16 +131,10 @@ HWY_INLINE void token_centres(const PackedSide& side, const uint8_t* block, int6
   to_centres(side, scales, count, centres);
 }
 
-// Of `count` tokens from `place` of a block on, those that share scales.
-HWY_INLINE int64_t span_tokens(const PackedSide& side, int64_t place, int64_t count) {
-  const int64_t left = side.span == 0 ? count : side.span - place % side.span;
-  return left < count ? left : count;
-}
-
-// Calls body(index, channel, count) for the pieces of a head that share scale and minimum (or none).
+// Calls body(index, channel, count) for the pieces of a head whose channels share a token's scale (or none do).
 template <typename Body>
 HWY_INLINE void each_piece(const PackedSide& side, Body body) {
-  const int64_t shared = side.span == 1 ? side.group : side.head_dim;
+  const int64_t shared = side.folds() ? side.head_dim : side.group;
   int64_t index = 0;
   for (int64_t c = 0; c < side.head_dim; ++index) {
     const int64_t left = shared - c % shared, count = left < kLongPiece ? left : kLongPiece;
@@ -311,7 +305,7 @@ struct PairRows {
 template <typename Round, typename Add>
 HWY_INLINE void add_values(const PackedSide& side, const uint8_t* block, int64_t place, int64_t count, float* scales,
                            float* centres, Round round, Add add) {
-  if (side.span == 1) {
+  if (!side.folds()) {
     for (int64_t c = 0; c < side.head_dim; c += side.group) {
       token_centres(side, block, place, count, static_cast<int>(c / side.group), scales, centres);
       round(0, count, scales, centres);

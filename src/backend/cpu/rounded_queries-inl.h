@@ -72,8 +72,8 @@ class RoundedQueries {
   RoundedQueries(const PackedSide& side, int64_t group, const SplitSpace& space)
       : side_(side), group_(group), d_(side.head_dim), space_(space) {
     if (side.codec == Codec::kBf16 || side.before_rope) return;
-    if (side.span == 1) round_floats_by(0, kOnes.ones, kOnes.ones);
-    if (side.span == 1 || !kInBytes) return;
+    if (!side.folds()) round_floats_by(0, kOnes.ones, kOnes.ones);
+    if (!side.folds() || !kInBytes) return;
     for (int64_t q = 0; q < group_; ++q) {
       const float largest = largest_of(space.queries + q * d_, d_);
       space.query_units[q] = largest / kMostFixed;

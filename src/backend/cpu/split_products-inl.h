@@ -19,9 +19,9 @@ HWY_INLINE int64_t run_tokens(const PackedSide& side, int64_t token, int64_t end
 HWY_INLINE bool has_exact_rows(const PackedSide& side) {
   return side.codec == Codec::kBf16 || side.sinks > 0 || side.tail_rows > 0;
 }
-// Whether these tokens are whole blocks of codes with scales of their own for every token.
+// Whether these tokens are whole blocks of codes whose scales are not folded.
 HWY_INLINE bool are_whole_codes(const PackedSide& side, int64_t token, int64_t count) {
-  return count % kTile == 0 && (token - side.sinks) % kTile == 0 && side.span == 1 && !side.before_rope &&
+  return count % kTile == 0 && (token - side.sinks) % kTile == 0 && !side.folds() && !side.before_rope &&
          packed_count(side, token, count) == count;
 }
 
@@ -83,7 +83,7 @@ class KeyScorer {
   HWY_INLINE void score(int64_t token, int64_t count) {
     scores_ = space_.scores;
     if (are_whole_codes(side_, token, count)) return score_codes(token - side_.sinks, count);
-    const bool folds = side_.span != 1 && !side_.before_rope;
+    const bool folds = side_.folds() && !side_.before_rope;
     const int64_t folded = folds ? packed_count(side_, token, count) : 0;
     if (folded > 0) score_folded(token - side_.sinks, folded);
     for (int64_t t = folded; t < count; t += kTile) {
@@ -94,7 +94,7 @@ class KeyScorer {
   }
 
  private:
-  // Codes with scales of their own for every token: whole blocks, or a part of one.
+  // Codes whose scales are not folded: whole blocks, or a part of one.
   HWY_INLINE void score_codes(int64_t token, int64_t count) {
     const uint8_t* block = side_.block(head_, token);
     const int64_t place = token % side_.block_tokens;
@@ -119,7 +119,7 @@ class KeyScorer {
     });
   }
 
-  // Spans of a run are taken kMostFolds at a time; where all tokens share their scales these are folded once.
+  // Spans of a run are taken kMostFolds at a time.
   HWY_INLINE void score_folded(int64_t token, int64_t count) {
     for (int64_t t = 0; t < count;) {
       CodeSpan spans[kMostFolds];
@@ -129,16 +129,10 @@ class KeyScorer {
         const int64_t shared = span_tokens(side_, place, count - t);
         spans[n] = {side_.block(head_, token + t), place, t, shared < held ? shared : held};
       }
-      if (side_.span != 0) {
-        queries_.fold(spans, n);
-      } else if (!folded_) {
-        queries_.fold(spans, 1);
-        folded_ = true;
-      }
+      queries_.fold(spans, n);
       for (int64_t i = 0; i < n; ++i) {
         if (spans[i].place % kTile == 0) prefetch_fits(side_, spans[i].block + kBlocksAhead * side_.block_bytes);
-        multiply(spans[i].block, spans[i].place, spans[i].first, spans[i].tokens, side_.span != 0 ? i : 0, kOnes.ones,
-                 kOnes.ones, 0);
+        multiply(spans[i].block, spans[i].place, spans[i].first, spans[i].tokens, i, kOnes.ones, kOnes.ones, 0);
       }
     }
   }
@@ -207,7 +201,6 @@ class KeyScorer {
   RoundedQueries<Kind> queries_;
   TurnedQueries turned_;
   float* scores_ = nullptr;  // of the tile, in the run's
-  bool folded_ = false;      // what all tokens share
 };
 
 // --- weighted sums
