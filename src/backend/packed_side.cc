@@ -15,7 +15,7 @@ f16& minimum_of(const PackedSide& side, int64_t head, int64_t token, int g) {
 }
 
 bf16* exact_row(const PackedSide& side, int64_t head, int64_t token) {
-  return reinterpret_cast<bf16*>(side.block(head, token)) + token % side.block_tokens * side.head_dim;
+  return reinterpret_cast<bf16*>(side.block(head, token)) + side.place_of(token) * side.head_dim;
 }
 
 // The same as numbers, of one channel.

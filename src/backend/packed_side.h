@@ -48,11 +48,11 @@ struct PackedSide {
   Fit fit = Fit::kRange;
   int head_dim = 0;
   int kv_heads = 0;
-  int group = 0;  // channels that share scale and minimum: 1, or a multiple of kGroupMultiple
-  int span = 1;   // consecutive tokens that share them; 0: all, in `whole`
-  int block_tokens = kBlockTokens;
-  size_t row_bytes = 0;      // of the codes of one token of one head
-  size_t scales_offset = 0;  // bytes from the start of a block
+  int group = 0;                    // channels that share scale and minimum: 1, or a multiple of kGroupMultiple
+  int span = 1;                     // consecutive tokens that share them, a power of two; 0: all, in `whole`
+  int block_tokens = kBlockTokens;  // a power of two
+  size_t row_bytes = 0;             // of the codes of one token of one head
+  size_t scales_offset = 0;         // bytes from the start of a block
   size_t minimums_offset = 0;
   size_t block_bytes = 0;
   size_t head_bytes = 0;  // from one head's first block to the next head's
@@ -79,21 +79,26 @@ struct PackedSide {
   const int16_t* turns_fixed = nullptr;
   const float* block_turns = nullptr;  // `turns` of positions 0, kBlockTokens, 2 * kBlockTokens, ..., magnitude 1
 
+  // x / n of a power of two: a division takes as long as the products of two tokens.
+  KVPARETO_INLINE static int64_t wholes(int64_t x, int n) { return x >> __builtin_ctz(static_cast<unsigned>(n)); }
   // `token` counts from behind the sinks.
   KVPARETO_INLINE uint8_t* block(int64_t head, int64_t token) const {
-    return data + static_cast<size_t>(head) * head_bytes + static_cast<size_t>(token / block_tokens) * block_bytes;
+    return data + static_cast<size_t>(head) * head_bytes +
+           static_cast<size_t>(wholes(token, block_tokens)) * block_bytes;
   }
+  // Where in its block.
+  KVPARETO_INLINE int64_t place_of(int64_t token) const { return token & (block_tokens - 1); }
   KVPARETO_INLINE int groups() const { return head_dim / group; }
   // Whether attention multiplies scales into what it multiplies codes with, span by span: those of single channels, and
   // those of spans longer than a tile. Others are what results are multiplied with, token by token.
   KVPARETO_INLINE bool folds() const { return group == 1 || span > kBlockTokens; }
   // Where among its block's scales and minimums a token's are.
   KVPARETO_INLINE int64_t fit_index(int64_t token, int g) const {
-    const int64_t place = token % block_tokens;
-    return span == 1 ? int64_t{g} * block_tokens + place : place / span * groups() + g;
+    const int64_t place = place_of(token);
+    return span == 1 ? int64_t{g} * block_tokens + place : wholes(place, span) * groups() + g;
   }
   KVPARETO_INLINE CodePlace code_place(int64_t token, int channel) const {
-    const auto place = static_cast<int>(token % block_tokens);
+    const auto place = static_cast<int>(place_of(token));
     if (lanes == Lanes::kTokens)
       return {int64_t{place / kLanes} * (head_dim / kFour) + channel / kFour, place % kLanes * kFour + channel % kFour};
     return {int64_t{place / kFour} * (head_dim / kLanes) + channel / kLanes, channel % kLanes * kFour + place % kFour};
@@ -118,7 +123,7 @@ struct PackedSide {
   KVPARETO_INLINE int64_t due(int64_t tokens) const {
     const int64_t past = tokens - sinks;
     if (!frozen || past < recent + closing()) return 0;
-    return (past - recent) / closing() * closing();
+    return (past - recent) & -int64_t{closing()};
   }
   // The same after `tokens` in all, of which those of the newest step may have to wait.
   KVPARETO_INLINE int64_t due_now(int64_t tokens) const { return due(attend_first ? step_first : tokens); }

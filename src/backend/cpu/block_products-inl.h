@@ -89,7 +89,7 @@ class BlockProducts {
     const bool scaled = packed > 0 && !side.folds();
     for (int64_t t = 0; t < kTile; t += lanes) hn::StoreU(hn::Set(d, scaled ? 0.0f : 1.0f), d, space_.logs + t);
     for (int g = 0; scaled && g < side.groups(); ++g) {
-      token_fits(side, side.block(head_, behind), behind % side.block_tokens, packed, g, space_.scales, space_.centres);
+      token_fits(side, side.block(head_, behind), side.place_of(behind), packed, g, space_.scales, space_.centres);
       for (int64_t t = 0; t < packed; t += lanes) {
         const auto scale = hn::Abs(hn::LoadU(d, space_.scales + t));
         hn::StoreU(hn::Max(scale, hn::LoadU(d, space_.logs + t)), d, space_.logs + t);
@@ -207,7 +207,7 @@ class BlockProducts {
   template <typename Kind>
   HWY_INLINE void score_codes(const PackedSide& side, int64_t token, int64_t count) {
     const uint8_t* block = side.block(head_, token);
-    const int64_t place = token % side.block_tokens;
+    const int64_t place = side.place_of(token);
     const float middle = middle_of(side);
     unpack_for<Kind>(side, block, place, count, space_.codes());
     if (!side.folds()) {
@@ -235,7 +235,7 @@ class BlockProducts {
   HWY_INLINE void add_codes(const PackedSide& side, int64_t token, int64_t count) {
     constexpr int64_t kEach = Kind::kEach;
     const uint8_t* block = side.block(head_, token);
-    const int64_t place = token % side.block_tokens;
+    const int64_t place = side.place_of(token);
     const float middle = middle_of(side) - (Kind::kEach == kFour && side.codec == Codec::kInt8 ? 128 : 0);
     unpack_for<Kind>(side, block, place, count, space_.codes());
     const Rounded rounded = rounded_at(space_.of_weights, 0);

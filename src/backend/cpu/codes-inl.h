@@ -94,7 +94,7 @@ HWY_INLINE const f16* minimums_of(const PackedSide& side, const uint8_t* block, 
 
 // Of `count` tokens from `place` of a block on, those that share scales.
 HWY_INLINE int64_t span_tokens(const PackedSide& side, int64_t place, int64_t count) {
-  const int64_t left = side.span == 0 ? count : side.span - place % side.span;
+  const int64_t left = side.span == 0 ? count : side.span - (place & (side.span - 1));
   return left < count ? left : count;
 }
 

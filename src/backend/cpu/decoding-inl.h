@@ -24,7 +24,7 @@ HWY_INLINE const bf16* exact_row(const PackedSide& side, int64_t head, int64_t t
   const int64_t behind = token - side.sinks;
   if (behind < 0) return side.sink_row(head, token);
   if (side.tail_rows > 0 && behind >= side.closed) return side.tail_row(head, behind);
-  return reinterpret_cast<const bf16*>(side.block(head, behind)) + behind % side.block_tokens * side.head_dim;
+  return reinterpret_cast<const bf16*>(side.block(head, behind)) + side.place_of(behind) * side.head_dim;
 }
 
 // The same of `count` tokens inside one tile: neighbours but for the beginning of the tail and its end, a ring's.
@@ -62,7 +62,7 @@ HWY_INLINE void decode_packed(const PackedSide& side, int64_t head, int64_t toke
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));
   const int64_t d_head = side.head_dim;
   const uint8_t* block = side.block(head, token);
-  const int64_t place = token % side.block_tokens, end = place + count;
+  const int64_t place = side.place_of(token), end = place + count;
   if (side.codec == Codec::kBf16)
     return bf16_to_floats(reinterpret_cast<const bf16*>(block) + place * d_head, count * d_head, out);
   HWY_ALIGN uint8_t rows[kLanes * kLargestHead];
@@ -101,7 +101,7 @@ void decode_in_tile(const PackedSide& side, int64_t head, int64_t token, int64_t
     bf16_to_floats(side.sink_row(head, token), side.head_dim, out);
   }
   while (token < packed_end) {
-    const int64_t behind = token - side.sinks, left = side.block_tokens - behind % side.block_tokens;
+    const int64_t behind = token - side.sinks, left = side.block_tokens - side.place_of(behind);
     const int64_t tokens = packed_end - token < left ? packed_end - token : left;
     decode_packed(side, head, behind, tokens, out);
     token += tokens;

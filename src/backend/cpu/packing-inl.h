@@ -22,7 +22,7 @@ int64_t encode(const PackedSide& side, int64_t head, int64_t token, const float*
   const DF d;
   const auto lanes = static_cast<int>(hn::Lanes(d));
   uint8_t* block = side.block(head, token);
-  const int64_t place = token % side.block_tokens;
+  const int64_t place = side.place_of(token);
   if (side.codec == Codec::kBf16) {
     floats_to_bf16(values, side.head_dim, reinterpret_cast<bf16*>(block) + place * side.head_dim);
     return 0;

@@ -42,7 +42,7 @@ HWY_INLINE void encode_chunk(const PackedSide& side, int64_t head, int64_t token
     for (int i = 0; i < kGroupMultiple; ++i) {
       codes[i] = static_cast<uint8_t>(static_cast<int>(code_of(chunk.values[t][i], fits.minimum[i], inverse[i], top)));
     }
-    put_codes(side, side.block(head, token), token % side.block_tokens + t, c, kGroupMultiple, codes);
+    put_codes(side, side.block(head, token), side.place_of(token) + t, c, kGroupMultiple, codes);
   }
 }
 
@@ -93,7 +93,8 @@ void encode_span(const PackedSide& side, int64_t head, int64_t token) {
   auto* minimums = reinterpret_cast<f16*>(block + side.minimums_offset) + side.fit_index(token, 0);
   SpanChunk chunk;
   if (side.group == 1) {
-    for (int c = 0; c < side.head_dim; c += kGroupMultiple) encode_channels(side, head, token, c, chunk, scales, minimums);
+    for (int c = 0; c < side.head_dim; c += kGroupMultiple)
+      encode_channels(side, head, token, c, chunk, scales, minimums);
     return;
   }
   for (int g = 0; g < side.groups(); ++g) encode_tile(side, head, token, g, chunk, scales, minimums);

@@ -97,7 +97,7 @@ class KeyScorer {
   // Codes whose scales are not folded: whole blocks, or a part of one.
   HWY_INLINE void score_codes(int64_t token, int64_t count) {
     const uint8_t* block = side_.block(head_, token);
-    const int64_t place = token % side_.block_tokens;
+    const int64_t place = side_.place_of(token);
     prefetch_run_fits(side_, block, count);
     each_piece(side_, [&](int64_t piece, int64_t c, int64_t) HWY_ATTR {
       run_centres(side_, block, place, count, static_cast<int>(c / side_.group), space_.scales + piece * kRun,
@@ -125,7 +125,7 @@ class KeyScorer {
       CodeSpan spans[kMostFolds];
       int64_t n = 0;
       for (; n < kMostFolds && t < count; t += spans[n++].tokens) {
-        const int64_t place = (token + t) % side_.block_tokens, held = side_.block_tokens - place;
+        const int64_t place = side_.place_of(token + t), held = side_.block_tokens - place;
         const int64_t shared = span_tokens(side_, place, count - t);
         spans[n] = {side_.block(head_, token + t), place, t, shared < held ? shared : held};
       }
@@ -245,7 +245,7 @@ class ValueAdder {
   }
 
   HWY_INLINE void add_packed(int64_t token, int64_t count, const float* weights) {
-    const int64_t place = token % side_.block_tokens;
+    const int64_t place = side_.place_of(token);
     const uint8_t* block = side_.block(head_, token);
     prefetch_run_fits(side_, block, kTile);
     fix_weights(weights, (count + kLanes - 1) / kLanes * kLanes);

@@ -188,7 +188,7 @@ HWY_INLINE const float* turned_codes([[maybe_unused]] const PackedSide& side, [[
                                      [[maybe_unused]] float* units, [[maybe_unused]] int16_t* out) {
 #if HWY_TARGET != HWY_SCALAR
   const uint8_t* block = side.block(head, token);
-  const int64_t place = token % side.block_tokens, d = side.head_dim;
+  const int64_t place = side.place_of(token), d = side.head_dim;
   const float* offset = side.offset_of(head);
   prefetch_fits(side, block + kBlocksAhead * side.block_bytes);
   const auto turn = [&](int64_t first, int64_t tokens, const auto& values) HWY_ATTR {

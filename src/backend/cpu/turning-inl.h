@@ -63,7 +63,7 @@ HWY_INLINE void turned_tile(const PackedSide& side, int64_t head, int64_t token,
   const DF d;
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));
   const uint8_t* block = side.block(head, token);
-  const int64_t place = token % side.block_tokens, half = side.head_dim / 2;
+  const int64_t place = side.place_of(token), half = side.head_dim / 2;
   const float* offset = side.offset_of(head);
   unpack_tile(side, block, place, count, codes);
   if (side.span == 1) {
