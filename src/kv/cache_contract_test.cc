@@ -295,9 +295,9 @@ TEST_P(CacheContract, AttendReadsExactlyTheDecodedValues) {
 TEST_P(CacheContract, AttendReadsAllOfALongContext) {
   std::vector<float> rows = some_rows(11, kLongShape);
   KvCache cache = fresh_on(*backend_, kLongShape);
-  for (const int64_t before : {140, 260, 300}) {
+  for (const int64_t before : {140, 300, 360}) {
     append(cache, rows, before);
-    for (const int64_t tokens : {1, 3, 40}) {
+    for (const int64_t tokens : {1, 9}) {
       append(cache, rows, tokens);
       expect_decoded_values(cache, tokens);
     }

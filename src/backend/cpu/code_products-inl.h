@@ -108,17 +108,21 @@ struct CodeRows {
 // Codes in the lanes: out[i][l] (+)= scale[l] sum(x[i] (code[l] - middle)) + centre[l] sum[i], for `width` lanes,
 // rounded up to the vectors.
 template <typename Kind, int kCount, typename Rows>
-HWY_NOINLINE void add_codes(const int16_t* x, int64_t step_i, const Rounded& rounded, const Rows& codes, int64_t steps,
-                            const Affine& affine, int64_t width, bool accumulate, float* out, int64_t out_stride) {
+HWY_NOINLINE void add_codes(const int16_t* x, int64_t step_i, const Rounded& rounded, const LaneSpans& spans,
+                            const Rows& codes, int64_t steps, const Affine& affine, int64_t width, bool accumulate,
+                            float* out, int64_t out_stride) {
   constexpr int kVectors = kCodeVectors;
   const DF d;
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));
   const Affine fit = affine;  // read once: `out` could be where they lie
-  const Rounded r = rounded;
+  const Rounded of_first = rounded;
+  const LaneSpans of = spans;
   const auto before = hn::FirstN(d, accumulate ? hn::Lanes(d) : 0);
   for (int64_t l = 0; l < width; l += kVectors * lanes) {
+    const int64_t span = l >> of.bits;
+    const Rounded r = of_first.from(span * of.rounded);
     VI sums[kCount][kVectors];
-    multiply_lanes<Kind>(x, step_i, 2, steps, codes.at(l), sums);
+    multiply_lanes<Kind>(x + span * of.numbers, step_i, 2, steps, codes.at(l), sums);
     // Not unrolled, g++ 12 keeps all sums in memory for the loop above too.
 #pragma GCC unroll 8
     for (int i = 0; i < kCount; ++i) {
@@ -141,9 +145,9 @@ template <typename Kind>
 HWY_INLINE void add_products(const CodeProducts& all) {
   with_codec(all.codes.codec, [&](auto codec) HWY_ATTR {
     in_parts<kMostByCodes>(all.count, [&](auto queries, int64_t q) HWY_ATTR {
-      add_codes<Kind, queries>(all.x + q * all.step, all.step, all.rounded.from(q), CodeRows<codec>(all.codes),
-                               all.fours, all.affine, all.width, all.accumulate, all.out + q * all.out_stride,
-                               all.out_stride);
+      add_codes<Kind, queries>(all.x + q * all.step, all.step, all.rounded.from(q), all.spans,
+                               CodeRows<codec>(all.codes), all.fours, all.affine, all.width, all.accumulate,
+                               all.out + q * all.out_stride, all.out_stride);
     });
   });
 }

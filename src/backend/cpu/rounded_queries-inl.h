@@ -72,8 +72,14 @@ class RoundedQueries {
   RoundedQueries(const PackedSide& side, int64_t group, const SplitSpace& space)
       : side_(side), group_(group), d_(side.head_dim), space_(space) {
     if (side.codec == Codec::kBf16 || side.before_rope) return;
-    if (!side.folds()) round_floats_by(0, kOnes.ones, kOnes.ones);
-    if (!side.folds() || !kInBytes) return;
+    if (!side.folds()) {
+      round_floats_by(0, kOnes.ones, kOnes.ones);
+      return;
+    }
+    for (int64_t i = 0; i < kMostFolds * long_pieces(d_); ++i) {
+      for (int64_t q = 0; q < group_; ++q) rounded(0, i).wholes[q] = 0;
+    }
+    if (!kInBytes) return;
     for (int64_t q = 0; q < group_; ++q) {
       const float largest = largest_of(space.queries + q * d_, d_);
       space.query_units[q] = largest / kMostFixed;
@@ -89,13 +95,19 @@ class RoundedQueries {
     if constexpr (kInBytes) {
       fold_fixed(count);
     } else {
-      for (int64_t i = 0; i < count; ++i) round_floats_by(i, space_.scales + i * d_, space_.centres + i * d_);
+      for (int64_t i = 0; i < count; ++i)
+        round_floats_by(i, space_.scales + i * d_, space_.centres + i * d_, middle_of(side_));
     }
   }
 
-  // Of the i-th span, from a channel on, a multiple of kLanes; the queries' rows lie head_dim apart.
+  // Of the i-th span, from a channel on, a multiple of kLanes; the queries' rows lie head_dim apart. Sums of spans that
+  // are folded are less the middle of their codes times wholes, which are zero.
   HWY_INLINE int16_t* numbers(int64_t i, int64_t c) const {
     return space_.rounded + i * group_ * d_ + c * 2 / Kind::kEach;
+  }
+  // Lanes of as many tokens each, a power of two, with the numbers of these spans in turn.
+  HWY_INLINE LaneSpans spans_of(int64_t tokens) const {
+    return {__builtin_ctzll(static_cast<uint64_t>(tokens)), group_ * d_, 3 * whole_lines(group_) * long_pieces(d_)};
   }
   HWY_INLINE Rounded rounded(int64_t i, int64_t piece) const {
     const int64_t rows = whole_lines(group_);
@@ -106,14 +118,15 @@ class RoundedQueries {
   // Numbers of 16 bits would lose too many of them in fixed point.
   static constexpr bool kInBytes = Kind::kEach == 4;
 
-  HWY_INLINE void round_floats_by(int64_t i, const float* factors, const float* centres) {
+  template <typename... Middle>
+  HWY_INLINE void round_floats_by(int64_t i, const float* factors, const float* centres, Middle... middle) {
     each_piece(side_, [&](int64_t piece, int64_t c, int64_t n) HWY_ATTR {
       in_parts<kMostRounded>(group_, [&](auto queries, int64_t q) HWY_ATTR {
         const Rounded part = rounded(i, piece).from(q);
         const float* x = space_.queries + q * d_ + c;
         extents_of<queries>(x, d_, n, factors + c, part.steps, space_.totals);
         for (int j = 0; j < queries; ++j) part.steps[j] *= 1 / Kind::kMost;
-        round_floats<Kind, queries>(x, d_, n, factors + c, centres + c, numbers(i, c) + q * d_, part);
+        round_floats<Kind, queries>(x, d_, n, factors + c, centres + c, numbers(i, c) + q * d_, part, middle...);
       });
     });
   }
@@ -133,7 +146,8 @@ class RoundedQueries {
           const Rounded part = rounded(i, piece).from(q);
           find_steps<Kind, queries>(space_.query_units + q, unit, part.steps, space_.narrows);
           round_fixed<Kind, queries>(space_.queries + q * d_ + c, fixed, d_, n, space_.fixed_scales + i * row + c,
-                                     space_.centres + i * d_ + c, space_.narrows, numbers(i, c) + q * d_, part);
+                                     space_.centres + i * d_ + c, space_.narrows, numbers(i, c) + q * d_, part,
+                                     middle_of(side_));
         }
       });
     });

@@ -43,7 +43,9 @@ HWY_INLINE void extents_of(const float* x, int64_t row, int64_t n, const float* 
   join_all(Adding(), total, totals);
 }
 
-// Sums of x times centres, and of integers, lane by lane.
+// Sums of x times centres, and of integers, lane by lane. Where nothing is multiplied with the sum of integers but the
+// middle of all codes, it can be in the other already: the sum is less `middle` times these, and wholes are not
+// written.
 template <int kRows>
 HWY_INLINE void join_sums(const VF (&sums)[kRows], const VI (&integers)[kRows], const Rounded& rounded) {
   VF wholes[kRows];
@@ -52,12 +54,21 @@ HWY_INLINE void join_sums(const VF (&sums)[kRows], const VI (&integers)[kRows], 
   join_all(Adding(), wholes, rounded.wholes);
   for (int q = 0; q < kRows; ++q) rounded.wholes[q] *= rounded.steps[q];
 }
+template <int kRows>
+HWY_INLINE void join_sums(const VF (&sums)[kRows], const VI (&integers)[kRows], float middle, const Rounded& rounded) {
+  VF rests[kRows];
+  repeat<kRows>([&](auto q) KVPARETO_EXPANDED {
+    const auto share = hn::Set(DF(), -middle * rounded.steps[q]);
+    rests[q] = hn::MulAdd(hn::ConvertTo(DF(), integers[q]), share, sums[q]);
+  });
+  join_all(Adding(), rests, rounded.sums);
+}
 
 // Rows x f32 [n], n a multiple of kLanes, times factors in their steps, as Kind multiplies them; `out` has rows of as
-// many int16.
-template <typename Kind, int kRows>
+// many int16. Middle: none, or as join_sums() wants it.
+template <typename Kind, int kRows, typename... Middle>
 HWY_INLINE void round_floats(const float* x, int64_t row, int64_t n, const float* factors, const float* centres,
-                             int16_t* out, const Rounded& rounded) {
+                             int16_t* out, const Rounded& rounded, Middle... middle) {
   const DF d;
   VF sums[kRows], inverses[kRows];
   VI wholes[kRows];
@@ -77,7 +88,7 @@ HWY_INLINE void round_floats(const float* x, int64_t row, int64_t n, const float
       Kind::store(integers, out + q * row, i);
     });
   }
-  join_sums(sums, wholes, rounded);
+  join_sums(sums, wholes, middle..., rounded);
 }
 
 // --- fixed point: numbers in 15 bits and a sign, of a unit of their own. What many scales are multiplied with is
@@ -156,11 +167,11 @@ HWY_INLINE void find_steps(const float* units, float unit, float* steps, int16_t
 // Rows x [n] (n a multiple of kLanes, factors zero behind them up to a multiple of kFixedMultiple), given as f32 and as
 // fixed numbers, times fixed factors, as Kind multiplies them: in units of both times kProductUnit, or of bytes
 // kProductUnit / narrows [row] times as large, which must keep them within Kind::kMost. Steps are given; `out` has rows
-// of as many int16.
-template <typename Kind, int kRows>
+// of as many int16. Middle as in round_floats().
+template <typename Kind, int kRows, typename... Middle>
 HWY_INLINE void round_fixed(const float* x, const int16_t* fixed, int64_t row, int64_t n, const int16_t* factors,
                             const float* centres, [[maybe_unused]] const int16_t* narrows, int16_t* out,
-                            const Rounded& rounded) {
+                            const Rounded& rounded, Middle... middle) {
   const DF d;
   const DFixed d16;
   constexpr int64_t kEach = Kind::kEach;
@@ -194,7 +205,7 @@ HWY_INLINE void round_fixed(const float* x, const int16_t* fixed, int64_t row, i
   }
   VI integers[kRows];
   repeat<kRows>([&](auto q) KVPARETO_EXPANDED { integers[q] = lanes_of(wholes[q]); });
-  join_sums(sums, integers, rounded);
+  join_sums(sums, integers, middle..., rounded);
 }
 
 }  // namespace kvpareto::HWY_NAMESPACE

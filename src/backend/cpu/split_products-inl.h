@@ -103,7 +103,7 @@ class KeyScorer {
       run_centres(side_, block, place, count, static_cast<int>(c / side_.group), space_.scales + piece * kRun,
                   space_.centres + piece * kRun);
     });
-    multiply(block, place, 0, count, 0, space_.scales, space_.centres, kRun);
+    multiply(block, place, 0, count, 0, {}, {space_.scales, space_.centres, middle_of(side_)}, kRun);
   }
 
   // Of a tile or less, `packed` of them from codes.
@@ -119,7 +119,8 @@ class KeyScorer {
     });
   }
 
-  // Spans of a run are taken kMostFolds at a time.
+  // Spans of a run are folded kMostFolds at a time, and multiplied as far as their tiles lie evenly: in blocks of
+  // several tiles one by one.
   HWY_INLINE void score_folded(int64_t token, int64_t count) {
     for (int64_t t = 0; t < count;) {
       CodeSpan spans[kMostFolds];
@@ -130,24 +131,29 @@ class KeyScorer {
         spans[n] = {side_.block(head_, token + t), place, t, shared < held ? shared : held};
       }
       queries_.fold(spans, n);
-      for (int64_t i = 0; i < n; ++i) {
-        if (spans[i].place % kTile == 0) prefetch_fits(side_, spans[i].block + kBlocksAhead * side_.block_bytes);
-        multiply(spans[i].block, spans[i].place, spans[i].first, spans[i].tokens, i, kOnes.ones, kOnes.ones, 0);
+      const int64_t together = side_.block_tokens == kTile ? n : 1;
+      for (int64_t i = 0; i < n; i += together) {
+        const int64_t end = i + together < n ? spans[i + together].first : t;
+        prefetch_run_fits(side_, spans[i].block, end - spans[i].first);
+        multiply(spans[i].block, spans[i].place, spans[i].first, end - spans[i].first, i, queries_.spans_of(side_.span),
+                 {kOnes.ones, kOnes.ones, 0}, 0);
       }
     }
   }
 
-  // Codes of `count` tokens from a place of a block on with the i-th queries, to the scores from the `first` on.
+  // Codes of `count` tokens from a place of a block on with the i-th queries, and those of the spans that follow, to
+  // the scores from the `first` on. Arrays of `fit` are as long for every piece as `stride`.
   HWY_INLINE void multiply(const uint8_t* block, int64_t place, int64_t first, int64_t count, int64_t i,
-                           const float* scales, const float* centres, int64_t stride) {
+                           const LaneSpans& spans, const Affine& fit, int64_t stride) {
     each_piece(side_, [&](int64_t piece, int64_t c, int64_t n) HWY_ATTR {
       add_products<Kind>({queries_.numbers(i, c),
                           d_,
                           group_,
                           queries_.rounded(i, piece),
+                          spans,
                           code_chunks(side_, block, place, c, n),
                           n / kFour,
-                          {scales + piece * stride, centres + piece * stride, middle_of(side_)},
+                          {fit.scales + piece * stride, fit.centres + piece * stride, fit.middle},
                           count,
                           piece > 0,
                           scores_ + first,
@@ -166,7 +172,7 @@ class KeyScorer {
                                           space_.units, space_.codes);
     turned_.turn(token, space_.units);
     in_parts<kMostByCodes>(group_, [&](auto queries, int64_t q) HWY_ATTR {
-      add_codes<ByPairs, queries>(turned_.numbers() + q * d_, d_, turned_.rounded().from(q),
+      add_codes<ByPairs, queries>(turned_.numbers() + q * d_, d_, turned_.rounded().from(q), {},
                                   PairRows{space_.codes, 2 * kTile}, d_ / 2, {of_tokens, kOnes.ones, 0}, count, false,
                                   scores_ + q * kRun, kRun);
     });
@@ -291,6 +297,7 @@ class ValueAdder {
                         kRun,
                         group_,
                         rounded(),
+                        {},
                         code_chunks(side_, block, place, c, n),
                         (tokens + kFour - 1) / kFour,
                         {scales, centres, middle_of(side_)},

@@ -44,6 +44,13 @@ struct CodeChunks {
   int64_t next_across, next_fours, next_block;
 };
 
+// Lanes that are multiplied with x of their own: those from s << bits on with what lies s times `numbers` behind it,
+// and their Rounded s times `rounded` behind the first.
+struct LaneSpans {
+  int bits = 62;
+  int64_t numbers = 0, rounded = 0;
+};
+
 // out[i][l] (+)= scale[l] sum over p of (x[i] four p times (codes [p][l] - middle)) + centre[l] sum[i], for i < count
 // and l < width, rounded up to kLanes. x int16 [count][4 * fours], rows `step` apart, at most kMostInt16
 // (products-inl.h).
@@ -51,6 +58,7 @@ struct CodeProducts {
   const int16_t* x;
   int64_t step, count;
   Rounded rounded;  // [count]
+  LaneSpans spans;
   CodeChunks codes;
   int64_t fours;
   Affine affine;
