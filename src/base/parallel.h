@@ -41,12 +41,6 @@ void parallel_for(int64_t count, Body body) {
   run_parts(thread_count(), take);
 }
 
-// Calls body(begin, end) over so many pieces of [0, count), as equal as can be, handed out as threads come free.
-template <typename Body>
-void parallel_pieces(int64_t count, int64_t pieces, Body body) {
-  parallel_for(pieces, [&](int64_t piece) { body(count * piece / pieces, count * (piece + 1) / pieces); });
-}
-
 // Calls body(begin, end) over pieces of [0, count), one a thread, each but the last a multiple of `grain`.
 template <typename Body>
 void parallel_ranges(int64_t count, int64_t grain, Body body) {

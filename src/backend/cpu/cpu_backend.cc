@@ -162,7 +162,9 @@ class CpuBackend : public Backend {
     const int64_t splits = split_count(first + queries.rows()), size = partial_size(group, head_dim);
     float* tiles = space + queries.rows() * kv_heads * splits * size;
     const int64_t items = queries.rows() * kv_heads * splits;
-    parallel_pieces(items, std::min(items, kPiecesAThread * thread_count()), [&](int64_t begin, int64_t end) {
+    // Splits that lie behind one another stay together: another piece of them costs a thread 1 to 2 us, and what the
+    // memory was told of behind the end of one, the next one reads.
+    parallel_ranges(items, 1, [&](int64_t begin, int64_t end) {
       for (int64_t item = begin, next; item < end; item = next) {
         const int64_t row = item / splits, skipped = row * splits;
         next = std::min(end, skipped + splits);
@@ -184,8 +186,6 @@ class CpuBackend : public Backend {
 
  private:
   static constexpr int64_t kRowsAThread = 4;
-  // Of splits that lie behind one another: what the memory was told of behind the end of one, the next one reads.
-  static constexpr int64_t kPiecesAThread = 2;
   static constexpr int kFewestRows = 96;  // of a block of queries that is made smaller
 
   // The rows one after another: as they are, or copied to `space`.
