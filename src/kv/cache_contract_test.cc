@@ -148,7 +148,7 @@ void attend(Backend& backend, const KvCache& cache, int layer, std::vector<float
 // single key left out moves results by 1e-2. Keys that are turned as integers with a unit for all channels of a token
 // (up to 10, less a bias of up to 8) are off by half a unit of sqrt(2) 18 / 16383 (docs/METHODS.md, "Products of
 // codes"). AVX-512 rounds more, and AMX with it for few tokens. Against codes of at most 4 bits to steps of 8 bits:
-// queries 257 times as large, and weights but where scales have signs, 128 times (attend_contract_test.cc holds the
+// queries 257 times as large, and weights 128 times, or 257 where scales have signs (attend_contract_test.cc holds the
 // deviation itself against what is stated); in chunks so do codes of 8 bits where no weight is more than a quarter of
 // all, which no key of the first tile is sure of: errors of such scores, each times its weight, add up to half of one
 // at most, and so many weights are off by a quarter of theirs in each of two tiles. A few tokens round the weights of
@@ -171,8 +171,8 @@ double arithmetic_error(const Backend& backend, const LayerScheme& sides, int64_
   else if (by_fours && !keys.before_rope && tokens >= 8 && keys.codec == Codec::kInt8 && all > kBlockTokens)
     score *= 257 * 0.5;
   double sum = 2.5e-4;
-  if (by_fours && values.fit != Fit::kSymmetric) {
-    if (bits_of(values.codec) <= 4) sum *= 128;
+  if (by_fours) {
+    if (bits_of(values.codec) <= 4) sum *= values.fit == Fit::kSymmetric ? 257 : 128;
     if (tokens >= 8 && values.codec == Codec::kInt8) sum *= 128 * 0.25 * 1.42;
   }
   if (tokens < 8 && all > 4 * kBlockTokens) sum *= 2;

@@ -112,10 +112,12 @@ class BlockProducts {
   }
 
  private:
-  // Whether every weight, if it had the largest factor, would be at most kEvenShare of its query's mass.
+  // Whether every weight, if it had the largest factor, would be at most kEvenShare of its query's mass; half of that
+  // where a sign takes one of its bits.
   HWY_INLINE bool weights_are_even() const {
     const DF d;
-    const auto most = hn::Set(d, kEvenShare * largest_factor_);
+    const float share = job_.values.fit == Fit::kSymmetric ? kEvenShare / 2 : kEvenShare;
+    const auto most = hn::Set(d, share * largest_factor_);
     for (int64_t r = 0; r < rows_; r += static_cast<int64_t>(hn::Lanes(d))) {
       const auto product = hn::LoadU(d, space_.largest + r), mass = hn::LoadU(d, space_.masses + r);
       if (!hn::AllTrue(d, hn::Le(product, hn::Mul(mass, most)))) return false;
@@ -236,7 +238,7 @@ class BlockProducts {
     constexpr int64_t kEach = Kind::kEach;
     const uint8_t* block = side.block(head_, token);
     const int64_t place = side.place_of(token);
-    const float middle = middle_of(side) - (Kind::kEach == kFour && side.codec == Codec::kInt8 ? 128 : 0);
+    const float middle = middle_of(side) - (Kind::kSignedCodes && side.codec == Codec::kInt8 ? 128 : 0);
     unpack_for<Kind>(side, block, place, count, space_.codes());
     const Rounded rounded = rounded_at(space_.of_weights, 0);
     const auto round = [&](int64_t first, int64_t tokens, const float* scales, const float* centres) HWY_ATTR {

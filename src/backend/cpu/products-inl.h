@@ -192,6 +192,7 @@ constexpr float kMostInt16 = 32767;
 
 struct ByPairs {
   static constexpr int kEach = 2;  // numbers a lane
+  static constexpr bool kSignedCodes = false;
   static constexpr float kMost = kMostInt16;
   static constexpr int kLaneOfOnes = 0x00010001;
   static HWY_INLINE Sums add(Pairs x, Pairs codes, Sums sums) { return add_products(x, codes, sums); }
@@ -237,9 +238,9 @@ struct ByFours {
 template <bool kWeights, int kMost = kMostOfFours, typename Body>
 HWY_INLINE void with_kind([[maybe_unused]] const PackedSide& side, Body body) {
 #if HWY_TARGET <= HWY_AVX3
-  // Symmetric scales have signs (those of ggml's q4_0), and so have weights times them.
-  const bool unsigned_weights = !kWeights || side.fit != Fit::kSymmetric;
-  if (side.levels() <= kMost && unsigned_weights) return body(ByFours<kWeights>());
+  // Symmetric scales have signs (those of ggml's q4_0), and so have weights times them, like queries.
+  if (side.levels() <= kMost && side.fit == Fit::kSymmetric) return body(ByFours<false>());
+  if (side.levels() <= kMost) return body(ByFours<kWeights>());
 #endif
   body(ByPairs());
 }
