@@ -79,7 +79,7 @@ struct PackedSide {
   const int16_t* turns_fixed = nullptr;
   const float* block_turns = nullptr;  // `turns` of positions 0, kBlockTokens, 2 * kBlockTokens, ..., magnitude 1
 
-  // x / n of a power of two: a division takes as long as the products of two tokens.
+  // x / n of a power of two, without a division.
   KVPARETO_INLINE static int64_t wholes(int64_t x, int n) { return x >> __builtin_ctz(static_cast<unsigned>(n)); }
   // `token` counts from behind the sinks.
   KVPARETO_INLINE uint8_t* block(int64_t head, int64_t token) const {
