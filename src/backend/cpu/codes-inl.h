@@ -98,20 +98,27 @@ HWY_INLINE int64_t span_tokens(const PackedSide& side, int64_t place, int64_t co
   return left < count ? left : count;
 }
 
+// Scale and minimum of a group of the channels of a token.
+struct ScaleMinimum {
+  float scale, minimum;
+  HWY_INLINE ScaleMinimum(const PackedSide& side, const uint8_t* block, int64_t place, int g)
+      : scale(half_to_float(*scales_of(side, block, place, g))),
+        minimum(side.fit == Fit::kSymmetric ? symmetric_minimum(scale, side.levels())
+                                            : half_to_float(*minimums_of(side, block, place, g))) {}
+};
+
 // Of tokens that share theirs, from a multiple of kLanes on: see token_fits().
 HWY_INLINE void shared_fits(const PackedSide& side, const uint8_t* block, int64_t place, int64_t count, int g,
                             float* scales, float* minimums) {
   const DF d;
   const int64_t padded = (count + kLanes - 1) / kLanes * kLanes;
   for (int64_t t = 0; t < padded;) {
-    const float factor = half_to_float(*scales_of(side, block, place + t, g));
-    const float least = side.fit == Fit::kSymmetric ? symmetric_minimum(factor, side.levels())
-                                                    : half_to_float(*minimums_of(side, block, place + t, g));
+    const ScaleMinimum shared(side, block, place + t, g);
     const int64_t end = t + span_tokens(side, place + t, padded - t);
     for (; t < end; t += static_cast<int64_t>(hn::Lanes(d))) {
       const auto held = hn::FirstN(d, static_cast<size_t>(count > t ? count - t : 0));
-      hn::StoreU(hn::IfThenElseZero(held, hn::Set(d, factor)), d, scales + t);
-      hn::StoreU(hn::IfThenElseZero(held, hn::Set(d, least)), d, minimums + t);
+      hn::StoreU(hn::IfThenElseZero(held, hn::Set(d, shared.scale)), d, scales + t);
+      hn::StoreU(hn::IfThenElseZero(held, hn::Set(d, shared.minimum)), d, minimums + t);
     }
   }
 }

@@ -162,7 +162,7 @@ class CpuBackend : public Backend {
     const int64_t splits = split_count(first + queries.rows()), size = partial_size(group, head_dim);
     float* tiles = space + queries.rows() * kv_heads * splits * size;
     const int64_t items = queries.rows() * kv_heads * splits;
-    // Splits that lie behind one another stay together: another piece of them costs a thread 1 to 2 us, and what the
+    // Splits that lie behind one another stay together: another piece of them costs a thread 2 to 5 us, and what the
     // memory was told of behind the end of one, the next one reads.
     parallel_ranges(items, 1, [&](int64_t begin, int64_t end) {
       for (int64_t item = begin, next; item < end; item = next) {

@@ -9,12 +9,10 @@ HWY_INLINE void row_fits(const PackedSide& side, const uint8_t* block, int64_t p
   const DF d;
   const auto lanes = static_cast<int>(hn::Lanes(d));
   for (int g = 0; g < side.groups(); ++g) {
-    const float factor = half_to_float(*scales_of(side, block, place, g));
-    const float least = side.fit == Fit::kSymmetric ? symmetric_minimum(factor, side.levels())
-                                                    : half_to_float(*minimums_of(side, block, place, g));
+    const ScaleMinimum own(side, block, place, g);
     for (int c = g * side.group; c < (g + 1) * side.group; c += lanes) {
-      hn::Store(hn::Set(d, factor), d, scales + c);
-      hn::Store(hn::Set(d, least), d, minimums + c);
+      hn::Store(hn::Set(d, own.scale), d, scales + c);
+      hn::Store(hn::Set(d, own.minimum), d, minimums + c);
     }
   }
 }

@@ -100,8 +100,7 @@ class RoundedQueries {
     }
   }
 
-  // Of the i-th span, from a channel on, a multiple of kLanes; the queries' rows lie head_dim apart. Sums of spans that
-  // are folded are less the middle of their codes times wholes, which are zero.
+  // Of the i-th span, from a channel on, a multiple of kLanes; the queries' rows lie head_dim apart.
   HWY_INLINE int16_t* numbers(int64_t i, int64_t c) const {
     return space_.rounded + i * group_ * d_ + c * 2 / Kind::kEach;
   }
@@ -109,6 +108,7 @@ class RoundedQueries {
   HWY_INLINE LaneSpans spans_of(int64_t tokens) const {
     return {__builtin_ctzll(static_cast<uint64_t>(tokens)), group_ * d_, 3 * whole_lines(group_) * long_pieces(d_)};
   }
+  // Sums of spans that are folded are less what the middle of their codes takes away, and wholes are zero.
   HWY_INLINE Rounded rounded(int64_t i, int64_t piece) const {
     const int64_t rows = whole_lines(group_);
     return Rounded::in(space_.of_queries + 3 * rows * (i * long_pieces(d_) + piece), rows);
