@@ -4,22 +4,15 @@
 HWY_BEFORE_NAMESPACE();
 namespace kvpareto::HWY_NAMESPACE {
 
-constexpr float kMasked = -1e30f;  // far below any score, and its power is 0 without a NaN
-
-// Scores of one tile [keys][rows], in units of log 2, become weights 2^(score - maximum); the running maximum, mass and
-// sums are rescaled. The largest weight times a factor of its key, at most 2^logs [keys], to `largest` [rows].
+// Scores of one tile [keys][rows], in units of log 2, of which `highest` [rows] are the largest, become weights
+// 2^(score - maximum); the running maximum, mass and sums are rescaled. `largest` [rows], the largest of scores and
+// logs of their keys' factors, becomes that of weights times factors.
 HWY_INLINE void soften(float* scores, int64_t keys, int64_t rows, float* maxima, float* masses, float* sums,
-                       int64_t head_dim, const float* logs, float* largest) {
+                       int64_t head_dim, const float* tile_highest, float* largest) {
   const DF d;
   for (int64_t r = 0; r < rows; r += static_cast<int64_t>(hn::Lanes(d))) {
-    const auto before = hn::LoadU(d, maxima + r);
-    auto highest = before, product = hn::Set(d, kMasked);
-    for (int64_t k = 0; k < keys; ++k) {
-      const auto score = hn::LoadU(d, scores + k * rows + r);
-      highest = hn::Max(highest, score);
-      product = hn::Max(product, hn::Add(score, hn::Set(d, logs[k])));
-    }
-    hn::StoreU(power_of_two(d, hn::Sub(product, highest)), d, largest + r);
+    const auto before = hn::LoadU(d, maxima + r), highest = hn::Max(before, hn::LoadU(d, tile_highest + r));
+    hn::StoreU(power_of_two(d, hn::Sub(hn::LoadU(d, largest + r), highest)), d, largest + r);
     auto mass = hn::Zero(d);
     for (int64_t k = 0; k < keys; ++k) {
       const auto p = power_of_two(d, hn::Sub(hn::LoadU(d, scores + k * rows + r), highest));
@@ -74,10 +67,13 @@ HWY_NOINLINE void attend_block_by(const RowProducts* by_rows, const AttendJob& j
   const int64_t position = job.first + begin, end = position + count;
   for (int64_t key = 0, keys; key < end; key += keys) {
     keys = tile_tokens(job.keys, key, end);
-    products.score(key, keys);
-    if (key + keys - 1 > position) mask_future(space.scores, keys, block, group, key - position);
     products.find_factors(key, keys);
-    soften(space.scores, keys, rows, space.maxima, space.masses, space.sums, head_dim, space.logs, space.largest);
+    products.score(key, keys);
+    if (key + keys - 1 > position) {
+      mask_future(space.scores, keys, block, group, key - position);
+      products.find_highest(0, keys, {0, rows});
+    }
+    soften(space.scores, keys, rows, space.maxima, space.masses, space.sums, head_dim, space.highest, space.largest);
     // Behind the last key: the others of its lane.
     for (int64_t r = 0; r < 3 * rows; ++r) space.scores[keys * rows + r] = 0;
     products.add(key, keys);

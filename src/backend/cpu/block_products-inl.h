@@ -7,6 +7,8 @@
 HWY_BEFORE_NAMESPACE();
 namespace kvpareto::HWY_NAMESPACE {
 
+constexpr float kMasked = -1e30f;  // far below any score, and its power is 0 without a NaN
+
 // The scratch of one attend_block; block_scratch() is its size.
 struct BlockSpace {
   float* next;
@@ -17,7 +19,8 @@ struct BlockSpace {
                       // leaves them
   float* maxima;      // [rows]
   float* masses;      // [rows]
-  float* largest;     // [rows]: weights of the tile times factors
+  float* highest;     // [rows]: scores of the tile
+  float* largest;     // [rows]: scores and logs of factors, then weights of the tile times factors
   float* logs;        // [kTile]: of factors
   float* scales;      // [kTile] or [head_dim]
   float* centres;     // the same
@@ -33,6 +36,7 @@ struct BlockSpace {
     tile = take((kTile + 8) * d);
     maxima = take(rows);
     masses = take(rows);
+    highest = take(rows);
     largest = take(rows);
     logs = take(kTile);
     scales = take(d + kTile);
@@ -65,7 +69,7 @@ class BlockProducts {
     if (by_rows_ != nullptr) by_rows_->round_queries(space.queries, d_, rows_, space.rounded_queries());
   }
 
-  // scores [count][rows]
+  // scores [count][rows] and the highest, once the tile's factors are found
   HWY_INLINE void score(int64_t token, int64_t count) {
     const PackedSide& side = job_.keys;
     const int64_t packed = has_codes(side) ? packed_count(side, token, count) : 0;
@@ -75,9 +79,21 @@ class BlockProducts {
     const int64_t left = count - packed, padded = (left + 7) / 8 * 8;
     for (int64_t i = left * d_; i < padded * d_; ++i) space_.tile[i] = 0;
     decode(side, head_, token + packed, left, space_.tile);
-    if (by_rows_ != nullptr)
-      return by_rows_->score(space_.tile, padded, space_.rounded_queries(), d_, rows_, space_.scores);
-    multiply(space_.tile, d_, 1, d_, space_.queries, padded, space_.scores + packed * rows_, rows_, false);
+    if (by_rows_ != nullptr) {
+      by_rows_->score(space_.tile, padded, space_.rounded_queries(), d_, rows_, space_.scores);
+    } else {
+      multiply(space_.tile, d_, 1, d_, space_.queries, padded, space_.scores + packed * rows_, rows_, false);
+    }
+    find_highest(packed, count, {0, rows_});
+  }
+
+  // Of some rows' scores of tokens [first, last) of the tile, and of those before if there are.
+  HWY_INLINE void find_highest(int64_t first, int64_t last, RowRange range) {
+    constexpr int64_t kLanesOfRow = static_cast<int64_t>(hn::MaxLanes(DF()));
+    int64_t r = range.begin;
+    for (; r + kRowVectors * kLanesOfRow <= range.end; r += kRowVectors * kLanesOfRow)
+      find_highest_part<kRowVectors>(first, last, r);
+    for (; r < range.end; r += kLanesOfRow) find_highest_part<1>(first, last, r);
   }
 
   // Bounds of log 2 of what add() multiplies weights with: of each token's scales the largest.
@@ -170,14 +186,37 @@ class BlockProducts {
     });
   }
 
-  // Whether the weights of rows' scores [count][rows] are even (kEvenShare), as far as masses go now.
-  HWY_INLINE bool are_even(const float* scores, int64_t count, RowRange range) const {
+  template <int kVectors>
+  HWY_INLINE void find_highest_part(int64_t first, int64_t last, int64_t r) {
+    const DF d;
+    VF highest[kVectors], product[kVectors];
+    const auto place = [&](float* of_rows, auto v)
+                           HWY_ATTR { return of_rows + r + v * static_cast<int64_t>(hn::Lanes(d)); };
+    repeat<kVectors>([&](auto v) KVPARETO_EXPANDED {
+      highest[v] = first == 0 ? hn::Set(d, kMasked) : hn::LoadU(d, place(space_.highest, v));
+      product[v] = first == 0 ? hn::Set(d, kMasked) : hn::LoadU(d, place(space_.largest, v));
+    });
+    for (int64_t k = first; k < last; ++k) {
+      const auto log = hn::Set(d, space_.logs[k]);
+      repeat<kVectors>([&](auto v) KVPARETO_EXPANDED {
+        const auto score = hn::LoadU(d, place(space_.scores + k * rows_, v));
+        highest[v] = hn::Max(highest[v], score);
+        product[v] = hn::Max(product[v], hn::Add(score, log));
+      });
+    }
+    repeat<kVectors>([&](auto v) KVPARETO_EXPANDED {
+      hn::StoreU(highest[v], d, place(space_.highest, v));
+      hn::StoreU(product[v], d, place(space_.largest, v));
+    });
+  }
+
+  // Whether the weights of rows' scores are even (kEvenShare), as far as masses go now.
+  HWY_INLINE bool are_even(RowRange range) const {
     const DF d;
     for (int64_t r = range.begin; r < range.end; r += static_cast<int64_t>(hn::Lanes(d))) {
-      auto most = hn::LoadU(d, scores + r);
-      for (int64_t k = 1; k < count; ++k) most = hn::Max(most, hn::LoadU(d, scores + k * rows_ + r));
-      const auto mass = log_below(d, hn::LoadU(d, space_.masses + r)), highest = hn::LoadU(d, space_.maxima + r);
-      if (!hn::AllTrue(d, hn::Le(most, hn::Add(highest, hn::Sub(mass, hn::Set(d, kEvenBits)))))) return false;
+      const auto mass = log_below(d, hn::LoadU(d, space_.masses + r)), maximum = hn::LoadU(d, space_.maxima + r);
+      const auto most = hn::Add(maximum, hn::Sub(mass, hn::Set(d, kEvenBits)));
+      if (!hn::AllTrue(d, hn::Le(hn::LoadU(d, space_.highest + r), most))) return false;
     }
     return true;
   }
@@ -186,24 +225,26 @@ class BlockProducts {
   // channels, fit) for all pieces.
   template <typename Kind, typename EachFit>
   HWY_INLINE void score_stretch(int64_t first, int64_t tokens, EachFit each_fit) {
-    float* scores = space_.scores + first * rows_;
     const auto add = [&](int64_t half, RowRange range) HWY_ATTR {
       each_fit([&](int64_t piece, int64_t c, int64_t n, const auto& fit) HWY_ATTR {
         add_all_products<Kind>(space_.codes() + (c / Kind::kEach * kTile + first) * 2, 2 * kTile, n / Kind::kEach, fit,
                                numbers<Kind>(half, c), of_queries(half, piece), rows_, range, tokens, half + piece > 0,
-                               scores);
+                               space_.scores + first * rows_);
       });
     };
-    add(0, {0, rows_});
+    const int64_t part = kRowVectors * static_cast<int64_t>(hn::Lanes(DF()));
+    for (int64_t r = 0; r < rows_; r += part) {
+      const RowRange range{r, r + part < rows_ ? r + part : rows_};
+      add(0, range);
+      find_highest(first, first + tokens, range);
 #if HWY_TARGET <= HWY_AVX3
-    if constexpr (std::is_same_v<Kind, ByHalves>) {
-      const int64_t part = kRowVectors * static_cast<int64_t>(hn::Lanes(DF()));
-      for (int64_t r = 0; r < rows_; r += part) {
-        const RowRange range{r, r + part < rows_ ? r + part : rows_};
-        if (!are_even(scores, tokens, range)) add(1, range);
+      if constexpr (std::is_same_v<Kind, ByHalves>) {
+        if (are_even(range)) continue;
+        add(1, range);
+        find_highest(0, first + tokens, range);
       }
-    }
 #endif
+    }
   }
 
   template <typename Kind>

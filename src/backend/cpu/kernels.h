@@ -58,7 +58,7 @@ inline int64_t most_pieces(int64_t head_dim) { return head_dim / kGroupMultiple;
 // instruction set.
 inline int64_t block_scratch(int group, int head_dim, int block_rows) {
   const int64_t rows = int64_t{group} * query_block(group, block_rows), d = head_dim;
-  return rows * (2 * d + 2 * kTile + d / 2 + 6 * most_pieces(d) + 13) + 2 * kTile * d + 10 * d + 3 * kTile;
+  return rows * (2 * d + 2 * kTile + d / 2 + 6 * most_pieces(d) + 14) + 2 * kTile * d + 10 * d + 3 * kTile;
 }
 // Of an array of f32 that whole cache lines hold: vectors that reach over two take twice as long.
 inline int64_t whole_lines(int64_t count) { return (count + kRowMultiple - 1) / kRowMultiple * kRowMultiple; }
