@@ -22,7 +22,7 @@ struct BlockSpace {
   float* highest;     // [rows]: scores of the tile
   float* largest;     // [rows]: scores and logs of factors, then weights of the tile times factors
   float* logs;        // [kTile]: of factors
-  float* scales;      // [kTile] or [head_dim]
+  float* scales;      // [pieces][kTile] or [head_dim]
   float* centres;     // the same
   int16_t* rounded;   // queries [head_dim / 2][rows][2], or by fours, or both halves by fours
   int16_t* weights;   // [kTile / 2][rows][2], or by fours
@@ -39,8 +39,8 @@ struct BlockSpace {
     highest = take(rows);
     largest = take(rows);
     logs = take(kTile);
-    scales = take(d + kTile);
-    centres = take(d + kTile);
+    scales = take(most_pieces(d) * kTile);
+    centres = take(most_pieces(d) * kTile);
     rounded = reinterpret_cast<int16_t*>(take(rows * d / 2));
     weights = reinterpret_cast<int16_t*>(take(kTile / 2 * rows));
     of_queries = take(6 * most_pieces(d) * rows);
@@ -186,6 +186,17 @@ class BlockProducts {
     });
   }
 
+  // Whether the weights of rows are even (kEvenShare), as far as scores and masses go now.
+  HWY_INLINE bool are_even(RowRange range) const {
+    const DF d;
+    for (int64_t r = range.begin; r < range.end; r += static_cast<int64_t>(hn::Lanes(d))) {
+      const auto mass = log_below(d, hn::LoadU(d, space_.masses + r)), maximum = hn::LoadU(d, space_.maxima + r);
+      const auto most = hn::Add(maximum, hn::Sub(mass, hn::Set(d, kEvenBits)));
+      if (!hn::AllTrue(d, hn::Le(hn::LoadU(d, space_.highest + r), most))) return false;
+    }
+    return true;
+  }
+
   template <int kVectors>
   HWY_INLINE void find_highest_part(int64_t first, int64_t last, int64_t r) {
     const DF d;
@@ -208,17 +219,6 @@ class BlockProducts {
       hn::StoreU(highest[v], d, place(space_.highest, v));
       hn::StoreU(product[v], d, place(space_.largest, v));
     });
-  }
-
-  // Whether the weights of rows' scores are even (kEvenShare), as far as masses go now.
-  HWY_INLINE bool are_even(RowRange range) const {
-    const DF d;
-    for (int64_t r = range.begin; r < range.end; r += static_cast<int64_t>(hn::Lanes(d))) {
-      const auto mass = log_below(d, hn::LoadU(d, space_.masses + r)), maximum = hn::LoadU(d, space_.maxima + r);
-      const auto most = hn::Add(maximum, hn::Sub(mass, hn::Set(d, kEvenBits)));
-      if (!hn::AllTrue(d, hn::Le(hn::LoadU(d, space_.highest + r), most))) return false;
-    }
-    return true;
   }
 
   // Scores of tokens of the tile that share what queries are rounded for. each_fit(visit) calls visit(piece, channel,
@@ -255,10 +255,13 @@ class BlockProducts {
     unpack_for<Kind>(side, block, place, count, space_.codes());
     if (!side.folds()) {
       round_queries<Kind>(side, &side, kOnes.ones, kOnes.ones, 0);
+      each_piece(side, [&](int64_t piece, int64_t c, int64_t) HWY_ATTR {
+        token_centres(side, block, place, count, static_cast<int>(c / side.group), space_.scales + piece * kTile,
+                      space_.centres + piece * kTile);
+      });
       score_stretch<Kind>(0, count, [&](auto visit) HWY_ATTR {
         each_piece(side, [&](int64_t piece, int64_t c, int64_t n) HWY_ATTR {
-          token_centres(side, block, place, count, static_cast<int>(c / side.group), space_.scales, space_.centres);
-          visit(piece, c, n, Affine{space_.scales, space_.centres, middle});
+          visit(piece, c, n, Affine{space_.scales + piece * kTile, space_.centres + piece * kTile, middle});
         });
       });
       return;
