@@ -27,8 +27,8 @@ const std::vector<std::string> kOwnSchemes = {
     // transforms and fits
     "k16.had.v16.had", "k16.mean.v16.mean", "k16.pre.v16", "k16.pre.mean.had.v16.mean.had.sink4",
     "k16.pre.bias.v16.bias", "k4.mean.v4g32.mean", "k4.had.v4g32.had", "k4t32.pre.v4g32.had",
-    "k3.pre.mean.had.v2g32.had.fit", "k8.pre.bias.v4g64.bias", "k2t64.pre.fit.v3t32.mean.fit", "k4p.mean.v4p.had.sink1",
-    "kq8.had.vq4.had",
+    "k3.pre.mean.had.v2g32.had.fit", "k8.pre.bias.v4g64.bias", "k8g32.pre.bias.v16", "k4g32.pre.v16",
+    "k2t64.pre.fit.v3t32.mean.fit", "k4p.mean.v4p.had.sink1", "kq8.had.vq4.had",
     // attend, then pack
     "k4v4g64.atp", "k2t64.pre.v4g32.mean.had.recent30.sink4.atp", "k16v16.atp",
     // a layer of its own
@@ -145,16 +145,17 @@ void attend(Backend& backend, const KvCache& cache, int layer, std::vector<float
 // and the weights of a tile, to int16 steps of their largest: errors uniform in 2^-16 of it, 2^-16 / sqrt(3) as a
 // standard deviation. Against 64 channels of keys (rms 3.5 about the middle of their group, queries up to 4) a score
 // is off by 1.3e-4, against 64 tokens of such values a sum by 2.5e-4; eight of both together hold in every run. A
-// single key left out moves results by 1e-2. Keys that are turned as integers with a unit for all channels of a token
-// (up to 10, less a bias of up to 8) are off by half a unit of sqrt(2) 18 / 16383 (docs/METHODS.md, "Products of
-// codes"). AVX-512 rounds more, and AMX with it for few tokens. Against codes of at most 4 bits to steps of 8 bits:
-// queries 257 times as large, and weights 128 times, or 257 where scales have signs (attend_contract_test.cc holds the
-// deviation itself against what is stated); in chunks so do codes of 8 bits where no weight is more than a quarter of
-// all, which no key of the first tile is sure of: errors of such scores, each times its weight, add up to half of one
-// at most, and so many weights are off by a quarter of theirs in each of two tiles. A few tokens round the weights of
-// four tiles together: twice as many errors that cancel. In chunks to bf16, where keys are stored so or such codes that
-// must be turned, and weights where both sides are stored in bf16: 2^-9 / sqrt(3) of each of 64 queries (rms 1) moves a
-// score by 4e-3, of each key by as much, of each weight a sum too.
+// single key left out moves results by 1e-2. Keys that are turned as integers are off by half a unit
+// (docs/METHODS.md, "Products of codes"), sqrt(2) 10 / 16383, or with a unit for all channels of a token (up to 10,
+// less a bias of up to 8) sqrt(2) 18 / 16383, and their queries of rms 1 by sqrt(1 / 12) of 64 * 0.8 / 130000: a
+// score by 4.3e-4 or 7.8e-4 and by 4e-4. AVX-512 rounds more, and AMX with it for few tokens. Against codes of at
+// most 4 bits to steps of 8 bits: queries 257 times as large, and weights 128 times, or 257 where scales have signs
+// (attend_contract_test.cc holds the deviation itself against what is stated); in chunks so do codes of 8 bits where
+// no weight is more than a quarter of all, which no key of the first tile is sure of: errors of such scores, each
+// times its weight, add up to half of one at most, and so many weights are off by a quarter of theirs in each of two
+// tiles. A few tokens round the weights of four tiles together: twice as many errors that cancel. In chunks to bf16,
+// where keys are stored so or such codes that must be turned, and weights where both sides are stored in bf16: 2^-9
+// / sqrt(3) of each of 64 queries (rms 1) moves a score by 4e-3, of each key by as much, of each weight a sum too.
 double arithmetic_error(const Backend& backend, const LayerScheme& sides, int64_t tokens, int64_t all) {
   const SideScheme &keys = sides.keys, &values = sides.values;
   const bool by_bf16 = tokens >= 8 && backend.name() == "cpu/avx512_bf16";
@@ -164,11 +165,11 @@ double arithmetic_error(const Backend& backend, const LayerScheme& sides, int64_
   double score = 1.3e-4;
   if (by_bf16 && (keys.before_rope ? bits_of(keys.codec) <= 4 : !has_scale(keys.codec)))
     score = 5.6e-3;
-  else if (keys.before_rope && keys.span == 1)
-    score = 7.8e-4;
-  else if (by_fours && !keys.before_rope && bits_of(keys.codec) <= 4)
+  else if (keys.before_rope)
+    score = std::hypot(keys.span == 1 ? 7.8e-4 : 4.3e-4, 4e-4);
+  else if (by_fours && bits_of(keys.codec) <= 4)
     score *= 257;
-  else if (by_fours && !keys.before_rope && tokens >= 8 && keys.codec == Codec::kInt8 && all > kBlockTokens)
+  else if (by_fours && tokens >= 8 && keys.codec == Codec::kInt8 && all > kBlockTokens)
     score *= 257 * 0.5;
   double sum = 2.5e-4;
   if (by_fours) {

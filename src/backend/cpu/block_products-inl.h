@@ -24,6 +24,7 @@ struct BlockSpace {
   float* logs;        // [kTile]: of factors
   float* scales;      // [pieces][kTile] or [head_dim]
   float* centres;     // the same
+  float* units;       // [head_dim]: turned_codes()
   int16_t* rounded;   // queries [head_dim / 2][rows][2], or by fours, or both halves by fours
   int16_t* weights;   // [kTile / 2][rows][2], or by fours
   float* of_queries;  // [2][pieces][3][rows]
@@ -41,6 +42,7 @@ struct BlockSpace {
     logs = take(kTile);
     scales = take(most_pieces(d) * kTile);
     centres = take(most_pieces(d) * kTile);
+    units = take(d);
     rounded = reinterpret_cast<int16_t*>(take(rows * d / 2));
     weights = reinterpret_cast<int16_t*>(take(kTile / 2 * rows));
     of_queries = take(6 * most_pieces(d) * rows);
@@ -52,6 +54,7 @@ struct BlockSpace {
     return part;
   }
   int16_t* codes() const { return reinterpret_cast<int16_t*>(tile); }
+  int16_t* turns(int64_t d) const { return codes() + kTile * d; }             // behind them: turns_from()
   bf16* rounded_queries() const { return reinterpret_cast<bf16*>(rounded); }  // instead, as RowProducts has them
 };
 
@@ -65,16 +68,20 @@ class BlockProducts {
         head_(kv_head),
         d_(job.head_dim),
         rows_(int64_t{job.queries_per_block} * job.group()),
-        space_(space) {
+        space_(space),
+        turns_(by_rows_ == nullptr && job.keys.before_rope && turns_codes(job.keys)) {
     if (by_rows_ != nullptr) by_rows_->round_queries(space.queries, d_, rows_, space.rounded_queries());
   }
 
   // scores [count][rows] and the highest, once the tile's factors are found
   HWY_INLINE void score(int64_t token, int64_t count) {
     const PackedSide& side = job_.keys;
-    const int64_t packed = has_codes(side) ? packed_count(side, token, count) : 0;
-    if (packed > 0)
+    const int64_t packed = turns_ || has_codes(side) ? packed_count(side, token, count) : 0;
+    if (packed > 0 && turns_) {
+      score_turned(side, token - side.sinks, packed);
+    } else if (packed > 0) {
       with_key_kind(side, [&](auto kind) HWY_ATTR { score_codes<decltype(kind)>(side, token - side.sinks, packed); });
+    }
     if (packed == count) return;
     const int64_t left = count - packed, padded = (left + 7) / 8 * 8;
     for (int64_t i = left * d_; i < padded * d_; ++i) space_.tile[i] = 0;
@@ -277,6 +284,25 @@ class BlockProducts {
     }
   }
 
+  // Keys before RoPE, turned by their positions: a query is rounded for their units, and so that its products fit.
+  HWY_INLINE void score_turned(const PackedSide& side, int64_t token, int64_t count) {
+    turns_from(side, token + side.sinks, space_.turns(d_));
+    const float* of_tokens = turned_codes(side, head_, token, count, space_.turns(d_), space_.scales, space_.centres,
+                                          space_.units, space_.codes());
+    const uint8_t* block = side.block(head_, token);
+    const void* fits =
+        side.span == 1 ? static_cast<const void*>(&side) : scales_of(side, block, side.place_of(token), 0);
+    if (fits != folded_) {
+      folded_ = fits;
+      for (int64_t c = 0; c < d_ / 2; ++c) space_.units[d_ / 2 + c] = space_.units[c];
+      const Rounded rounded = of_queries(0, 0);
+      bound_of_rows(space_.queries, d_, rows_, space_.units, kMostInt16 / kMostOfQuery, rounded.steps);
+      round_rows<ByPairs>(space_.queries, d_, rows_, space_.units, kZeros, rounded.steps, numbers<ByPairs>(0, 0),
+                          rounded);
+    }
+    score_stretch<ByPairs>(0, count, [&](auto visit) HWY_ATTR { visit(0, 0, d_, Affine{of_tokens, kOnes.ones, 0}); });
+  }
+
   template <typename Kind>
   HWY_INLINE void add_codes(const PackedSide& side, int64_t token, int64_t count) {
     constexpr int64_t kEach = Kind::kEach;
@@ -304,6 +330,7 @@ class BlockProducts {
   const AttendJob& job_;
   const int64_t head_, d_, rows_;
   const BlockSpace& space_;
+  const bool turns_;  // keys before RoPE, as integers
   const void* folded_ = nullptr;
   float largest_factor_ = 1;  // of the tile, by find_factors()
 };

@@ -76,6 +76,21 @@ HWY_INLINE void largest_of_rows(const float* x, int64_t n, int64_t rows, const f
   }
 }
 
+// The same, or `share` of what they add up to if that is more.
+HWY_INLINE void bound_of_rows(const float* x, int64_t n, int64_t rows, const float* factors, float share,
+                              float* largest) {
+  const DF d;
+  for (int64_t r = 0; r < rows; r += static_cast<int64_t>(hn::Lanes(d))) {
+    auto most = hn::Zero(d), total = hn::Zero(d);
+    for (int64_t j = 0; j < n; ++j) {
+      const auto size = hn::Abs(hn::Mul(hn::LoadU(d, x + j * rows + r), hn::Set(d, factors[j])));
+      most = hn::Max(most, size);
+      total = hn::Add(total, size);
+    }
+    hn::StoreU(hn::Max(most, hn::Mul(total, hn::Set(d, share))), d, largest + r);
+  }
+}
+
 // x f32 [n][rows], one number a lane, times factors [n], of which none is above `largest` [rows], as Kind multiplies
 // them: int16 [n / 2][rows][2] or bytes [n / 4][rows][4]; sums with centres [n]. Rounded steps may be `largest`.
 template <typename Kind>

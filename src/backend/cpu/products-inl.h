@@ -100,6 +100,7 @@ struct Ones {
   }
 };
 HWY_ALIGN constexpr Ones kOnes;
+HWY_ALIGN constexpr float kZeros[kLargestHead] = {};
 
 // Ones for the first tokens of a tile, zeros behind them.
 struct FirstOnes {

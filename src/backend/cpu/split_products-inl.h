@@ -168,8 +168,8 @@ class KeyScorer {
   }
 
   HWY_INLINE void score_turned_codes(int64_t token, int64_t count) {
-    const float* of_tokens = turned_codes(side_, head_, token - side_.sinks, count, space_.scales, space_.centres,
-                                          space_.units, space_.codes);
+    const float* of_tokens = turned_codes(side_, head_, token - side_.sinks, count, side_.turns_fixed, space_.scales,
+                                          space_.centres, space_.units, space_.codes);
     turned_.turn(token, space_.units);
     in_parts<kMostByCodes>(group_, [&](auto queries, int64_t q) HWY_ATTR {
       add_codes<ByPairs, queries>(turned_.numbers() + q * d_, d_, turned_.rounded().from(q), {},

@@ -8,11 +8,8 @@
 HWY_BEFORE_NAMESPACE();
 namespace kvpareto::HWY_NAMESPACE {
 
-// Whether turned_codes() can have them. Rotated keys would lose three bits in their sums, and a unit for several scales
-// of a token would be coarse for the least.
-HWY_INLINE bool turns_codes(const PackedSide& side) {
-  return HWY_TARGET != HWY_SCALAR && (side.span != 1 || side.groups() == 1) && !side.rotated;
-}
+// Whether turned_codes() can have them. Rotated keys would lose three bits in their sums.
+HWY_INLINE bool turns_codes(const PackedSide& side) { return HWY_TARGET != HWY_SCALAR && !side.rotated; }
 
 // A turned value is at most this many of its units, and the products of a query with one key fit an int32: of 2^31 /
 // 16384, what rounding adds is left.
@@ -92,11 +89,16 @@ struct ChannelValues {
   }
 };
 
-// The same of tokens that have a scale each, and a unit: what they share, the offset, is in parts of its largest. A
-// token's number stands in both lanes of its pair.
+// The same of tokens that have scales of their own, and a unit for all of them: what tokens share, the offset, is in
+// parts of its largest. A token's number stands in both lanes of its pair.
 struct TokenValues {
-  HWY_ALIGN int16_t scales[2 * kTile];
-  HWY_ALIGN int16_t minimums[2 * kTile];
+  // Of a group of channels.
+  struct Group {
+    HWY_ALIGN int16_t scales[2 * kTile];
+    HWY_ALIGN int16_t minimums[2 * kTile];
+  };
+  Group groups[kLargestHead / kGroupMultiple];
+  int group;                             // channels
   HWY_ALIGN int16_t reaches[2 * kTile];  // the largest offset
   HWY_ALIGN int16_t offsets[kLargestHead];
 
@@ -105,9 +107,10 @@ struct TokenValues {
     const auto one = Nearest(x).integer();
     hn::StoreU(hn::Or(hn::And(one, hn::Set(d, 0xffff)), hn::ShiftLeft<16>(one)), d, reinterpret_cast<int32_t*>(out));
   }
-  // Scales become units: f32 [count].
+  // Scales and minimums f32 [groups][kTile]; the first scales become units [count].
   HWY_INLINE TokenValues(const PackedSide& side, int64_t count, float* from_scales, const float* from_minimums,
-                         const float* offset) {
+                         const float* offset)
+      : group(side.group) {
     const DF d;
     const auto lanes = static_cast<int64_t>(hn::Lanes(d));
     const float most = offset == nullptr ? 0 : largest_of(offset, side.head_dim);
@@ -119,30 +122,39 @@ struct TokenValues {
     const auto levels = hn::Set(d, static_cast<float>(side.levels())), reach = hn::Set(d, most);
     const auto top = hn::Set(d, static_cast<float>(1 << bits_of(side.codec)));
     for (int64_t t = 0; t < count; t += lanes) {
-      const auto scale = hn::LoadU(d, from_scales + t), low = hn::LoadU(d, from_minimums + t);
-      const auto largest = hn::Add(reach, hn::Max(hn::Abs(low), hn::Abs(hn::MulAdd(levels, scale, low))));
+      auto largest = hn::Zero(d);
+      for (int64_t at = t; at < side.groups() * kTile; at += kTile) {
+        const auto scale = hn::LoadU(d, from_scales + at), low = hn::LoadU(d, from_minimums + at);
+        largest = hn::Max(largest, hn::Max(hn::Abs(low), hn::Abs(hn::MulAdd(levels, scale, low))));
+      }
+      largest = hn::Add(largest, reach);
       const auto unit = units_of(largest, largest), inverse = inverse_or_zero(unit);
-      store_both(hn::Mul(hn::Mul(scale, top), inverse), scales + 2 * t);
-      store_both(hn::MulAdd(low, inverse, hn::Set(d, 0.5f)), minimums + 2 * t);
+      for (int g = 0; g < side.groups(); ++g) {
+        const auto scale = hn::LoadU(d, from_scales + g * kTile + t), low = hn::LoadU(d, from_minimums + g * kTile + t);
+        store_both(hn::Mul(hn::Mul(scale, top), inverse), groups[g].scales + 2 * t);
+        store_both(hn::MulAdd(low, inverse, hn::Set(d, 0.5f)), groups[g].minimums + 2 * t);
+      }
       store_both(hn::Mul(reach, inverse), reaches + 2 * t);
       hn::StoreU(unit, d, from_scales + t);
     }
   }
   HWY_INLINE auto of_channels(int64_t c) const {
+    const Group& own = groups[c / group];
     const auto offset = both_channels(offsets + c);
-    return [this, offset](Wide high, int64_t at) HWY_ATTR {
+    return [this, &own, offset](Wide high, int64_t at) HWY_ATTR {
       const DWide d;
-      const auto scale = hn::BitCast(DUnsigned(), hn::LoadU(d, scales + at));
-      const auto low = hn::Add(hn::LoadU(d, minimums + at), hn::MulFixedPoint15(hn::LoadU(d, reaches + at), offset));
+      const auto scale = hn::BitCast(DUnsigned(), hn::LoadU(d, own.scales + at));
+      const auto low =
+          hn::Add(hn::LoadU(d, own.minimums + at), hn::MulFixedPoint15(hn::LoadU(d, reaches + at), offset));
       return hn::Add(low, times_scale(high, scale));
     };
   }
 };
 
-// Tokens [first, first + count) of a tile at `place` of a block: out as in turned_codes().
+// Tokens [first, first + count) of a tile at `place` of a block: turns and out as in turned_codes().
 template <Codec kCodec, typename Values>
 HWY_INLINE void turn_tokens(const PackedSide& side, const uint8_t* block, int64_t place, int64_t first, int64_t count,
-                            const Values& values, int16_t* out) {
+                            const int16_t* turns, const Values& values, int16_t* out) {
   const DWide d;
   constexpr int kShift = 16 - bits_of(kCodec);
   const int64_t half = side.head_dim / 2, bytes = static_cast<int64_t>(chunk_bytes(kCodec));
@@ -151,7 +163,7 @@ HWY_INLINE void turn_tokens(const PackedSide& side, const uint8_t* block, int64_
   // A pair of channels of these and of those with which it turns.
   const auto turn = [&](int64_t c, int64_t t, const Wide(&a)[kWides], const Wide(&b)[kWides]) HWY_ATTR {
     const auto value_a = values.of_channels(c), value_b = values.of_channels(half + c);
-    const int16_t* cosines = side.turns_fixed + c * kTile;
+    const int16_t* cosines = turns + c * kTile;
     const int16_t* sines = cosines + half * kTile;
     int16_t* to_a = out + c * kTile;
     int16_t* to_b = to_a + half * kTile;
@@ -180,12 +192,46 @@ HWY_INLINE void turn_tokens(const PackedSide& side, const uint8_t* block, int64_
 }
 #endif
 
-// As turned_tile(), but int16 [head_dim / 2][kTile][2] times units, f32 [head_dim / 2] of pairs and the result,
-// [count], of tokens. Scales and minimums hold [2][head_dim] and a tile.
+// side.turns_fixed turned on by a position: int16 [2][head_dim / 4][kTile][2].
+HWY_INLINE void turns_from([[maybe_unused]] const PackedSide& side, [[maybe_unused]] int64_t position,
+                           [[maybe_unused]] int16_t* out) {
+#if HWY_TARGET != HWY_SCALAR
+  const DF d;
+  const DI di;
+  const int64_t half = side.head_dim / 2;
+  float space[kLargestHead];
+  const float* turn = turn_of(side, position, space);
+  const auto unit = hn::Set(d, kFixedOne / side.turns[0]);  // which is the magnitude
+  for (int64_t c = 0; c < half; c += 2) {
+    for (int64_t t = 0; t < kTile; t += static_cast<int64_t>(hn::Lanes(d))) {
+      hn::Vec<DI> cosines[2], sines[2];
+      repeat<2>([&](auto i) KVPARETO_EXPANDED {
+        const float* of_places = side.turns_across + (c + i) * kTile + t;
+        const auto cosine = hn::LoadU(d, of_places), sine = hn::LoadU(d, of_places + half * kTile);
+        const auto by_cosine = hn::Mul(unit, hn::Set(d, turn[c + i])),
+                   by_sine = hn::Mul(unit, hn::Set(d, turn[half + c + i]));
+        cosines[i] = Nearest(hn::NegMulAdd(by_sine, sine, hn::Mul(by_cosine, cosine))).lower_half();
+        sines[i] = Nearest(hn::MulAdd(by_sine, cosine, hn::Mul(by_cosine, sine))).lower_half();
+      });
+      const auto store = [&](const auto(&two)[2], int16_t* to) HWY_ATTR {
+        const auto both = hn::Or(hn::And(two[0], hn::Set(di, 0xffff)), hn::ShiftLeft<16>(two[1]));
+        hn::StoreU(both, di, reinterpret_cast<int32_t*>(to + c * kTile + 2 * t));
+      };
+      store(cosines, out);
+      store(sines, out + half * kTile);
+    }
+  }
+#endif
+}
+
+// As turned_tile(), but by cosines and sines like turns_fixed, and int16 [head_dim / 2][kTile][2] times units, f32
+// [head_dim / 2] of pairs and the result, [count], of tokens. Scales and minimums hold [2][head_dim] and a tile
+// of each group.
 HWY_INLINE const float* turned_codes([[maybe_unused]] const PackedSide& side, [[maybe_unused]] int64_t head,
                                      [[maybe_unused]] int64_t token, [[maybe_unused]] int64_t count,
-                                     [[maybe_unused]] float* scales, [[maybe_unused]] float* minimums,
-                                     [[maybe_unused]] float* units, [[maybe_unused]] int16_t* out) {
+                                     [[maybe_unused]] const int16_t* turns, [[maybe_unused]] float* scales,
+                                     [[maybe_unused]] float* minimums, [[maybe_unused]] float* units,
+                                     [[maybe_unused]] int16_t* out) {
 #if HWY_TARGET != HWY_SCALAR
   const uint8_t* block = side.block(head, token);
   const int64_t place = side.place_of(token), d = side.head_dim;
@@ -193,13 +239,14 @@ HWY_INLINE const float* turned_codes([[maybe_unused]] const PackedSide& side, [[
   prefetch_fits(side, block + kBlocksAhead * side.block_bytes);
   const auto turn = [&](int64_t first, int64_t tokens, const auto& values) HWY_ATTR {
     with_codec(side.codec,
-               [&](auto codec) HWY_ATTR { turn_tokens<codec>(side, block, place, first, tokens, values, out); });
+               [&](auto codec) HWY_ATTR { turn_tokens<codec>(side, block, place, first, tokens, turns, values, out); });
   };
   // Cosines had no magnitude, and their one was not quite one.
   const DF df;
   const auto magnitude = hn::Set(df, side.turns[0] * (32768.0f / kFixedOne));
   if (side.span == 1) {
-    token_fits(side, block, place, count, 0, scales, minimums);
+    for (int g = 0; g < side.groups(); ++g)
+      token_fits(side, block, place, count, g, scales + g * kTile, minimums + g * kTile);
     turn(0, count, TokenValues(side, count, scales, minimums, offset));
     for (int64_t c = 0; c < d / 2; c += static_cast<int64_t>(hn::Lanes(df))) hn::StoreU(magnitude, df, units + c);
     return scales;
