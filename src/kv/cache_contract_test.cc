@@ -154,12 +154,13 @@ void attend(Backend& backend, const KvCache& cache, int layer, std::vector<float
 // no weight is more than a quarter of all, which no key of the first tile is sure of: errors of such scores, each
 // times its weight, add up to half of one at most, and so many weights are off by a quarter of theirs in each of two
 // tiles. A few tokens round the weights of four tiles together: twice as many errors that cancel. In chunks to bf16,
-// where keys are stored so or such codes that must be turned, and weights where both sides are stored in bf16: 2^-9
-// / sqrt(3) of each of 64 queries (rms 1) moves a score by 4e-3, of each key by as much, of each weight a sum too.
+// where keys are stored so or such codes that must be turned, and weights of values that are: 2^-9 / sqrt(3) of each
+// of 64 queries (rms 1) moves a score by 4e-3, of each key by as much, of each weight a sum too.
 double arithmetic_error(const Backend& backend, const LayerScheme& sides, int64_t tokens, int64_t all) {
   const SideScheme &keys = sides.keys, &values = sides.values;
   const bool by_bf16 = tokens >= 8 && backend.name() == "cpu/avx512_bf16";
-  if (!has_scale(keys.codec) && !has_scale(values.codec)) return by_bf16 && !keys.before_rope ? 8 * 5.6e-3 : 2e-4;
+  const bool exact_values = !has_scale(values.codec);
+  if (!has_scale(keys.codec) && exact_values) return by_bf16 ? 8 * (keys.before_rope ? 4e-3 : 5.6e-3) : 2e-4;
   if (backend.name() == "reference") return 2e-4;
   const bool by_fours = backend.name().starts_with("cpu/avx512") || (tokens < 8 && backend.name() == "cpu/amx_bf16");
   double score = 1.3e-4;
@@ -171,7 +172,7 @@ double arithmetic_error(const Backend& backend, const LayerScheme& sides, int64_
     score *= 257;
   else if (by_fours && tokens >= 8 && keys.codec == Codec::kInt8 && all > kBlockTokens)
     score *= 257 * 0.5;
-  double sum = 2.5e-4;
+  double sum = exact_values && by_bf16 ? 4e-3 : 2.5e-4;
   if (by_fours) {
     if (bits_of(values.codec) <= 4) sum *= values.fit == Fit::kSymmetric ? 257 : 128;
     if (tokens >= 8 && values.codec == Codec::kInt8) sum *= 128 * 0.25 * 1.42;

@@ -1,11 +1,13 @@
 // Prefill attention with the products of AVX-512 (vdpbf16ps). Over keys and values in bf16, queries and weights are
-// rounded as what they are multiplied with was; keys of few bits that must be decoded are rounded too. docs/METHODS.md,
+// rounded as what they are multiplied with was, and so where only one of both is stored so; keys of few bits that must
+// be decoded are rounded too. docs/METHODS.md,
 // "Attention".
 
 #include "backend/cpu/bf16_attention.h"
 
 #include <immintrin.h>
 
+#include <algorithm>
 #include <cstring>
 
 #include "backend/cpu/power_of_two.h"
@@ -91,19 +93,42 @@ void round_queries(const float* queries, int64_t head_dim, int64_t rows, bf16* o
   }
 }
 
-void score(float* keys, int64_t count, const bf16* queries, int64_t head_dim, int64_t rows, float* scores) {
-  auto* rounded = reinterpret_cast<bf16*>(keys);
-  for (int64_t i = 0; i < count * head_dim; i += 16) {
-    const __m256bh sixteen = _mm512_cvtneps_pbh(_mm512_loadu_ps(keys + i));
+// In the same place.
+bf16* round_rows(float* rows, int64_t n) {
+  auto* rounded = reinterpret_cast<bf16*>(rows);
+  for (int64_t i = 0; i < n; i += 16) {
+    const __m256bh sixteen = _mm512_cvtneps_pbh(_mm512_loadu_ps(rows + i));
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(rounded + i), reinterpret_cast<__m256i>(sixteen));
   }
+  return rounded;
+}
+
+void score(float* keys, int64_t count, const bf16* queries, int64_t head_dim, int64_t rows, float* scores) {
+  const bf16* rounded = round_rows(keys, count * head_dim);
   multiply(Product{{rounded, nullptr}, {queries, nullptr}, count, head_dim, rows, head_dim, scores, false});
+}
+
+void add(float* values, int64_t count, const float* weights, int64_t head_dim, int64_t rows, bf16* rounded,
+         float* sums) {
+  bf16* rounded_values = round_rows(values, count * head_dim);
+  std::fill_n(rounded_values + count * head_dim, (kTile - count) * head_dim, bf16{});
+  bf16* turned = rounded_values + kTile * head_dim;
+  transpose_values(rounded_values, head_dim, turned);
+  for (int64_t k = 0; k < kTile; k += 2) {
+    for (int64_t r = 0; r < rows; r += 16) {
+      const auto weight = [&](int64_t of) {
+        return of < count ? rounded_up(_mm512_loadu_ps(weights + of * rows + r)) : _mm512_setzero_si512();
+      };
+      _mm512_storeu_si512(rounded + k * rows + 2 * r, upper_halves(weight(k), weight(k + 1)));
+    }
+  }
+  multiply(Product{{turned, nullptr}, {rounded, nullptr}, head_dim, kTile, rows, kTile, sums, true});
 }
 
 }  // namespace
 
 const RowProducts& bf16_row_products() {
-  static constexpr RowProducts kProducts{round_queries, score};
+  static constexpr RowProducts kProducts{round_queries, score, add};
   return kProducts;
 }
 

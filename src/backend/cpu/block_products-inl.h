@@ -54,8 +54,10 @@ struct BlockSpace {
     return part;
   }
   int16_t* codes() const { return reinterpret_cast<int16_t*>(tile); }
-  int16_t* turns(int64_t d) const { return codes() + kTile * d; }             // behind them: turns_from()
-  bf16* rounded_queries() const { return reinterpret_cast<bf16*>(rounded); }  // instead, as RowProducts has them
+  int16_t* turns(int64_t d) const { return codes() + kTile * d; }  // behind them: turns_from()
+  // Instead, as RowProducts has them:
+  bf16* rounded_queries() const { return reinterpret_cast<bf16*>(rounded); }
+  bf16* rounded_weights() const { return reinterpret_cast<bf16*>(weights); }
 };
 
 // Many queries of one kv head against its keys and values, a tile at a time: tokens read as codes are multiplied as
@@ -64,6 +66,7 @@ class BlockProducts {
  public:
   BlockProducts(const RowProducts* by_rows, const AttendJob& job, int64_t kv_head, const BlockSpace& space)
       : by_rows_(bear_bf16(job.keys) ? by_rows : nullptr),
+        values_by_rows_(job.values.codec == Codec::kBf16 ? by_rows : nullptr),
         job_(job),
         head_(kv_head),
         d_(job.head_dim),
@@ -131,7 +134,11 @@ class BlockProducts {
     if (packed > 0) weights_are_even() ? with_kind<true, kMostOfEvenFours>(side, add) : with_kind<true>(side, add);
     if (packed == count) return;
     decode(side, head_, token + packed, count - packed, space_.tile);
-    multiply(space_.tile, 1, d_, count - packed, space_.scores + packed * rows_, d_, space_.sums, rows_, true);
+    const float* weights = space_.scores + packed * rows_;
+    if (values_by_rows_ != nullptr)
+      return values_by_rows_->add(space_.tile, count - packed, weights, d_, rows_, space_.rounded_weights(),
+                                  space_.sums);
+    multiply(space_.tile, 1, d_, count - packed, weights, d_, space_.sums, rows_, true);
   }
 
  private:
@@ -326,7 +333,8 @@ class BlockProducts {
     add_values(side, block, place, count, space_.scales, space_.centres, round, add);
   }
 
-  const RowProducts* by_rows_;
+  const RowProducts* by_rows_;  // of keys, or null
+  const RowProducts* values_by_rows_;
   const AttendJob& job_;
   const int64_t head_, d_, rows_;
   const BlockSpace& space_;

@@ -74,6 +74,11 @@ struct RowProducts {
   // scores[k][r] = dot(keys[k], queries[r]); keys f32 [count][head_dim] are overwritten, count a multiple of 8, rows of
   // kRowMultiple; scores f32 [count][rows].
   void (*score)(float* keys, int64_t count, const bf16* queries, int64_t head_dim, int64_t rows, float* scores);
+  // sums[c][r] += sum over k of values[k][c] * weights[k][r]; values f32 [count][head_dim] and what is behind them, as
+  // if there were kTile, are overwritten; weights f32 [count][rows], `rounded` space for bf16 [kTile][rows], sums f32
+  // [head_dim][rows].
+  void (*add)(float* values, int64_t count, const float* weights, int64_t head_dim, int64_t rows, bf16* rounded,
+              float* sums);
 };
 
 }  // namespace kvpareto
