@@ -301,7 +301,8 @@ class BlockProducts {
         side.span == 1 ? static_cast<const void*>(&side) : scales_of(side, block, side.place_of(token), 0);
     if (fits != folded_) {
       folded_ = fits;
-      for (int64_t c = 0; c < d_ / 2; ++c) space_.units[d_ / 2 + c] = space_.units[c];
+      for (int64_t c = 0; c < d_ / 2; ++c)
+        space_.units[c] = space_.units[d_ / 2 + c] = space_.units[c] * unit_factor(side);
       const Rounded rounded = of_queries(0, 0);
       bound_of_rows(space_.queries, d_, rows_, space_.units, kMostInt16 / kMostOfQuery, rounded.steps);
       round_rows<ByPairs>(space_.queries, d_, rows_, space_.units, kZeros, rounded.steps, numbers<ByPairs>(0, 0),

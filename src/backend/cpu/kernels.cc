@@ -48,6 +48,8 @@
 //
 #include "backend/cpu/turned_codes-inl.h"
 //
+#include "backend/cpu/turned_products-inl.h"
+//
 #include "backend/cpu/block_rows-inl.h"
 //
 #include "backend/cpu/block_products-inl.h"

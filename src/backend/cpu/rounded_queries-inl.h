@@ -180,7 +180,8 @@ class TurnedQueries {
     }
   }
 
-  // By a position; units f32 [head_dim / 2]. A pair's size bounds its numbers wherever it is turned to.
+  // By a position; units f32 [head_dim / 2], less unit_factor(). A pair's size bounds its numbers wherever it is turned
+  // to.
   HWY_INLINE void turn(int64_t position, const float* units) {
     constexpr float kBothOfPair = 1.41421356f;  // |a| + |b| of a pair of size 1, at most
     const DF d;
@@ -196,6 +197,7 @@ class TurnedQueries {
         const float one = space_.largest[i] / kMostInt16, all = space_.totals[i] * (kBothOfPair / kMostOfQuery);
         steps[i] = one > all ? one : all;
         inverses[i] = hn::Set(d, steps[i] > 0 ? 1 / steps[i] : 0.0f);
+        steps[i] *= unit_factor(side_);
       });
       for (int64_t c = 0; c < half_; c += static_cast<int64_t>(hn::Lanes(d))) {
         const auto unit = hn::LoadU(d, units + c);

@@ -167,7 +167,11 @@ class KeyScorer {
     turn_back(side_, token, group_, space_.turned);
   }
 
+  // Few queries take turned keys from registers, more from memory.
   HWY_INLINE void score_turned_codes(int64_t token, int64_t count) {
+#if HWY_TARGET != HWY_SCALAR
+    if (group_ <= kMostByCodes) return score_while_turning(token, count);
+#endif
     const float* of_tokens = turned_codes(side_, head_, token - side_.sinks, count, side_.turns_fixed, space_.scales,
                                           space_.centres, space_.units, space_.codes);
     turned_.turn(token, space_.units);
@@ -177,6 +181,23 @@ class KeyScorer {
                                   scores_ + q * kRun, kRun);
     });
   }
+#if HWY_TARGET != HWY_SCALAR
+  HWY_INLINE void score_while_turning(int64_t token, int64_t count) {
+    const int64_t behind = token - side_.sinks, place = side_.place_of(behind);
+    const uint8_t* block = side_.block(head_, behind);
+    each_turned(
+        side_, block, place, count, side_.offset_of(head_), space_.scales, space_.centres, space_.units,
+        [&]() HWY_ATTR { turned_.turn(token, space_.units); },
+        [&](int64_t first, int64_t tokens, const auto& values, const float* of_tokens) HWY_ATTR {
+          with_codec(side_.codec, [&](auto codec) HWY_ATTR {
+            in_parts<kMostByCodes>(group_, [&](auto queries, int64_t) HWY_ATTR {
+              score_turned_tokens<codec, queries>(side_, block, place, first, tokens, values, turned_.numbers(),
+                                                  turned_.rounded().steps, of_tokens, scores_, kRun);
+            });
+          });
+        });
+  }
+#endif
 
   HWY_INLINE void score_turned(int64_t token, int64_t count, int64_t packed) {
     constexpr int kVectors = 4;

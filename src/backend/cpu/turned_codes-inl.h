@@ -98,7 +98,8 @@ struct TokenValues {
     HWY_ALIGN int16_t minimums[2 * kTile];
   };
   Group groups[kLargestHead / kGroupMultiple];
-  int group;                             // channels
+  // Of kGroupMultiple channels each: a division would take as long as their products.
+  const Group* group_of[kLargestHead / kGroupMultiple];
   HWY_ALIGN int16_t reaches[2 * kTile];  // the largest offset
   HWY_ALIGN int16_t offsets[kLargestHead];
 
@@ -109,8 +110,7 @@ struct TokenValues {
   }
   // Scales and minimums f32 [groups][kTile]; the first scales become units [count].
   HWY_INLINE TokenValues(const PackedSide& side, int64_t count, float* from_scales, const float* from_minimums,
-                         const float* offset)
-      : group(side.group) {
+                         const float* offset) {
     const DF d;
     const auto lanes = static_cast<int64_t>(hn::Lanes(d));
     const float most = offset == nullptr ? 0 : largest_of(offset, side.head_dim);
@@ -119,6 +119,7 @@ struct TokenValues {
       const auto one = offset == nullptr ? hn::Zero(d) : hn::LoadU(d, offset + c);
       store_fixed(hn::Mul(one, hn::Set(d, inverse_most)), offsets + c);
     }
+    for (int c = 0; c < side.head_dim; c += kGroupMultiple) group_of[c / kGroupMultiple] = groups + c / side.group;
     const auto levels = hn::Set(d, static_cast<float>(side.levels())), reach = hn::Set(d, most);
     const auto top = hn::Set(d, static_cast<float>(1 << bits_of(side.codec)));
     for (int64_t t = 0; t < count; t += lanes) {
@@ -139,7 +140,7 @@ struct TokenValues {
     }
   }
   HWY_INLINE auto of_channels(int64_t c) const {
-    const Group& own = groups[c / group];
+    const Group& own = *group_of[c / kGroupMultiple];
     const auto offset = both_channels(offsets + c);
     return [this, &own, offset](Wide high, int64_t at) HWY_ATTR {
       const DWide d;
@@ -151,29 +152,47 @@ struct TokenValues {
   }
 };
 
+// Codes of channels c and c + 1 and of those with which they turn.
+template <Codec kCodec, typename Values>
+struct TurnedPairs {
+  decltype(std::declval<Values>().of_channels(0)) value_a, value_b;
+  const int16_t *cosines, *sines;
+
+  HWY_INLINE TurnedPairs(const PackedSide& side, const int16_t* turns, const Values& values, int64_t c)
+      : value_a(values.of_channels(c)),
+        value_b(values.of_channels(side.head_dim / 2 + c)),
+        cosines(turns + c * kTile),
+        sines(cosines + side.head_dim / 2 * kTile) {}
+  // Of the tokens from at / 2 on: become turned values in units.
+  HWY_INLINE void turn(int64_t at, Wide& a, Wide& b) const {
+    const DWide d;
+    constexpr int kShift = 16 - bits_of(kCodec);
+    const auto x = value_a(hn::ShiftLeft<kShift>(a), at), y = value_b(hn::ShiftLeft<kShift>(b), at);
+    const auto cosine = hn::LoadU(d, cosines + at), sine = hn::LoadU(d, sines + at);
+    a = hn::Sub(hn::MulFixedPoint15(x, cosine), hn::MulFixedPoint15(y, sine));
+    b = hn::Add(hn::MulFixedPoint15(x, sine), hn::MulFixedPoint15(y, cosine));
+  }
+};
+
 // Tokens [first, first + count) of a tile at `place` of a block: turns and out as in turned_codes().
 template <Codec kCodec, typename Values>
 HWY_INLINE void turn_tokens(const PackedSide& side, const uint8_t* block, int64_t place, int64_t first, int64_t count,
                             const int16_t* turns, const Values& values, int16_t* out) {
   const DWide d;
-  constexpr int kShift = 16 - bits_of(kCodec);
   const int64_t half = side.head_dim / 2, bytes = static_cast<int64_t>(chunk_bytes(kCodec));
   const uint8_t* chunks = block + side.code_place(place + first, 0).chunk * bytes;
   const int64_t ahead = kBlocksAhead * static_cast<int64_t>(side.block_bytes);
-  // A pair of channels of these and of those with which it turns.
   const auto turn = [&](int64_t c, int64_t t, const Wide(&a)[kWides], const Wide(&b)[kWides]) HWY_ATTR {
-    const auto value_a = values.of_channels(c), value_b = values.of_channels(half + c);
-    const int16_t* cosines = turns + c * kTile;
-    const int16_t* sines = cosines + half * kTile;
-    int16_t* to_a = out + c * kTile;
+    const TurnedPairs<kCodec, Values> pairs(side, turns, values, c);
+    int16_t* to_a = out + c * kTile + 2 * t;
     int16_t* to_b = to_a + half * kTile;
 #pragma GCC unroll 2
     for (int i = 0; i < kWides; ++i) {
-      const int64_t at = 2 * t + i * static_cast<int64_t>(hn::Lanes(d));
-      const auto x = value_a(hn::ShiftLeft<kShift>(a[i]), at), y = value_b(hn::ShiftLeft<kShift>(b[i]), at);
-      const auto cosine = hn::LoadU(d, cosines + at), sine = hn::LoadU(d, sines + at);
-      hn::StoreU(hn::Sub(hn::MulFixedPoint15(x, cosine), hn::MulFixedPoint15(y, sine)), d, to_a + at);
-      hn::StoreU(hn::Add(hn::MulFixedPoint15(x, sine), hn::MulFixedPoint15(y, cosine)), d, to_b + at);
+      const int64_t at = i * static_cast<int64_t>(hn::Lanes(d));
+      Wide x = a[i], y = b[i];
+      pairs.turn(2 * t + at, x, y);
+      hn::StoreU(x, d, to_a + at);
+      hn::StoreU(y, d, to_b + at);
     }
   };
   for (int64_t c = 0; c < half; c += kFour, chunks += bytes) {
@@ -224,31 +243,25 @@ HWY_INLINE void turns_from([[maybe_unused]] const PackedSide& side, [[maybe_unus
 #endif
 }
 
-// As turned_tile(), but by cosines and sines like turns_fixed, and int16 [head_dim / 2][kTile][2] times units, f32
-// [head_dim / 2] of pairs and the result, [count], of tokens. Scales and minimums hold [2][head_dim] and a tile
-// of each group.
-HWY_INLINE const float* turned_codes([[maybe_unused]] const PackedSide& side, [[maybe_unused]] int64_t head,
-                                     [[maybe_unused]] int64_t token, [[maybe_unused]] int64_t count,
-                                     [[maybe_unused]] const int16_t* turns, [[maybe_unused]] float* scales,
-                                     [[maybe_unused]] float* minimums, [[maybe_unused]] float* units,
-                                     [[maybe_unused]] int16_t* out) {
 #if HWY_TARGET != HWY_SCALAR
-  const uint8_t* block = side.block(head, token);
-  const int64_t place = side.place_of(token), d = side.head_dim;
-  const float* offset = side.offset_of(head);
-  prefetch_fits(side, block + kBlocksAhead * side.block_bytes);
-  const auto turn = [&](int64_t first, int64_t tokens, const auto& values) HWY_ATTR {
-    with_codec(side.codec,
-               [&](auto codec) HWY_ATTR { turn_tokens<codec>(side, block, place, first, tokens, turns, values, out); });
-  };
-  // Cosines had no magnitude, and their one was not quite one.
+// Finds units of the codes of a tile, f32 [head_dim / 2] of pairs, and calls ready(), then visit(first, tokens, values)
+// for each of its parts that share Values. Returns units of tokens, [count], by which those of pairs are to be
+// multiplied. Scales and minimums hold [2][head_dim] and a tile of each group.
+template <typename Ready, typename Visit>
+HWY_INLINE const float* each_turned(const PackedSide& side, const uint8_t* block, int64_t place, int64_t count,
+                                    const float* offset, float* scales, float* minimums, float* units, Ready ready,
+                                    Visit visit) {
   const DF df;
-  const auto magnitude = hn::Set(df, side.turns[0] * (32768.0f / kFixedOne));
+  const int64_t d = side.head_dim;
+  prefetch_fits(side, block + kBlocksAhead * side.block_bytes);
   if (side.span == 1) {
     for (int g = 0; g < side.groups(); ++g)
       token_fits(side, block, place, count, g, scales + g * kTile, minimums + g * kTile);
-    turn(0, count, TokenValues(side, count, scales, minimums, offset));
-    for (int64_t c = 0; c < d / 2; c += static_cast<int64_t>(hn::Lanes(df))) hn::StoreU(magnitude, df, units + c);
+    const TokenValues values(side, count, scales, minimums, offset);
+    for (int64_t c = 0; c < d / 2; c += static_cast<int64_t>(hn::Lanes(df)))
+      hn::StoreU(hn::Set(df, 1.0f), df, units + c);
+    ready();
+    visit(0, count, values, scales);
     return scales;
   }
   const auto each_span = [&](auto body) HWY_ATTR {
@@ -262,13 +275,35 @@ HWY_INLINE const float* turned_codes([[maybe_unused]] const PackedSide& side, [[
     channel_fits(side, block, place + t, of_span, lows);
     ChannelValues::widen_units(side, of_span, lows, offset, t == 0, units);
   });
+  ready();
   each_span([&](int64_t t, int64_t tokens, const float* of_span, const float* lows)
-                HWY_ATTR { turn(t, tokens, ChannelValues(side, of_span, lows, offset, units)); });
-  for (int64_t c = 0; c < d / 2; c += static_cast<int64_t>(hn::Lanes(df))) {
-    hn::StoreU(hn::Mul(hn::LoadU(df, units + c), magnitude), df, units + c);
-  }
-#endif
+                HWY_ATTR { visit(t, tokens, ChannelValues(side, of_span, lows, offset, units), kOnes.ones); });
   return kOnes.ones;
+}
+#endif
+// What units are to be multiplied by besides: cosines had no magnitude, and their one was not quite one.
+HWY_INLINE float unit_factor(const PackedSide& side) { return side.turns[0] * (32768.0f / kFixedOne); }
+
+// As turned_tile(), but by cosines and sines like turns_fixed, and int16 [head_dim / 2][kTile][2] times units as
+// each_turned() has them.
+HWY_INLINE const float* turned_codes([[maybe_unused]] const PackedSide& side, [[maybe_unused]] int64_t head,
+                                     [[maybe_unused]] int64_t token, [[maybe_unused]] int64_t count,
+                                     [[maybe_unused]] const int16_t* turns, [[maybe_unused]] float* scales,
+                                     [[maybe_unused]] float* minimums, [[maybe_unused]] float* units,
+                                     [[maybe_unused]] int16_t* out) {
+#if HWY_TARGET == HWY_SCALAR
+  return kOnes.ones;
+#else
+  const uint8_t* block = side.block(head, token);
+  const int64_t place = side.place_of(token);
+  return each_turned(
+      side, block, place, count, side.offset_of(head), scales, minimums, units, [] {},
+      [&](int64_t first, int64_t tokens, const auto& values, const float*) HWY_ATTR {
+        with_codec(side.codec, [&](auto codec) HWY_ATTR {
+          turn_tokens<codec>(side, block, place, first, tokens, turns, values, out);
+        });
+      });
+#endif
 }
 
 }  // namespace kvpareto::HWY_NAMESPACE
