@@ -77,7 +77,7 @@ inline int64_t partial_size(int group, int head_dim) { return 2 * whole_lines(gr
 inline int64_t split_scratch(int group, int head_dim) {
   const int64_t pieces = most_pieces(head_dim), d = head_dim;
   return group * (4 * d + (kMostFolds - 1) * d / 2 + 2 * kRun) +
-         whole_lines(group) * (3 * kMostFolds * long_pieces(d) + 6) + whole_lines(group + kRowMultiple) +
+         whole_lines(group) * (3 * kMostFolds * long_pieces(d) + 7) + whole_lines(group + kRowMultiple) +
          kTile * (d + d / 2) + 2 * pieces * kRun + d + (kMostFolds * fixed_row(d) + kRun) / 2;
 }
 

@@ -21,6 +21,7 @@ struct SplitSpace {
   int16_t* fixed_weights;  // [group][kRun]
   int16_t* fixed_scales;   // [kRun] or [kMostFolds][fixed_row()]
   float* query_units;      // [group]
+  float* inverses;         // [group]: of steps, TurnedQueries
   int16_t* rounded;        // queries [kMostFolds][group][head_dim]
   int16_t* weights;        // [group][kRun]
   float* largest;          // [group] and a vector
@@ -43,6 +44,7 @@ struct SplitSpace {
     fixed_weights = reinterpret_cast<int16_t*>(take(group * kRun / 2));
     fixed_scales = reinterpret_cast<int16_t*>(take((kMostFolds * fixed_row(d) + kRun) / 2));
     query_units = take(group);
+    inverses = take(group);
     rounded = reinterpret_cast<int16_t*>(take(kMostFolds * group * d / 2));
     weights = reinterpret_cast<int16_t*>(take(group * kRun / 2));
     largest = take(group + kRowMultiple);
@@ -180,25 +182,20 @@ class TurnedQueries {
     }
   }
 
-  // By a position; units f32 [head_dim / 2], less unit_factor(). A pair's size bounds its numbers wherever it is turned
-  // to.
+  // By a position; units f32 [head_dim / 2], less unit_factor().
   HWY_INLINE void turn(int64_t position, const float* units) {
-    constexpr float kBothOfPair = 1.41421356f;  // |a| + |b| of a pair of size 1, at most
     const DF d;
     float space[kLargestHead];
     const float* turn = turn_of(side_, position, space);
+    // Where tokens have units, those of pairs are always the same.
+    const bool are_found = side_.span == 1 && found_;
+    found_ = true;
     in_parts<kMostRounded>(group_, [&](auto queries, int64_t q) HWY_ATTR {
       const float* x = space_.queries + q * 2 * half_;
       int16_t* out = numbers() + q * 2 * half_;
-      float* steps = rounded_.steps + q;
-      extents_of<queries>(space_.sizes() + q * half_, half_, half_, units, space_.largest, space_.totals);
+      if (!are_found) find_steps<queries>(q, units);
       VF inverses[queries];
-      repeat<queries>([&](auto i) KVPARETO_EXPANDED {
-        const float one = space_.largest[i] / kMostInt16, all = space_.totals[i] * (kBothOfPair / kMostOfQuery);
-        steps[i] = one > all ? one : all;
-        inverses[i] = hn::Set(d, steps[i] > 0 ? 1 / steps[i] : 0.0f);
-        steps[i] *= unit_factor(side_);
-      });
+      repeat<queries>([&](auto i) KVPARETO_EXPANDED { inverses[i] = hn::Set(d, space_.inverses[q + i]); });
       for (int64_t c = 0; c < half_; c += static_cast<int64_t>(hn::Lanes(d))) {
         const auto unit = hn::LoadU(d, units + c);
         const auto cosine = hn::Mul(hn::LoadU(d, turn + c), unit), sine = hn::Mul(hn::LoadU(d, turn + half_ + c), unit);
@@ -217,10 +214,25 @@ class TurnedQueries {
   Rounded rounded() const { return rounded_; }
 
  private:
+  // Of kCount queries from one on. A pair's size bounds its numbers wherever it is turned to.
+  template <int kCount>
+  HWY_INLINE void find_steps(int64_t q, const float* units) {
+    constexpr float kBothOfPair = 1.41421356f;  // |a| + |b| of a pair of size 1, at most
+    extents_of<kCount>(space_.sizes() + q * half_, half_, half_, units, space_.largest, space_.totals);
+    // As vectors they would wait for the stores of all extents.
+    repeat<kCount>([&](auto i) KVPARETO_EXPANDED {
+      const float one = space_.largest[i] / kMostInt16, all = space_.totals[i] * (kBothOfPair / kMostOfQuery);
+      const float step = one > all ? one : all;
+      space_.inverses[q + i] = step > 0 ? 1 / step : 0.0f;
+      rounded_.steps[q + i] = step * unit_factor(side_);
+    });
+  }
+
   const PackedSide& side_;
   const int64_t group_, half_;
   const SplitSpace& space_;
   const Rounded rounded_;
+  bool found_ = false;
 };
 
 }  // namespace kvpareto::HWY_NAMESPACE
