@@ -108,14 +108,15 @@ std::vector<float> contents(const KvCache& cache) {
 std::vector<double> plain_attention(const KvCache& cache, int layer, const std::vector<float>& queries,
                                     int64_t tokens) {
   const std::vector<float> keys = cache.decoded(layer, true), values = cache.decoded(layer, false);
-  const int64_t d = kShape.head_dim, length = cache.tokens(), share = kHeads / kShape.kv_heads;
-  std::vector<double> out(static_cast<size_t>(tokens * kHeads * d));
+  const int64_t d = kShape.head_dim, length = cache.tokens();
+  const int64_t heads = static_cast<int64_t>(queries.size()) / (tokens * d), share = heads / kShape.kv_heads;
+  std::vector<double> out(queries.size());
   for (int64_t t = 0; t < tokens; ++t) {
-    for (int64_t h = 0; h < kHeads; ++h) {
-      const float* query = &queries[static_cast<size_t>((t * kHeads + h) * d)];
+    for (int64_t h = 0; h < heads; ++h) {
+      const float* query = &queries[static_cast<size_t>((t * heads + h) * d)];
       const float* key = &keys[static_cast<size_t>(h / share * length * d)];
       const float* value = &values[static_cast<size_t>(h / share * length * d)];
-      double* sum = &out[static_cast<size_t>((t * kHeads + h) * d)];
+      double* sum = &out[static_cast<size_t>((t * heads + h) * d)];
       double mass = 0;
       for (int64_t s = 0; s <= length - tokens + t; ++s) {
         double score = 0;
@@ -131,13 +132,14 @@ std::vector<double> plain_attention(const KvCache& cache, int layer, const std::
 }
 
 // out = attention of queries at the newest positions, as the cache does it.
-void attend(Backend& backend, const KvCache& cache, int layer, std::vector<float> queries, std::vector<float>& out) {
-  const auto tokens = static_cast<int64_t>(queries.size()) / (kHeads * kShape.head_dim);
+void attend(Backend& backend, const KvCache& cache, int layer, std::vector<float> queries, std::vector<float>& out,
+            int heads = kHeads) {
+  const auto tokens = static_cast<int64_t>(queries.size()) / (heads * kShape.head_dim);
   const Buffer scratch = backend.allocate(
-      backend.attend_scratch_bytes(tokens, cache.shape().context, kHeads, kShape.kv_heads, kShape.head_dim),
+      backend.attend_scratch_bytes(tokens, cache.shape().context, heads, kShape.kv_heads, kShape.head_dim),
       Purpose::kScratch);
-  cache.attend(layer, tensor(queries.data(), tokens, kHeads, kShape.head_dim),
-               tensor(out.data(), tokens, kHeads, kShape.head_dim),
+  cache.attend(layer, tensor(queries.data(), tokens, heads, kShape.head_dim),
+               tensor(out.data(), tokens, heads, kShape.head_dim),
                tensor(scratch.as<float>(), static_cast<int64_t>(scratch.bytes() / sizeof(float))));
 }
 
@@ -456,7 +458,8 @@ TEST(KvCache, KeysBeforeRopeHaveTheMagnitudeOfScaledRopeOnce) {
   CacheShape shape = kShape;
   shape.rope.magnitude = 1.2;
   for (const std::string& name : backend_names()) {
-    for (const char* scheme : {"k16.pre.v16.sink5", "k4t32.pre.v4g32.sink5", "k8g64.pre.had.v4g32.recent20"}) {
+    for (const char* scheme :
+         {"k16.pre.v16.sink5", "k4t32.pre.v4g32.sink5", "k8.pre.v16.sink5", "k8g64.pre.had.v4g32.recent20"}) {
       const auto backend = make_backend(name);
       KvCache cache(*backend, parse_scheme(scheme), shape);
       std::vector<float> rows = some_rows(13);
@@ -470,6 +473,31 @@ TEST(KvCache, KeysBeforeRopeHaveTheMagnitudeOfScaledRopeOnce) {
         const std::vector<double> wanted = plain_attention(cache, 1, queries, tokens);
         // Keys, and so scores and their errors, are 1.2 times those of the contract above.
         const double off = 1.2 * arithmetic_error(*backend, parse_scheme(scheme).at(1), tokens, cache.tokens());
+        for (size_t i = 0; i < out.size(); ++i)
+          ASSERT_NEAR(out[i], wanted[i], off) << name << " " << scheme << " " << tokens << " tokens";
+      }
+    }
+  }
+}
+
+// More query heads a group than take keys before RoPE from the registers that turn them.
+TEST(KvCache, ManyHeadsOfAGroupReadTheDecodedValues) {
+  constexpr int kMany = 20;
+  for (const std::string& name : backend_names()) {
+    for (const char* scheme : {"k4t32.pre.v16", "k8g32.pre.bias.v16", "k4v4g32"}) {
+      const auto backend = make_backend(name);
+      const std::vector<float> bias = some_bias();
+      KvCache cache(*backend, parse_scheme(scheme), kShape, std::vector<KvBias>(kShape.layers, {bias, bias}));
+      std::vector<float> rows = some_rows(14);
+      append(cache, rows, 100);
+      for (const int64_t tokens : {3, 20}) {
+        append(cache, rows, tokens);
+        Random random(static_cast<uint64_t>(tokens));
+        std::vector<float> queries(static_cast<size_t>(tokens * kMany * kShape.head_dim)), out(queries.size());
+        for (float& x : queries) x = static_cast<float>(random.normal());
+        attend(*backend, cache, 1, queries, out, kMany);
+        const std::vector<double> wanted = plain_attention(cache, 1, queries, tokens);
+        const double off = arithmetic_error(*backend, parse_scheme(scheme).at(1), tokens, cache.tokens());
         for (size_t i = 0; i < out.size(); ++i)
           ASSERT_NEAR(out[i], wanted[i], off) << name << " " << scheme << " " << tokens << " tokens";
       }

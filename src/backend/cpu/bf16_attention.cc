@@ -1,7 +1,6 @@
 // Prefill attention with the products of AVX-512 (vdpbf16ps). Over keys and values in bf16, queries and weights are
 // rounded as what they are multiplied with was, and so where only one of both is stored so; keys of few bits that must
-// be decoded are rounded too. docs/METHODS.md,
-// "Attention".
+// be decoded are rounded too. docs/METHODS.md, "Attention".
 
 #include "backend/cpu/bf16_attention.h"
 
@@ -93,7 +92,7 @@ void round_queries(const float* queries, int64_t head_dim, int64_t rows, bf16* o
   }
 }
 
-// In the same place.
+// Numbers become bf16 in the same place.
 bf16* round_rows(float* rows, int64_t n) {
   auto* rounded = reinterpret_cast<bf16*>(rows);
   for (int64_t i = 0; i < n; i += 16) {
