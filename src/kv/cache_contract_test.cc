@@ -453,6 +453,18 @@ INSTANTIATE_TEST_SUITE_P(All, AttendFirstContract,
                                           testing::ValuesIn(schemes_by_order(true))),
                          case_name);
 
+// Attention of a layer at the newest tokens is that over decoded values, but for `factor` times the contract's errors.
+void expect_decoded_values(Backend& backend, const KvCache& cache, int64_t tokens, int heads, double factor) {
+  Random random(static_cast<uint64_t>(tokens));
+  std::vector<float> queries(static_cast<size_t>(tokens * heads * kShape.head_dim)), out(queries.size());
+  for (float& x : queries) x = static_cast<float>(random.normal());
+  attend(backend, cache, 1, queries, out, heads);
+  const std::vector<double> wanted = plain_attention(cache, 1, queries, tokens);
+  const double off = factor * arithmetic_error(backend, cache.scheme().at(1), tokens, cache.tokens());
+  for (size_t i = 0; i < out.size(); ++i)
+    ASSERT_NEAR(out[i], wanted[i], off) << backend.name() << ", " << tokens << " tokens, " << heads << " heads";
+}
+
 // Turns of places and of blocks, put together in any way, give a key its magnitude once.
 TEST(KvCache, KeysBeforeRopeHaveTheMagnitudeOfScaledRopeOnce) {
   CacheShape shape = kShape;
@@ -464,17 +476,11 @@ TEST(KvCache, KeysBeforeRopeHaveTheMagnitudeOfScaledRopeOnce) {
       KvCache cache(*backend, parse_scheme(scheme), shape);
       std::vector<float> rows = some_rows(13);
       append(cache, rows, 100);
+      SCOPED_TRACE(scheme);
       for (const int64_t tokens : {2, 30}) {
         append(cache, rows, tokens);
-        Random random(static_cast<uint64_t>(tokens));
-        std::vector<float> queries(static_cast<size_t>(tokens * kHeads * kShape.head_dim)), out(queries.size());
-        for (float& x : queries) x = static_cast<float>(random.normal());
-        attend(*backend, cache, 1, queries, out);
-        const std::vector<double> wanted = plain_attention(cache, 1, queries, tokens);
         // Keys, and so scores and their errors, are 1.2 times those of the contract above.
-        const double off = 1.2 * arithmetic_error(*backend, parse_scheme(scheme).at(1), tokens, cache.tokens());
-        for (size_t i = 0; i < out.size(); ++i)
-          ASSERT_NEAR(out[i], wanted[i], off) << name << " " << scheme << " " << tokens << " tokens";
+        expect_decoded_values(*backend, cache, tokens, kHeads, 1.2);
       }
     }
   }
@@ -490,16 +496,10 @@ TEST(KvCache, ManyHeadsOfAGroupReadTheDecodedValues) {
       KvCache cache(*backend, parse_scheme(scheme), kShape, std::vector<KvBias>(kShape.layers, {bias, bias}));
       std::vector<float> rows = some_rows(14);
       append(cache, rows, 100);
+      SCOPED_TRACE(scheme);
       for (const int64_t tokens : {3, 20}) {
         append(cache, rows, tokens);
-        Random random(static_cast<uint64_t>(tokens));
-        std::vector<float> queries(static_cast<size_t>(tokens * kMany * kShape.head_dim)), out(queries.size());
-        for (float& x : queries) x = static_cast<float>(random.normal());
-        attend(*backend, cache, 1, queries, out, kMany);
-        const std::vector<double> wanted = plain_attention(cache, 1, queries, tokens);
-        const double off = arithmetic_error(*backend, parse_scheme(scheme).at(1), tokens, cache.tokens());
-        for (size_t i = 0; i < out.size(); ++i)
-          ASSERT_NEAR(out[i], wanted[i], off) << name << " " << scheme << " " << tokens << " tokens";
+        expect_decoded_values(*backend, cache, tokens, kMany, 1);
       }
     }
   }
