@@ -244,13 +244,13 @@ HWY_INLINE void turns_from([[maybe_unused]] const PackedSide& side, [[maybe_unus
 }
 
 #if HWY_TARGET != HWY_SCALAR
-// Finds units of the codes of a tile, f32 [head_dim / 2] of pairs, and calls ready(), then visit(first, tokens, values)
-// for each of its parts that share Values. Returns units of tokens, [count], by which those of pairs are to be
-// multiplied. Scales and minimums hold [2][head_dim] and a tile of each group.
+// Finds units of the codes of a tile, f32 [head_dim / 2] of pairs, and calls ready(), then visit(first, tokens, values,
+// of_tokens) for each of its parts that share Values: units of tokens, [count], are those by which the pairs' are to be
+// multiplied, the same for all parts. Scales and minimums hold [2][head_dim] and a tile of each group.
 template <typename Ready, typename Visit>
-HWY_INLINE const float* each_turned(const PackedSide& side, const uint8_t* block, int64_t place, int64_t count,
-                                    const float* offset, float* scales, float* minimums, float* units, Ready ready,
-                                    Visit visit) {
+HWY_INLINE void each_turned(const PackedSide& side, const uint8_t* block, int64_t place, int64_t count,
+                            const float* offset, float* scales, float* minimums, float* units, Ready ready,
+                            Visit visit) {
   const DF df;
   const int64_t d = side.head_dim;
   prefetch_fits(side, block + kBlocksAhead * side.block_bytes);
@@ -261,8 +261,7 @@ HWY_INLINE const float* each_turned(const PackedSide& side, const uint8_t* block
     for (int64_t c = 0; c < d / 2; c += static_cast<int64_t>(hn::Lanes(df)))
       hn::StoreU(hn::Set(df, 1.0f), df, units + c);
     ready();
-    visit(0, count, values, scales);
-    return scales;
+    return visit(0, count, values, scales);
   }
   const auto each_span = [&](auto body) HWY_ATTR {
     for (int64_t t = 0, span = 0; t < count; ++span) {
@@ -278,32 +277,32 @@ HWY_INLINE const float* each_turned(const PackedSide& side, const uint8_t* block
   ready();
   each_span([&](int64_t t, int64_t tokens, const float* of_span, const float* lows)
                 HWY_ATTR { visit(t, tokens, ChannelValues(side, of_span, lows, offset, units), kOnes.ones); });
-  return kOnes.ones;
 }
 #endif
 // What units are to be multiplied by besides: cosines had no magnitude, and their one was not quite one.
 HWY_INLINE float unit_factor(const PackedSide& side) { return side.turns[0] * (32768.0f / kFixedOne); }
 
 // As turned_tile(), but by cosines and sines like turns_fixed, and int16 [head_dim / 2][kTile][2] times units as
-// each_turned() has them.
+// each_turned() has them; those of tokens are the result.
 HWY_INLINE const float* turned_codes([[maybe_unused]] const PackedSide& side, [[maybe_unused]] int64_t head,
                                      [[maybe_unused]] int64_t token, [[maybe_unused]] int64_t count,
                                      [[maybe_unused]] const int16_t* turns, [[maybe_unused]] float* scales,
                                      [[maybe_unused]] float* minimums, [[maybe_unused]] float* units,
                                      [[maybe_unused]] int16_t* out) {
-#if HWY_TARGET == HWY_SCALAR
-  return kOnes.ones;
-#else
+  const float* units_of_tokens = kOnes.ones;
+#if HWY_TARGET != HWY_SCALAR
   const uint8_t* block = side.block(head, token);
   const int64_t place = side.place_of(token);
-  return each_turned(
+  each_turned(
       side, block, place, count, side.offset_of(head), scales, minimums, units, [] {},
-      [&](int64_t first, int64_t tokens, const auto& values, const float*) HWY_ATTR {
+      [&](int64_t first, int64_t tokens, const auto& values, const float* of_tokens) HWY_ATTR {
+        units_of_tokens = of_tokens;
         with_codec(side.codec, [&](auto codec) HWY_ATTR {
           turn_tokens<codec>(side, block, place, first, tokens, turns, values, out);
         });
       });
 #endif
+  return units_of_tokens;
 }
 
 }  // namespace kvpareto::HWY_NAMESPACE
