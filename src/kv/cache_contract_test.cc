@@ -28,7 +28,8 @@ const std::vector<std::string> kOwnSchemes = {
     "k16.had.v16.had", "k16.mean.v16.mean", "k16.pre.v16", "k16.pre.mean.had.v16.mean.had.sink4",
     "k16.pre.bias.v16.bias", "k4.mean.v4g32.mean", "k4.had.v4g32.had", "k4t32.pre.v4g32.had",
     "k3.pre.mean.had.v2g32.had.fit", "k8.pre.bias.v4g64.bias", "k8g32.pre.bias.v16", "k4g32.pre.v16",
-    "k2t64.pre.fit.v3t32.mean.fit", "k4p.mean.v4p.had.sink1", "kq8.had.vq4.had",
+    "k2t64.pre.fit.v3t32.mean.fit", "k8t128.pre.v16", "k3b32x32.pre.v16", "k4p.pre.v16", "k4p.mean.v4p.had.sink1",
+    "kq8.had.vq4.had",
     // attend, then pack
     "k4v4g64.atp", "k2t64.pre.v4g32.mean.had.recent30.sink4.atp", "k16v16.atp",
     // a layer of its own

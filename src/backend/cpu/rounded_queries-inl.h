@@ -160,7 +160,7 @@ class RoundedQueries {
   const SplitSpace& space_;
 };
 
-// Those that meet turned_codes(), tile by tile: turned back, times the units of pairs, rounded.
+// Those that meet turned codes: turned back by their tile, times the units of pairs, rounded.
 class TurnedQueries {
  public:
   TurnedQueries(const PackedSide& side, int64_t group, const SplitSpace& space)
@@ -182,18 +182,21 @@ class TurnedQueries {
     }
   }
 
-  // By a position; units f32 [head_dim / 2], less unit_factor().
+  // For units f32 [head_dim / 2], less unit_factor().
+  HWY_INLINE void find_steps(const float* units) {
+    // Where tokens have units, those of pairs are always the same.
+    if (side_.span == 1 && found_) return;
+    found_ = true;
+    in_parts<kMostRounded>(group_, [&](auto queries, int64_t q) HWY_ATTR { find_steps_of<queries>(q, units); });
+  }
+  // By a position, in the units that steps were found for.
   HWY_INLINE void turn(int64_t position, const float* units) {
     const DF d;
     float space[kLargestHead];
     const float* turn = turn_of(side_, position, space);
-    // Where tokens have units, those of pairs are always the same.
-    const bool are_found = side_.span == 1 && found_;
-    found_ = true;
     in_parts<kMostRounded>(group_, [&](auto queries, int64_t q) HWY_ATTR {
       const float* x = space_.queries + q * 2 * half_;
       int16_t* out = numbers() + q * 2 * half_;
-      if (!are_found) find_steps<queries>(q, units);
       VF inverses[queries];
       repeat<queries>([&](auto i) KVPARETO_EXPANDED { inverses[i] = hn::Set(d, space_.inverses[q + i]); });
       for (int64_t c = 0; c < half_; c += static_cast<int64_t>(hn::Lanes(d))) {
@@ -216,7 +219,7 @@ class TurnedQueries {
  private:
   // Of kCount queries from one on. A pair's size bounds its numbers wherever it is turned to.
   template <int kCount>
-  HWY_INLINE void find_steps(int64_t q, const float* units) {
+  HWY_INLINE void find_steps_of(int64_t q, const float* units) {
     constexpr float kBothOfPair = 1.41421356f;  // |a| + |b| of a pair of size 1, at most
     extents_of<kCount>(space_.sizes() + q * half_, half_, half_, units, space_.largest, space_.totals);
     // As vectors they would wait for the stores of all extents.

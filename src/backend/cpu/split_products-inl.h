@@ -83,17 +83,27 @@ class KeyScorer {
   HWY_INLINE void score(int64_t token, int64_t count) {
     scores_ = space_.scores;
     if (are_whole_codes(side_, token, count)) return score_codes(token - side_.sinks, count);
-    const bool folds = side_.folds() && !side_.before_rope;
-    const int64_t folded = folds ? packed_count(side_, token, count) : 0;
-    if (folded > 0) score_folded(token - side_.sinks, folded);
-    for (int64_t t = folded; t < count; t += kTile) {
+    const int64_t together = takes_runs() ? packed_count(side_, token, count) : 0;
+    if (together > 0) score_run(token, together);
+    for (int64_t t = together; t < count; t += kTile) {
       const int64_t tokens = count - t < kTile ? count - t : kTile;
       scores_ = space_.scores + t;
-      score_tile_of(token + t, tokens, folds ? 0 : packed_count(side_, token + t, tokens));
+      score_tile_of(token + t, tokens, takes_runs() ? 0 : packed_count(side_, token + t, tokens));
     }
   }
 
  private:
+  // Whether codes of several tiles are taken together. Few queries take turned keys from registers, more from memory.
+  HWY_INLINE bool takes_runs() const {
+    return side_.before_rope ? turns_codes(side_) && group_ <= kMostByCodes : side_.folds();
+  }
+  HWY_INLINE void score_run(int64_t token, int64_t count) {
+#if HWY_TARGET != HWY_SCALAR
+    if (side_.before_rope) return score_while_turning(token, count);
+#endif
+    score_folded(token - side_.sinks, count);
+  }
+
   // Codes whose scales are not folded: whole blocks, or a part of one.
   HWY_INLINE void score_codes(int64_t token, int64_t count) {
     const uint8_t* block = side_.block(head_, token);
@@ -167,13 +177,10 @@ class KeyScorer {
     turn_back(side_, token, group_, space_.turned);
   }
 
-  // Few queries take turned keys from registers, more from memory.
   HWY_INLINE void score_turned_codes(int64_t token, int64_t count) {
-#if HWY_TARGET != HWY_SCALAR
-    if (group_ <= kMostByCodes) return score_while_turning(token, count);
-#endif
     const float* of_tokens = turned_codes(side_, head_, token - side_.sinks, count, side_.turns_fixed, space_.scales,
                                           space_.centres, space_.units, space_.codes);
+    turned_.find_steps(space_.units);
     turned_.turn(token, space_.units);
     in_parts<kMostByCodes>(group_, [&](auto queries, int64_t q) HWY_ATTR {
       add_codes<ByPairs, queries>(turned_.numbers() + q * d_, d_, turned_.rounded().from(q), {},
@@ -183,16 +190,17 @@ class KeyScorer {
   }
 #if HWY_TARGET != HWY_SCALAR
   HWY_INLINE void score_while_turning(int64_t token, int64_t count) {
-    const int64_t behind = token - side_.sinks, place = side_.place_of(behind);
-    const uint8_t* block = side_.block(head_, behind);
+    const TurnedRun run{side_, head_, token - side_.sinks, count, space_.scales, space_.centres, space_.units};
     each_turned(
-        side_, block, place, count, side_.offset_of(head_), space_.scales, space_.centres, space_.units,
-        [&]() HWY_ATTR { turned_.turn(token, space_.units); },
+        run, [&]() HWY_ATTR { turned_.find_steps(space_.units); },
+        [&](int64_t t) HWY_ATTR { turned_.turn(token + t, space_.units); },
         [&](int64_t first, int64_t tokens, const auto& values, const float* of_tokens) HWY_ATTR {
+          const int64_t tile = first / kTile * kTile;
           with_codec(side_.codec, [&](auto codec) HWY_ATTR {
             in_parts<kMostByCodes>(group_, [&](auto queries, int64_t) HWY_ATTR {
-              score_turned_tokens<codec, queries>(side_, block, place, first, tokens, values, turned_.numbers(),
-                                                  turned_.rounded().steps, of_tokens, scores_, kRun);
+              score_turned_tokens<codec, queries>(side_, run.block(tile), run.place(tile), first - tile, tokens, values,
+                                                  turned_.numbers(), turned_.rounded().steps, of_tokens, scores_ + tile,
+                                                  kRun);
             });
           });
         });

@@ -50,7 +50,7 @@ struct ChannelValues {
   HWY_ALIGN uint16_t scales[kLargestHead];
   HWY_ALIGN int16_t minimums[kLargestHead];
 
-  // Units f32 [head_dim / 2] are the largest of all spans of a tile.
+  // Units f32 [head_dim / 2] are the largest of all spans of a run.
   static HWY_INLINE void widen_units(const PackedSide& side, const float* scales, const float* minimums,
                                      const float* offset, bool first, float* units) {
     const DF d;
@@ -244,39 +244,61 @@ HWY_INLINE void turns_from([[maybe_unused]] const PackedSide& side, [[maybe_unus
 }
 
 #if HWY_TARGET != HWY_SCALAR
-// Finds units of the codes of a tile, f32 [head_dim / 2] of pairs, and calls ready(), then visit(first, tokens, values,
-// of_tokens) for each of its parts that share Values: units of tokens, [count], are those by which the pairs' are to be
-// multiplied, the same for all parts. Scales and minimums hold [2][head_dim] and a tile of each group.
-template <typename Ready, typename Visit>
-HWY_INLINE void each_turned(const PackedSide& side, const uint8_t* block, int64_t place, int64_t count,
-                            const float* offset, float* scales, float* minimums, float* units, Ready ready,
-                            Visit visit) {
+// Codes of a head from `token` on, in whole tiles or a part of one, as they are turned.
+struct TurnedRun {
+  const PackedSide& side;
+  int64_t head, token, count;
+  // Space: [kMostFolds][head_dim] or a tile of each group, and [head_dim / 2].
+  float *scales, *minimums, *units;
+
+  HWY_INLINE const uint8_t* block(int64_t t) const { return side.block(head, token + t); }
+  HWY_INLINE int64_t place(int64_t t) const { return side.place_of(token + t); }
+};
+
+// Finds units of all codes of the run, f32 [head_dim / 2], and calls ready(); then for
+// each tile begin(t), with t its first token's place in the run, and visit(t, tokens, values, of_tokens) for each of
+// its parts that share Values: units of tokens, [tokens of the tile], are those by which the pairs' are to be
+// multiplied.
+template <typename Ready, typename Begin, typename Visit>
+HWY_INLINE void each_turned(const TurnedRun& run, Ready ready, Begin begin, Visit visit) {
   const DF df;
-  const int64_t d = side.head_dim;
-  prefetch_fits(side, block + kBlocksAhead * side.block_bytes);
-  if (side.span == 1) {
-    for (int g = 0; g < side.groups(); ++g)
-      token_fits(side, block, place, count, g, scales + g * kTile, minimums + g * kTile);
-    const TokenValues values(side, count, scales, minimums, offset);
-    for (int64_t c = 0; c < d / 2; c += static_cast<int64_t>(hn::Lanes(df)))
-      hn::StoreU(hn::Set(df, 1.0f), df, units + c);
-    ready();
-    return visit(0, count, values, scales);
-  }
-  const auto each_span = [&](auto body) HWY_ATTR {
-    for (int64_t t = 0, span = 0; t < count; ++span) {
-      const int64_t tokens = span_tokens(side, place + t, count - t);
-      body(t, tokens, scales + span * d, minimums + span * d);
-      t += tokens;
-    }
+  const PackedSide& side = run.side;
+  const float* offset = side.offset_of(run.head);
+  const auto each_tile = [&](auto body) HWY_ATTR {
+    for (int64_t t = 0; t < run.count; t += kTile) body(t, run.count - t < kTile ? run.count - t : kTile);
   };
-  each_span([&](int64_t t, int64_t, float* of_span, float* lows) HWY_ATTR {
-    channel_fits(side, block, place + t, of_span, lows);
-    ChannelValues::widen_units(side, of_span, lows, offset, t == 0, units);
-  });
+  if (side.span == 1) {
+    for (int64_t c = 0; c < side.head_dim / 2; c += static_cast<int64_t>(hn::Lanes(df)))
+      hn::StoreU(hn::Set(df, 1.0f), df, run.units + c);
+    ready();
+    return each_tile([&](int64_t t, int64_t tokens) HWY_ATTR {
+      prefetch_fits(side, run.block(t) + kBlocksAhead * side.block_bytes);
+      for (int g = 0; g < side.groups(); ++g)
+        token_fits(side, run.block(t), run.place(t), tokens, g, run.scales + g * kTile, run.minimums + g * kTile);
+      const TokenValues values(side, tokens, run.scales, run.minimums, offset);
+      begin(t);
+      visit(t, tokens, values, run.scales);
+    });
+  }
+  const auto at = [&](int64_t t) HWY_ATTR {
+    const int64_t before = run.place(0) & (side.span - 1);
+    return side.span == 0 ? 0 : PackedSide::wholes(before + t, side.span) * side.head_dim;
+  };
+  for (int64_t t = 0; t < run.count;) {
+    if (t % kTile == 0) prefetch_fits(side, run.block(t) + kBlocksAhead * side.block_bytes);
+    channel_fits(side, run.block(t), run.place(t), run.scales + at(t), run.minimums + at(t));
+    ChannelValues::widen_units(side, run.scales + at(t), run.minimums + at(t), offset, t == 0, run.units);
+    t += span_tokens(side, run.place(t), run.count - t);
+  }
   ready();
-  each_span([&](int64_t t, int64_t tokens, const float* of_span, const float* lows)
-                HWY_ATTR { visit(t, tokens, ChannelValues(side, of_span, lows, offset, units), kOnes.ones); });
+  each_tile([&](int64_t t, int64_t tokens) HWY_ATTR {
+    begin(t);
+    for (const int64_t end = t + tokens; t < end;) {
+      const int64_t shared = span_tokens(side, run.place(t), end - t);
+      visit(t, shared, ChannelValues(side, run.scales + at(t), run.minimums + at(t), offset, run.units), kOnes.ones);
+      t += shared;
+    }
+  });
 }
 #endif
 // What units are to be multiplied by besides: cosines had no magnitude, and their one was not quite one.
@@ -291,14 +313,12 @@ HWY_INLINE const float* turned_codes([[maybe_unused]] const PackedSide& side, [[
                                      [[maybe_unused]] int16_t* out) {
   const float* units_of_tokens = kOnes.ones;
 #if HWY_TARGET != HWY_SCALAR
-  const uint8_t* block = side.block(head, token);
-  const int64_t place = side.place_of(token);
   each_turned(
-      side, block, place, count, side.offset_of(head), scales, minimums, units, [] {},
+      TurnedRun{side, head, token, count, scales, minimums, units}, [] {}, [](int64_t) {},
       [&](int64_t first, int64_t tokens, const auto& values, const float* of_tokens) HWY_ATTR {
         units_of_tokens = of_tokens;
         with_codec(side.codec, [&](auto codec) HWY_ATTR {
-          turn_tokens<codec>(side, block, place, first, tokens, turns, values, out);
+          turn_tokens<codec>(side, side.block(head, token), side.place_of(token), first, tokens, turns, values, out);
         });
       });
 #endif
