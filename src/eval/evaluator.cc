@@ -344,6 +344,7 @@ Measurement Evaluator::measure(const Point& point, const Watcher& watch) {
   measurement.provenance.program = KVPARETO_VERSION;
   measurement.provenance.device = device_text(parts_->models.backend());
   measurement.provenance.time = utc_text(std::chrono::system_clock::now());
+  if (is_fitted(point)) measurement.provenance.calibration_file = parts_->models.calibration_file();
   record_failure(measurement, [&] {
     // Another order is another regime: numbers of the two are never compared.
     measurement.regime.order = order_of(point);

@@ -38,6 +38,7 @@ class QuantizedWeights : public WeightMaker {
 
   std::unique_ptr<Checkpoint> make(const WeightScheme& scheme) override;
   std::string calibration() override;
+  std::string calibration_file() override { return place_.calibration; }
 
  private:
   const CalibrationTexts& texts();

@@ -18,6 +18,7 @@ class WeightMaker {
   virtual std::unique_ptr<Checkpoint> make(const WeightScheme& scheme) = 0;
   // By what text and recipe, in words and hashes: another text where the weights would be others.
   virtual std::string calibration() = 0;
+  virtual std::string calibration_file() = 0;  // that the user named; empty: none
 };
 
 class ModelShelf {
@@ -28,6 +29,7 @@ class ModelShelf {
   // Without one, schemes that end in .awq are refused.
   void set_maker(std::unique_ptr<WeightMaker> maker) { maker_ = std::move(maker); }
   std::string calibration() const { return maker_ ? maker_->calibration() : ""; }  // of what it makes
+  std::string calibration_file() const { return maker_ ? maker_->calibration_file() : ""; }
 
   Backend& backend() const { return backend_; }
   const ModelShape& shape() const { return shape_; }

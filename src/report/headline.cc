@@ -175,13 +175,17 @@ std::string command(const Findings& findings) {
   return fmt::format(
       "<p class=\"command-name\">Run it</p><div class=\"command\"><pre><code>{}</code></pre><button type=\"button\" "
       "class=\"script\" data-copy=\"\">copy</button></div>",
-      escape_html(run_command(m.regime, m.point)));
+      escape_html(run_command(m)));
 }
 
 }  // namespace
 
-std::string run_command(const Regime& regime, const Point& point) {
-  const std::string weights = point.weights == "w16" ? "" : " -w " + quoted_for_shell(point.weights);
+std::string run_command(const Measurement& measurement) {
+  const Regime& regime = measurement.regime;
+  const Point& point = measurement.point;
+  std::string weights = point.weights == "w16" ? "" : " -w " + quoted_for_shell(point.weights);
+  const std::string& calibration = measurement.provenance.calibration_file;
+  if (!calibration.empty()) weights += " --calibration " + quoted_for_shell(calibration);
   return fmt::format("kvpareto run -m {} -c {}{} --kv {} -ub {} -p \"Once upon a time\"",
                      quoted_for_shell(regime.model), regime.context, weights, quoted_for_shell(point.kv), point.chunk);
 }

@@ -19,7 +19,7 @@ inline Measurement example_measurement(const Point& point = {"w16", "k8v4g64", 2
               {"ppl", {std::numeric_limits<double>::infinity(), 0, 0}}};
   m.texts = {{"kld_mean", {0.1, 5e-324, -0.0, 1.7976931348623157e308}}, {"needle", {}}};
   m.samples = {{"needle", {"0123", "4567"}}, {"mmlu", {}}};
-  m.provenance = {"0.1.0", "Zen 4, AVX-512, 2 threads", "2026-01-02T03:04:05Z", 12.5};
+  m.provenance = {"0.1.0", "Zen 4, AVX-512, 2 threads", "2026-01-02T03:04:05Z", 12.5, "own.txt"};
   return m;
 }
 

@@ -50,10 +50,11 @@ struct Regime {
 };
 
 struct Provenance {
-  std::string program;  // version
-  std::string device;   // processor, instruction set, threads
-  std::string time;     // UTC, ISO 8601
-  double seconds = 0;   // the measurement took
+  std::string program;                // version
+  std::string device;                 // processor, instruction set, threads
+  std::string time;                   // UTC, ISO 8601
+  double seconds = 0;                 // the measurement took
+  std::string calibration_file = {};  // --calibration, where it counts
 };
 
 struct Measurement {

@@ -45,6 +45,7 @@ void visit_fields(Visitor& visit, Self& self) {
     visit("device", self.device);
     visit("time", self.time);
     visit("seconds", self.seconds);
+    visit("calibration_file", self.calibration_file);
   } else if constexpr (std::is_same_v<T, SampleResult>) {
     visit.required("sample", self.sample);
     visit("scores", self.scores);
