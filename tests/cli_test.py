@@ -503,6 +503,8 @@ class Quantize(Cli):
         self.assertEqual(losses[0], losses[2])
         self.assertEqual(len(list((self.folder / "cache/kvpareto/weights").iterdir())), 2)
         self.refuse(FAILURE, ["none.jsonl"], *again, "--calibration", "none.jsonl")
+        self.refuse(FAILURE, ["none.jsonl"], "search", *SMALL_SEARCH, "--calibration", "none.jsonl")
+        self.assertEqual(self.points(), {})
 
     def test_a_search_shows_them_beside_others(self):
         text = self.folder / "my text.jsonl"
@@ -515,7 +517,9 @@ class Quantize(Cli):
         peaks = [float(line.split(" MiB")[0].split()[-1]) for line in out.split("Recommended")[0].splitlines()[1:] if " MiB" in line]
         self.assertEqual(peaks[1:], sorted(peaks[1:]))
         self.assertIn(f"-w w4g32.awq --calibration '{text}'", out)
-        self.assertIn("w4g32.awq k", (self.folder / "kvpareto-report.html").read_text())
+        page = (self.folder / "kvpareto-report.html").read_text()
+        self.assertIn("w4g32.awq k", page)
+        self.assertIn("-w w4g32.awq --calibration &#39;", page)
 
     def test_wrong_values(self):
         self.refuse(USAGE, ["-o"], "quantize", "-m", QWEN)

@@ -75,6 +75,8 @@ LoadedModel load(const ModelOptions& options, std::unique_ptr<Backend> backend) 
             std::make_shared<Progress>(fmt::format("quantizing {}", to_text(scheme)), layers, "layers");
         return [=](double fraction, const std::string& what) { progress->update(fraction * layers, what); };
       }));
+  // What is wrong with the file is told before any work.
+  if (!options.calibration.empty()) models->calibration();
   return {std::move(checkpoint), std::move(backend), std::move(tokenizer), std::move(models)};
 }
 

@@ -255,10 +255,9 @@ struct TurnedRun {
   HWY_INLINE int64_t place(int64_t t) const { return side.place_of(token + t); }
 };
 
-// Finds units of all codes of the run, f32 [head_dim / 2], and calls ready(); then for
-// each tile begin(t), with t its first token's place in the run, and visit(t, tokens, values, of_tokens) for each of
-// its parts that share Values: units of tokens, [tokens of the tile], are those by which the pairs' are to be
-// multiplied.
+// Finds units of all codes of the run, f32 [head_dim / 2], and calls ready(); then for each tile begin(t), with t its
+// first token's place in the run, and visit(t, tokens, values, of_tokens) for each of its parts that share Values:
+// units of tokens, [tokens of the tile], are those by which the pairs' are to be multiplied.
 template <typename Ready, typename Begin, typename Visit>
 HWY_INLINE void each_turned(const TurnedRun& run, Ready ready, Begin begin, Visit visit) {
   const DF df;
