@@ -457,12 +457,12 @@ INSTANTIATE_TEST_SUITE_P(All, AttendFirstContract,
 // Attention at the newest tokens is that over decoded values, but for `factor` times the contract's errors: in steps of
 // so many tokens behind a hundred.
 void expect_decoded_values(const char* scheme, const CacheShape& shape, int heads, std::initializer_list<int> steps,
-                           double factor) {
+                           double factor, const std::vector<float>& all = some_rows(13)) {
   for (const auto& name : backend_names()) {
     const auto backend = make_backend(name);
     const std::vector<float> bias = some_bias();
     KvCache cache(*backend, parse_scheme(scheme), shape, std::vector<KvBias>(shape.layers, {bias, bias}));
-    std::vector<float> rows = some_rows(13);
+    std::vector<float> rows = all;
     append(cache, rows, 100);
     for (const int tokens : steps) {
       append(cache, rows, tokens);
@@ -492,6 +492,17 @@ TEST(KvCache, KeysBeforeRopeHaveTheMagnitudeOfScaledRopeOnce) {
 TEST(KvCache, ManyHeadsOfAGroupReadTheDecodedValues) {
   for (const char* scheme : {"k4t32.pre.v16", "k8g32.pre.bias.v16", "k4v4g32"})
     expect_decoded_values(scheme, kShape, 20, {3, 20}, 1);
+}
+
+// Tiles that are taken together share units of keys before RoPE: the largest.
+TEST(KvCache, TilesOfARunMayDiffer) {
+  std::vector<float> rows = some_rows(13);
+  for (size_t i = 0; i < rows.size(); ++i) {
+    const size_t token = i / kColumns % static_cast<size_t>(kShape.context);
+    if (token >= kBlockTokens) rows[i] /= 8;
+  }
+  for (const char* scheme : {"k4t32.pre.v16", "k8t64.pre.v16"})
+    expect_decoded_values(scheme, kShape, kHeads, {1, 28, 1}, 1, rows);
 }
 
 TEST(KvCache, RefusesAGroupThatDoesNotDivideTheHead) {
