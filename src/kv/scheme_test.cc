@@ -105,6 +105,7 @@ TEST(SchemeText, CanonicalTextsAreShort) {
 TEST(SchemeText, WrongOptionsAndLayersAreNamed) {
   EXPECT_THAT(scheme_refusal("k4.hda.v4"), HasSubstr("'hda' is not an option of keys, did you mean had"));
   EXPECT_THAT(scheme_refusal("k4v4.hda"), HasSubstr("'hda' is not an option, did you mean had"));
+  EXPECT_THAT(scheme_refusal("k4t64.prev4"), HasSubstr("'prev' lacks a point, did you mean pre.v"));
   EXPECT_THAT(scheme_refusal("k4v4.recent"), HasSubstr("wanted 0 to 4096 tokens after 'recent', found ''"));
   EXPECT_THAT(scheme_refusal("k4v4.sink99999"), HasSubstr("found '99999'"));
   EXPECT_THAT(scheme_refusal("k4t48v4"), HasSubstr("a span of 48 tokens is none of 32, 64, 128, the nearest is"));

@@ -12,6 +12,9 @@ namespace {
 [[noreturn]] void refuse_option(const SchemeReader& reader, const std::string& wanted) {
   const std::string name(reader.word().empty() ? reader.rest() : reader.word());
   std::vector<std::string> known = side_option_names();
+  for (const std::string& option : known) {
+    if (name == option + "v") reader.refuse(fmt::format("'{}' lacks a point, did you mean {}.v", name, option));
+  }
   known.insert(known.end(), {"recent64", "sink4", "atp"});
   reader.refuse(fmt::format("'{}' is not {}, did you mean {}", shown_part(name), wanted, nearest(name, known)));
 }
