@@ -258,7 +258,7 @@ class Search : public Command {
     if (findings.count_complete() == 0)
       fail("nothing could be measured: {}", failed == measured.end() ? "the time was up" : failed->reason);
     const std::string written = write_report(report_, input);
-    print_result(front_table(findings.points, findings.front) + "\n" + recommendation(findings, model_) +
+    print_result(front_table(findings.points, findings.front) + "\n" + recommendation(findings, model_.path) +
                  longest_contexts(findings, checkpoint, backend) +
                  (space_.name == "paper" ? "\n" + paper_table(input, checkpoint, backend) : "") + written + "\n");
     if (failed != measured.end()) note("{} could not be measured: {}", to_text(failed->point), failed->reason);

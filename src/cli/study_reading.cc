@@ -83,11 +83,6 @@ bool is_sound(const Measurement& m, double max_loss) {
   return m.state == State::kDone && m.value("kld_mean") <= max_loss && std::isfinite(m.value("peak_bytes"));
 }
 
-// As a shell takes it for one word.
-std::string quoted(const std::string& path) {
-  return path.find_first_of(" \t\"$&;()*?<>|\\`") == std::string::npos ? path : "'" + path + "'";
-}
-
 std::string divergence(const Measurement& m) { return with_error(m.values.at("kld_mean")); }
 
 }  // namespace
@@ -216,7 +211,7 @@ std::string people_table(const std::vector<Measurement>& measurements, bool with
   return markdown(rows);
 }
 
-std::string recommendation(const Findings& findings, const ModelOptions& model) {
+std::string recommendation(const Findings& findings, const std::string& model) {
   if (!findings.recommended) {
     return fmt::format("Nothing measured stays within {} nats/token of the 16-bit baseline.\n", findings.max_loss);
   }
@@ -229,16 +224,11 @@ std::string recommendation(const Findings& findings, const ModelOptions& model) 
                         100 * (1 - chosen.value("peak_bytes") / baseline.value("peak_bytes")),
                         100 * (1 - chosen.value("kv_bytes") / baseline.value("kv_bytes")));
   }
-  std::string weights = with_16_bits ? "" : " -w " + chosen.point.weights;
-  if (parse_weights(chosen.point.weights).awq && !model.calibration.empty()) {
-    weights += " --calibration " + quoted(model.calibration);
-  }
   return fmt::format(
-      "Recommended for {} tokens: {}{}, chunk {}: {}{}, at a divergence of {} nats/token (limit {}).\n"
-      "Use it:  kvpareto run -m {} -c {}{} --kv {} -ub {} -p \"...\"\n",
+      "Recommended for {} tokens: {}{}, chunk {}: {}{}, at a divergence of {} nats/token (limit {}).\nUse it:  {}\n",
       chosen.regime.context, with_16_bits ? "" : "weights " + chosen.point.weights + ", KV ", chosen.point.kv,
       chosen.point.chunk, human_bytes(chosen.value("peak_bytes")), saved, divergence(chosen), findings.max_loss,
-      quoted(model.path), chosen.regime.context, weights, chosen.point.kv, chosen.point.chunk);
+      run_command(chosen, model));
 }
 
 std::string warning_of_loss(const Study& study, const std::string& model_hash, const Point& point, int context,

@@ -39,8 +39,8 @@ std::string write_report(const std::string& path, const ReportInput& input);
 // tasks if wanted.
 std::string people_table(const std::vector<Measurement>& measurements, bool with_tasks);
 
-// The recommendation in one sentence and the command that uses it.
-std::string recommendation(const Findings& findings, const ModelOptions& model);
+// The recommendation in one sentence and the command that uses it; `model` is its path.
+std::string recommendation(const Findings& findings, const std::string& model);
 
 // A line that warns, if the study knows that these weights and this KV scheme, whatever the chunk, lose more than
 // `max_loss` on this model; empty otherwise.

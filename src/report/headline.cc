@@ -175,19 +175,18 @@ std::string command(const Findings& findings) {
   return fmt::format(
       "<p class=\"command-name\">Run it</p><div class=\"command\"><pre><code>{}</code></pre><button type=\"button\" "
       "class=\"script\" data-copy=\"\">copy</button></div>",
-      escape_html(run_command(m)));
+      escape_html(run_command(m, m.regime.model)));
 }
 
 }  // namespace
 
-std::string run_command(const Measurement& measurement) {
-  const Regime& regime = measurement.regime;
+std::string run_command(const Measurement& measurement, const std::string& model) {
   const Point& point = measurement.point;
   std::string weights = point.weights == "w16" ? "" : " -w " + quoted_for_shell(point.weights);
   const std::string& calibration = measurement.provenance.calibration_file;
   if (!calibration.empty()) weights += " --calibration " + quoted_for_shell(calibration);
-  return fmt::format("kvpareto run -m {} -c {}{} --kv {} -ub {} -p \"Once upon a time\"",
-                     quoted_for_shell(regime.model), regime.context, weights, quoted_for_shell(point.kv), point.chunk);
+  return fmt::format("kvpareto run -m {} -c {}{} --kv {} -ub {} -p \"Once upon a time\"", quoted_for_shell(model),
+                     measurement.regime.context, weights, quoted_for_shell(point.kv), point.chunk);
 }
 
 std::string headline(const Findings& findings) {

@@ -11,9 +11,6 @@ std::string headline(const Findings& findings);     // title, the answer, key nu
 std::string point_table(const Findings& findings);  // every point, and the failures with their reasons
 std::string method(const Findings& findings);       // how it was measured, caveats, glossary
 
-// The command that runs a point, ready to paste; what users named is quoted for the shell.
-std::string run_command(const Measurement& measurement);
-
 // "Q4_1" from "SmolLM2-135M-Instruct.Q4_1.gguf": the quantisation a file's name tells of, upper case; empty if none.
 std::string quantisation_in_name(const std::string& model);
 

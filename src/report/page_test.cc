@@ -347,17 +347,17 @@ TEST(Page, OtherRegimesAreLeftOutAndTold) {
 TEST(Command, QuotesForTheShell) {
   Measurement m;
   m.regime.model = "it's a $(model).gguf";
-  EXPECT_THAT(run_command(m), HasSubstr("-m 'it'\\''s a $(model).gguf' "));
+  EXPECT_THAT(run_command(m, m.regime.model), HasSubstr("-m 'it'\\''s a $(model).gguf' "));
   m.regime.model = "-rf";
-  EXPECT_THAT(run_command(m), HasSubstr("-m '-rf' "));
+  EXPECT_THAT(run_command(m, m.regime.model), HasSubstr("-m '-rf' "));
 }
 
 TEST(Command, NamesTheTextThatWeightsWereFittedTo) {
   Measurement m;
   m.point.weights = "w4g128.awq";
-  EXPECT_THAT(run_command(m), Not(HasSubstr("--calibration")));
+  EXPECT_THAT(run_command(m, m.regime.model), Not(HasSubstr("--calibration")));
   m.provenance.calibration_file = "my notes.txt";
-  EXPECT_THAT(run_command(m), HasSubstr(" -w w4g128.awq --calibration 'my notes.txt' "));
+  EXPECT_THAT(run_command(m, m.regime.model), HasSubstr(" -w w4g128.awq --calibration 'my notes.txt' "));
 }
 
 TEST(Quantisation, IsReadFromNames) {

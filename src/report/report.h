@@ -39,4 +39,7 @@ std::string table(std::span<const Measurement> measurements, const Front& front,
 // The front for a terminal: aligned columns, cheapest first, with the baseline first and the knee marked.
 std::string front_table(std::span<const Measurement> measurements, const Front& front);
 
+// The command that runs a point of `model`, a path or a name, ready to paste.
+std::string run_command(const Measurement& measurement, const std::string& model);
+
 }  // namespace kvpareto
