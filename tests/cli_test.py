@@ -297,10 +297,13 @@ class Search(Cli):
         search = ["search", "-m", LLAMA, "-c", "128", "--space", own, "--needles", "0", "--evaluations", "12"]
         first = self.succeed(*search)
         self.assertIn("Recommended", first.out)
+        self.assertTrue(any("no layer was probed" in line for line in first.messages))
         points = self.points()
         self.assertTrue(any("," in point for point in points), "no point that differs by layer")
         self.assertLessEqual(len(points), 26)
         self.assertIn("k16v16", self.succeed("front").out)
+        self.succeed("sensitivity", "-m", LLAMA, *SMALL_PROBES, "--k", "k2", "--v", "none", "--layers", "0")
+        self.assertFalse(any("no layer was probed" in line for line in self.succeed(*search).messages))
 
     def test_guided_search_of_every_linear(self):
         own = self.folder / "own.toml"

@@ -27,4 +27,7 @@ std::optional<int> take_number(std::string_view& text);
 std::vector<std::string> split(std::string_view text, char separator);
 std::string join(std::span<const std::string> parts, std::string_view separator);
 
+// A field of comma-separated values (RFC 4180): in quotes if it holds a separator, with those it holds doubled.
+std::string csv_cell(std::string_view text);
+
 }  // namespace kvpareto

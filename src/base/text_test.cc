@@ -67,5 +67,13 @@ TEST(TakeNumber, TakesDigitsAndNothingElse) {
   }
 }
 
+TEST(CsvCell, QuotesWhatHoldsASeparator) {
+  for (const char* plain : {"", "k4v4g64", "0.5 MiB; more", "it's"}) EXPECT_EQ(csv_cell(plain), plain);
+  EXPECT_EQ(csv_cell("k16v16,7:k4"), "\"k16v16,7:k4\"");
+  EXPECT_EQ(csv_cell("a \"b\""), "\"a \"\"b\"\"\"");
+  EXPECT_EQ(csv_cell("two\nlines"), "\"two\nlines\"");
+  EXPECT_EQ(csv_cell("of\r\nDOS"), "\"of\r\nDOS\"");
+}
+
 }  // namespace
 }  // namespace kvpareto

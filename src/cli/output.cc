@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "base/text.h"
 
 namespace kvpareto {
 namespace {
@@ -21,14 +22,6 @@ std::string cell(const nlohmann::ordered_json& value) {
   if (value.is_null()) return "";
   if (value.is_number_float()) return fmt::format("{:.6g}", value.get<double>());
   return value.dump();
-}
-
-std::string csv_cell(const nlohmann::ordered_json& value) {
-  const std::string text = cell(value);
-  if (text.find_first_of(",\"\n") == std::string::npos) return text;
-  std::string quoted = "\"";
-  for (const char c : text) quoted += c == '"' ? std::string("\"\"") : std::string(1, c);
-  return quoted + "\"";
 }
 
 bool numeric(std::string_view text) {
@@ -58,7 +51,7 @@ std::string rows_text(const std::vector<nlohmann::ordered_json>& rows, const std
   for (const auto& [key, unused] : rows.front().items()) cells.front().push_back(key);
   for (const auto& row : rows) {
     cells.emplace_back();
-    for (const auto& value : row) cells.back().push_back(format == "csv" ? csv_cell(value) : cell(value));
+    for (const auto& value : row) cells.back().push_back(format == "csv" ? csv_cell(cell(value)) : cell(value));
   }
   if (format == "md") return markdown(cells);
   for (const auto& row : cells) text += fmt::format("{}\n", fmt::join(row, ","));

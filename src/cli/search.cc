@@ -27,6 +27,7 @@
 #include "eval/reference_store.h"
 #include "eval/task.h"
 #include "search/sampler.h"
+#include "search/sensitivity.h"
 #include "study/measurement_json.h"
 
 namespace kvpareto {
@@ -190,6 +191,11 @@ class Search : public Command {
                             .elsewhere = evaluators.elsewhere(study),
                             .most_bytes = limits_.most_bytes};
     const auto sampler = make_sampler(name, space, settings);
+    if (is_by_layer(space) && !has_probes(study)) {
+      note(
+          "no layer was probed alone in this study: 'kvpareto sensitivity' with the same --study tells a search by "
+          "layer where bits matter");
+    }
     measure_points(evaluators, *sampler, study, spent, share);
     if (space_.name == "paper") {
       // What a larger space adds to the paper's grid.
@@ -238,6 +244,15 @@ class Search : public Command {
       input.goal = Goal::kBestQuality;
     }
     return input;
+  }
+
+  static bool is_by_layer(const Space& space) {
+    return std::count_if(space.axes.begin(), space.axes.end(), [](const Axis& axis) { return axis.part == "keys"; }) >
+           1;
+  }
+  static bool has_probes(const Study& study) {
+    const std::vector<Measurement> all = study.all();
+    return std::any_of(all.begin(), all.end(), is_layer_probe);
   }
 
   // A list of schemes has no parts to learn from that a grid would not walk as fast.

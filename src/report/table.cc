@@ -71,15 +71,7 @@ std::string plain(const Json& value) {
   return value.is_string() ? value.get<std::string>() : dump(value);
 }
 
-// RFC 4180: quotes around what holds a separator, doubled inside.
-std::string csv_cell(const std::string& text) {
-  if (text.find_first_of(",\"\r\n") == std::string::npos) return text;
-  std::string quoted = "\"";
-  for (const char c : text) quoted += c == '"' ? std::string("\"\"") : std::string(1, c);
-  return quoted + "\"";
-}
-
-std::string md_cell(const std::string& text) {
+std::string md_cell(std::string_view text) {
   std::string out;
   for (const char c : text) {
     if (c == '|' || c == '\\') out += '\\';
@@ -88,7 +80,7 @@ std::string md_cell(const std::string& text) {
   return out;
 }
 
-std::string lines(const std::vector<Json>& rows, const char* separator, std::string (*cell)(const std::string&),
+std::string lines(const std::vector<Json>& rows, const char* separator, std::string (*cell)(std::string_view),
                   bool markdown) {
   if (rows.empty()) return {};
   std::string text;
