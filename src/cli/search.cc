@@ -8,6 +8,7 @@
 #include <cmath>
 #include <cstdlib>
 #include <map>
+#include <set>
 
 #include "base/error.h"
 #include "base/file.h"
@@ -191,10 +192,11 @@ class Search : public Command {
                             .elsewhere = evaluators.elsewhere(study),
                             .most_bytes = limits_.most_bytes};
     const auto sampler = make_sampler(name, space, settings);
-    if (is_by_layer(space) && !has_probes(study)) {
+    if (wants_probes(space, study, regime.model_hash)) {
       note(
-          "no layer was probed alone in this study: 'kvpareto sensitivity' with the same --study tells a search by "
-          "layer where bits matter");
+          "few layers of this model were probed alone: 'kvpareto sensitivity' with the same --study tells a search by "
+          "layer "
+          "where bits matter");
     }
     measure_points(evaluators, *sampler, study, spent, share);
     if (space_.name == "paper") {
@@ -246,13 +248,17 @@ class Search : public Command {
     return input;
   }
 
-  static bool is_by_layer(const Space& space) {
-    return std::count_if(space.axes.begin(), space.axes.end(), [](const Axis& axis) { return axis.part == "keys"; }) >
-           1;
-  }
-  static bool has_probes(const Study& study) {
-    const std::vector<Measurement> all = study.all();
-    return std::any_of(all.begin(), all.end(), is_layer_probe);
+  // Whether keys are chosen layer by layer, most of which the study knows nothing of by themselves. (A few points of a
+  // search look like probes.)
+  static bool wants_probes(const Space& space, const Study& study, const std::string& model_hash) {
+    const auto layers =
+        std::count_if(space.axes.begin(), space.axes.end(), [](const Axis& axis) { return axis.part == "keys"; });
+    std::set<int> probed;
+    for (const Measurement& m : study.all()) {
+      const auto probe = layer_probe(m.point.kv);
+      if (probe && m.regime.model_hash == model_hash) probed.insert(probe->layer);
+    }
+    return layers > 1 && 2 * static_cast<ptrdiff_t>(probed.size()) <= layers;
   }
 
   // A list of schemes has no parts to learn from that a grid would not walk as fast.
