@@ -148,12 +148,14 @@ TEST(Page, LayersShowBitsAndWhatStandsOut) {
   EXPECT_THAT(draw(input, "layers"), HasSubstr("Layer 8, K int4"));
   EXPECT_THAT(html_report(input), HasSubstr("More than 5 times the median:</strong> K int4 in layers 0 ("));
   input.measurements = {synthetic_point("k16v16", 256, 360 * kMiB, 0),
-                        synthetic_point("k4v2,0:k8,8-9:v4,29:k8t32.pre.vq8", 256, 300 * kMiB, 0.004),
+                        synthetic_point("k4v2,0:k8,8-9:v4,20:k4t32,29:k8t32.pre.vq8", 256, 300 * kMiB, 0.004),
                         synthetic_point("k2v2", 256, 295 * kMiB, 2)};
   expect_sound(input);
   EXPECT_THAT(draw(input, "layers"), HasSubstr("Keys of layer 0\nStored with\t8 bits"));
   EXPECT_THAT(draw(input, "layers"), HasSubstr("Values of layers 8–9\nStored with\t4 bits"));
   EXPECT_THAT(draw(input, "layers"), HasSubstr("Values of layers 10–28\nStored with\t2 bits"));
+  EXPECT_THAT(draw(input, "layers"), HasSubstr("Keys of layer 20\nStored with\t4 bits, t32"));
+  EXPECT_THAT(draw(input, "layers"), HasSubstr("Keys of layers 21–28\nStored with\t4 bits<"));
 }
 
 TEST(Page, TellsWhenAnotherModelIsTheReference) {

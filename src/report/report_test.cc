@@ -154,12 +154,13 @@ TEST(Findings, ReadsSchemesWithTheirGroups) {
 }
 
 TEST(Findings, BitsOfEveryLayer) {
-  const auto bits = bits_by_layer("k4t32.pre.v4g32.had.recent64.sink4,0-1:k8,3:k8.plain.vq8,5:v2", 5);
+  const auto bits = bits_by_layer("k4t32.pre.v4g32.had.recent64.sink4,0-1:k8,3:k8.plain.vq8,4:k4t64.v3g64.had,5:v2", 5);
   ASSERT_EQ(bits.size(), 6u);
   EXPECT_EQ(bits[0], (LayerBits{8, 4}));
   EXPECT_EQ(bits[1], (LayerBits{8, 4}));
   EXPECT_EQ(bits[2], (LayerBits{4, 4}));
-  EXPECT_EQ(bits[3], (LayerBits{8, 8}));
+  EXPECT_EQ(bits[3], (LayerBits{8, 8, "", "GGUF blocks"}));
+  EXPECT_EQ(bits[4], (LayerBits{4, 3, "t64", "g64"}));
   EXPECT_EQ(bits[5], (LayerBits{4, 2}));
   EXPECT_EQ(bits_by_layer("kq8vq4", 2), (std::vector<LayerBits>{{8, 4}, {8, 4}}));
   for (const char* odd : {"", "int8", "k4v4,", "k4v4,x:k8", "k4v4,3-1:k8", "k4v4,0:", "k4v4,0:x8", "k4v4,9999999:k8",

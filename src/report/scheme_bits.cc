@@ -81,7 +81,7 @@ std::string variant_of(Base base) {
   return variant + (base.whole.empty() ? "" : ", " + base.whole);
 }
 
-// "k8", "k8t32.pre.v4", "v2": changes the bits of the sides that are named.
+// "k8", "k8t32.pre.v4", "v2": changes bits and groups of the sides that are named.
 bool change_bits(std::string_view change, LayerBits& bits) {
   const size_t values = std::min(change.find('v'), change.size());
   std::string_view keys = change.substr(0, values);
@@ -90,11 +90,14 @@ bool change_bits(std::string_view change, LayerBits& bits) {
     const auto side = keys.starts_with('k') ? parse_side(keys.substr(1)) : std::nullopt;
     if (!side) return false;
     bits.k = side->bits;
+    bits.k_groups = side->grouping;
   }
   if (values == change.size()) return !keys.empty();
   const auto side = parse_side(change.substr(values + 1));
-  if (side) bits.v = side->bits;
-  return side.has_value();
+  if (!side) return false;
+  bits.v = side->bits;
+  bits.v_groups = side->grouping;
+  return true;
 }
 
 // "0-3:k8v8" applied to the layers it names, which are added where they are beyond the last.
@@ -127,7 +130,7 @@ std::vector<LayerBits> bits_by_layer(std::string_view kv, int layers) {
   const std::vector<std::string> parts = split(kv, ',');
   const std::optional<Base> base = parts.empty() ? std::nullopt : parse_base(parts.front());
   if (!base) return {};
-  const LayerBits everywhere{base->keys.bits, base->values.bits};
+  const LayerBits everywhere{.k = base->keys.bits, .v = base->values.bits};
   std::vector<LayerBits> bits(static_cast<size_t>(std::clamp(layers, 0, kMostLayers)), everywhere);
   for (size_t i = 1; i < parts.size(); ++i) {
     if (!apply_change(parts[i], everywhere, bits)) return {};

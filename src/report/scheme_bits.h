@@ -19,10 +19,11 @@ struct SchemeBits {
 // "k8v4g32"); such a point is in the table and on the front alone.
 std::optional<SchemeBits> scheme_bits(std::string_view kv);
 
-// Bits of keys and values in each of the first `layers` layers, or as many as the text names; empty if it is not
-// understood.
+// Bits of keys and values in each of the first `layers` layers, or as many as the text names, and how they are grouped
+// where a layer has groups of its own ("t32"); empty if it is not understood.
 struct LayerBits {
   int k = 16, v = 16;
+  std::string k_groups = {}, v_groups = {};
   bool operator==(const LayerBits&) const = default;
 };
 std::vector<LayerBits> bits_by_layer(std::string_view kv, int layers);

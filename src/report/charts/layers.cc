@@ -103,25 +103,33 @@ class Layers {
     const char* what = i == findings_.recommended ? "recommended" : "baseline";
     svg.text(0, 18, "Bits", "axis-name");
     svg.text(36, 18, fmt::format("of the {} configuration", what), "axis-unit");
-    row(svg, 30, "keys", "side-k", &LayerBits::k);
-    row(svg, 30 + kRow, "values", "side-v", &LayerBits::v);
+    row(svg, 30, "keys", "side-k", &LayerBits::k, &LayerBits::k_groups);
+    row(svg, 30 + kRow, "values", "side-v", &LayerBits::v, &LayerBits::v_groups);
   }
 
-  // Neighbouring layers with equal bits are one box.
-  void row(Svg& svg, double top, const char* name, const char* style, int LayerBits::*side) const {
+  // Neighbouring layers with equal bits and groups are one box. Groups of their own are told where they have room.
+  void row(Svg& svg, double top, const char* name, const char* style, int LayerBits::*side,
+           std::string LayerBits::*groups) const {
+    const auto alike = [&](size_t a, size_t b) {
+      return bits_[a].*side == bits_[b].*side && bits_[a].*groups == bits_[b].*groups;
+    };
     svg.text(plot_.left - 9, top + kRow / 2 + 3, name, "axis", Anchor::kEnd);
     for (size_t from = 0; from < bits_.size();) {
       size_t to = from + 1;
-      while (to < bits_.size() && bits_[to].*side == bits_[from].*side) ++to;
+      while (to < bits_.size() && alike(to, from)) ++to;
       const int bits = bits_[from].*side;
       const Box box{left_of(static_cast<int>(from)) + 1, top, left_of(static_cast<int>(to)) - 1, top + kRow - 3};
-      const std::string text = std::to_string(bits);
+      const std::string& own = bits_[from].*groups;
+      const std::string whole = own.empty() ? std::to_string(bits) : fmt::format("{} {}", bits, own);
+      const auto fits = [&](const std::string& text) { return text_width(text, 12) <= box.right - box.left + 2; };
+      const std::string text = fits(whole) ? whole : std::to_string(bits);
       const std::string layers =
           to == from + 1 ? fmt::format("layer {}", from) : fmt::format("layers {}–{}", from, to - 1);
       svg.open("mark", {},
-               fmt::format("{} of {}\nStored with\t{} bits", side == &LayerBits::k ? "Keys" : "Values", layers, bits));
+               fmt::format("{} of {}\nStored with\t{} bits{}{}", side == &LayerBits::k ? "Keys" : "Values", layers,
+                           bits, own.empty() ? "" : ", ", own));
       svg.rect(box, fmt::format("cell bits {} b{}", style, bits >= 16 ? 3 : bits >= 8 ? 2 : bits >= 4 ? 1 : 0));
-      if (text_width(text, 12) <= box.right - box.left + 2) {
+      if (fits(text)) {
         svg.text((box.left + box.right) / 2, top + kRow / 2 + 3, text, "cell-text", Anchor::kMiddle);
       }
       svg.close();

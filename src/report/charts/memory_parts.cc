@@ -16,6 +16,7 @@ namespace {
 
 constexpr size_t kMostPanels = 6;
 constexpr double kHeight = 268;
+constexpr double kBold = 1.12;  // of the width of text, about
 constexpr Box kPlot{46, 44, kPanelWidth - 20, kHeight - 46};
 
 struct Part {
@@ -76,7 +77,7 @@ class Panel {
         y_(Scale::linear(0, highest, kPlot.bottom, kPlot.top)) {}
 
   std::string draw() {
-    svg_.text(0, 14, name_of(curve_), is_recommended() ? "panel-name best" : "panel-name");
+    svg_.text(0, 14, shown_name(), is_recommended() ? "panel-name best" : "panel-name");
     // In the line of the unit: beside a long name there is no room.
     if (is_recommended()) svg_.text(32, 30, "recommended", "panel-note");
     if (&curve_ == &reference_) svg_.text(32, 30, "baseline", "panel-note");
@@ -93,6 +94,15 @@ class Panel {
     if (!findings_.recommended) return false;
     const Point& point = findings_.points[*findings_.recommended].point;
     return point.kv == curve_.kv && point.weights == curve_.weights;
+  }
+
+  // What of the name has room beside the total.
+  std::string shown_name() const {
+    const std::string name = name_of(curve_), beside = human_bytes(total(curve_, curve_.contexts.size() - 1));
+    const double room = kPlot.right - text_width(beside, 12) - 14;
+    size_t width = width_of(name);
+    while (width > 1 && kBold * text_width(clipped(name, width), 14) > room) --width;
+    return clipped(name, width);
   }
 
   void grid() {
