@@ -1,9 +1,12 @@
 // Products of queries and weights with rows of bf16 as they lie; one instance a Highway target. Included by kernels.cc
-// after products-inl.h. Even and odd channels of a vector of pairs widen in one instruction each. The memory is told of
-// the next tile's rows, which lie behind this one's.
+// after products-inl.h. Even and odd channels of a vector of pairs widen in one instruction each.
 
 HWY_BEFORE_NAMESPACE();
 namespace kvpareto::HWY_NAMESPACE {
+
+// Vectors of pairs of a value that are multiplied together.
+constexpr int kPairsAtOnce = HWY_TARGET == HWY_SCALAR ? 1 : 2;
+constexpr int64_t kChannelsAtOnce = 2 * kPairsAtOnce * static_cast<int64_t>(hn::MaxLanes(DF()));
 
 HWY_INLINE void widen_pairs(const bf16* in, VF& even, VF& odd) {
   const DF d;
@@ -11,6 +14,18 @@ HWY_INLINE void widen_pairs(const bf16* in, VF& even, VF& odd) {
   const auto pairs = hn::LoadU(du, reinterpret_cast<const uint32_t*>(in));
   even = hn::BitCast(d, hn::ShiftLeft<16>(pairs));
   odd = hn::BitCast(d, hn::And(pairs, hn::Set(du, 0xffff0000u)));
+}
+
+// Tells the memory of a line ahead of this one of a row of n numbers: rows that are wanted next lie behind it. Those
+// that are read as they lie, line by line, the processor fetches by itself as soon as it sees some asked for, sooner
+// than by a second-level cache that is told of each (bench/results/2026-12-01-xeon-amx-2core.md).
+HWY_INLINE void tell_ahead(const bf16* line, int64_t n) {
+  constexpr int64_t kNear = 2560 / sizeof(bf16);
+  if (n <= kChannelsAtOnce) {
+    __builtin_prefetch(line + kNear);
+  } else {
+    tell(line + kTile * n);
+  }
 }
 
 // Each two vectors of x as its even, then its odd elements.
@@ -25,9 +40,11 @@ HWY_INLINE void split_pairs(const float* x, int64_t n, float* out) {
   }
 }
 
-// scores[q][k] = dot(queries[q], rows[k]) for k < count; queries [kCount][n] as split_pairs() leaves them.
+// scores[q][k] = dot(queries[q], rows[k]) for k < count; queries [kCount][n] as split_pairs() leaves them. The first
+// queries that meet these rows tell the memory of those ahead.
 template <int kCount>
-HWY_INLINE void score_rows(const float* queries, int64_t n, const bf16* const* rows, int64_t count, float* scores) {
+HWY_INLINE void score_rows(const float* queries, int64_t n, const bf16* const* rows, int64_t count, bool first,
+                           float* scores) {
   const DF d;
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));
   for (int64_t k = 0; k < count; k += 4) {
@@ -39,7 +56,7 @@ HWY_INLINE void score_rows(const float* queries, int64_t n, const bf16* const* r
     for (int64_t c = 0; c < n; c += 2 * lanes) {
       repeat<4>([&](auto i) KVPARETO_EXPANDED {
         VF even, odd;
-        tell(row[i] + c + kTile * n);
+        if (first) tell_ahead(row[i] + c, n);
         widen_pairs(row[i] + c, even, odd);
         repeat<kCount>([&](auto q) KVPARETO_EXPANDED {
           sums[q][i] = hn::MulAdd(even, hn::LoadU(d, queries + q * n + c), sums[q][i]);
@@ -56,10 +73,10 @@ HWY_INLINE void score_rows(const float* queries, int64_t n, const bf16* const* r
   }
 }
 
-// sums[q][c] += sum over k < count of weights[q][k] * rows[k][c].
+// sums[q][c] += sum over k < count of weights[q][k] * rows[k][c]; `first` as above.
 template <int kCount>
-HWY_INLINE void add_rows(const float* weights, const bf16* const* rows, int64_t count, int64_t n, float* sums) {
-  constexpr int kPairs = HWY_TARGET == HWY_SCALAR ? 1 : (kCount > 3 ? 1 : 2);
+HWY_INLINE void add_rows(const float* weights, const bf16* const* rows, int64_t count, int64_t n, bool first,
+                         float* sums) {
   const DF d;
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));
   const auto add = [&](auto number, int64_t c) HWY_ATTR {
@@ -73,7 +90,7 @@ HWY_INLINE void add_rows(const float* weights, const bf16* const* rows, int64_t 
     for (int64_t k = 0; k < count; ++k) {
       VF low[pairs], high[pairs];
       repeat<pairs>([&](auto v) KVPARETO_EXPANDED {
-        tell(rows[k] + c + 2 * v * lanes + kTile * n);
+        if (first) tell_ahead(rows[k] + c + 2 * v * lanes, n);
         widen_pairs(rows[k] + c + 2 * v * lanes, low[v], high[v]);
       });
       repeat<kCount>([&](auto q) KVPARETO_EXPANDED {
@@ -91,7 +108,7 @@ HWY_INLINE void add_rows(const float* weights, const bf16* const* rows, int64_t 
     });
   };
   int64_t c = 0;
-  for (; c + 2 * kPairs * lanes <= n; c += 2 * kPairs * lanes) add(std::integral_constant<int, kPairs>(), c);
+  for (; c + kChannelsAtOnce <= n; c += kChannelsAtOnce) add(std::integral_constant<int, kPairsAtOnce>(), c);
   for (; c < n; c += 2 * lanes) add(std::integral_constant<int, 1>(), c);
 }
 

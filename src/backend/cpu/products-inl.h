@@ -181,9 +181,9 @@ HWY_INLINE void in_parts(int64_t group, Body body) {
     first += count;
   }
 }
-// Queries that share each load of four keys, which sum by vectors, and of a value: as many sums, and of scores what
-// they are multiplied with too, as the registers hold.
-constexpr int kMostOfScores = HWY_TARGET <= HWY_AVX3 ? 4 : 3, kMostOfSums = HWY_TARGET <= HWY_AVX3 ? 7 : 3;
+// Queries that share each load of four keys, which sum by vectors, and of four vectors of a value: as many sums, and
+// what they are multiplied with, as the registers hold.
+constexpr int kMostOfRows = HWY_TARGET <= HWY_AVX3 ? 4 : 3;
 // Those that are rounded together.
 constexpr int kMostRounded = HWY_TARGET <= HWY_AVX3 ? 8 : 4;
 

@@ -124,8 +124,8 @@ class KeyScorer {
 
     const bf16* rows[kTile];
     exact_rows(side_, head_, token + packed, count - packed, rows);
-    in_parts<kMostOfScores>(group_, [&](auto queries, int64_t q) HWY_ATTR {
-      score_rows<queries>(space_.by_parity + q * d_, d_, rows, count - packed, scores_ + q * kRun + packed);
+    in_parts<kMostOfRows>(group_, [&](auto queries, int64_t q) HWY_ATTR {
+      score_rows<queries>(space_.by_parity + q * d_, d_, rows, count - packed, q == 0, scores_ + q * kRun + packed);
     });
   }
 
@@ -215,7 +215,7 @@ class KeyScorer {
     } else if (packed > 0) {
       turn_queries(token);
       turned_tile(side_, head_, token - side_.sinks, packed, space_.codes, space_.scales, space_.centres, space_.tile);
-      in_parts<kMostOfScores>(group_, [&](auto queries, int64_t q) HWY_ATTR {
+      in_parts<kMostOfRows>(group_, [&](auto queries, int64_t q) HWY_ATTR {
         for (int64_t t = 0; t < packed; t += kVectors * lanes) {
           multiply_part<queries, kVectors>(space_.turned + q * d_, d_, 1, d_, space_.tile + t, kTile,
                                            scores_ + q * kRun + t, kRun, false);
@@ -225,7 +225,7 @@ class KeyScorer {
     if (packed == count) return;
     turn_queries(token + packed);
     decode_in_tile(side_, head_, token + packed, count - packed, space_.tile);
-    in_parts<kMostOfScores>(group_, [&](auto queries, int64_t q) HWY_ATTR {
+    in_parts<kMostOfRows>(group_, [&](auto queries, int64_t q) HWY_ATTR {
       score_tile<queries>(space_.turned + q * d_, space_.tile, count - packed, d_, scores_ + q * kRun + packed);
     });
   }
@@ -274,8 +274,8 @@ class ValueAdder {
     if (packed == count) return;
     const bf16* rows[kTile];
     exact_rows(side_, head_, token + packed, count - packed, rows);
-    in_parts<kMostOfSums>(group_, [&](auto queries, int64_t q) HWY_ATTR {
-      add_rows<queries>(weights + q * kRun + packed, rows, count - packed, d_, sums_ + q * d_);
+    in_parts<kMostOfRows>(group_, [&](auto queries, int64_t q) HWY_ATTR {
+      add_rows<queries>(weights + q * kRun + packed, rows, count - packed, d_, q == 0, sums_ + q * d_);
     });
   }
 
