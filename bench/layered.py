@@ -7,42 +7,30 @@
 wikitext2's validation text. What they found is measured as docs/SCHEMES.md says on stretches of its test text, which no search saw
 ($KVPARETO_DATA). What the studies hold already is not measured again, so a run that was stopped goes on.
 """
-import argparse
-import json
 import os
 import pathlib
 import statistics
 
-from per_layer import KEYS, VALUES, Study, run
+from per_layer import CHUNK, Study, arguments, gain, run, write_space
 
-CHUNK, WINDOW, CONTEXT = 256, "recent128.sink4", 4608
+WINDOW, CONTEXT = "recent128.sink4", 4608
 PROBED_KEYS, PROBED_VALUES = "k4t64.pre,k2t64.pre.fit", "v4.had,v2.had.fit"
 # By effective bits at CONTEXT tokens; the window makes a third of one bit of all.
 UNIFORM = {5: f"k4t64.pre.v4g64.had.{WINDOW}", 4: f"k3t64.pre.fit.v3g64.had.fit.{WINDOW}"}
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("-m", "--model", required=True)
-    parser.add_argument("-o", "--output", required=True)
-    parser.add_argument("--texts", type=int, default=4, help="of the searches")
-    parser.add_argument("--evaluations", type=int, default=24, help="of the search within each size")
-    parser.add_argument("--verify", type=int, default=8, help="stretches of the test text")
-    parser.add_argument("--study", default="layered")
-    parser.add_argument("--program", default=str(pathlib.Path(__file__).resolve().parent.parent / "build" / "kvpareto"))
-    options = parser.parse_args()
+    options = arguments(__doc__, "layered", 8).parse_args()
     data = pathlib.Path(os.environ["KVPARETO_DATA"]) / "wikitext2_raw"
     searched, verified = f"{options.study}-search.db", f"{options.study}-test.db"
     shared = ["-m", options.model, "--prefill", "1536", "--scored", "512", "--text", str(data / "wiki.valid.raw"), "--study",
               searched]
-    space = pathlib.Path(f"{options.study}-space.toml")
-    space.write_text(f"keys = {json.dumps(('16',) + KEYS)}\nvalues = {json.dumps(('16',) + VALUES)}\nweights = [\"w16\"]\n"
-                     f"windows = [\"{WINDOW}\"]\nchunks = [{CHUNK}]\nper_layer = true\n")
+    space = write_space(options.study, (WINDOW,))
 
     run([options.program, "sensitivity", *shared, "--k", PROBED_KEYS, "--v", PROBED_VALUES, "--texts", "1"])
 
     def search(budget):
-        run([options.program, "search", *shared, "-c", str(CONTEXT), "--space", str(space), "--texts", str(options.texts),
+        run([options.program, "search", *shared, "-c", str(CONTEXT), "--space", space, "--texts", str(options.texts),
              "--needles", "0", "--verify", "0", "--report", f"{options.study}.html", "--mem-budget", str(budget),
              "--evaluations", str(options.evaluations)])
 
@@ -75,10 +63,9 @@ def main():
              f"in docs/SCHEMES.md), all with `{WINDOW}`. Gain: paired by stretch, ± standard error.\n",
              "| | scheme | bits | divergence | gain |", "| --- | --- | ---: | ---: | ---: |"]
     for bits, uniform in UNIFORM.items():
-        gains = [a - b for a, b in zip(held.losses(uniform), held.losses(found[bits]))]
-        gain = f"{statistics.fmean(gains):.4f} ± {statistics.stdev(gains) / len(gains) ** 0.5:.4f}"
+        less, error = gain(held.losses(uniform), held.losses(found[bits]))
         lines.append(f"| uniform | `{uniform}` | {figures(uniform)} | |")
-        lines.append(f"| by layer | `{found[bits]}` | {figures(found[bits])} | {gain} |")
+        lines.append(f"| by layer | `{found[bits]}` | {figures(found[bits])} | {less:.4f} ± {error:.4f} |")
     pathlib.Path(options.output).write_text("\n".join(lines) + "\n")
     print("\n".join(lines))
 

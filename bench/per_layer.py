@@ -50,24 +50,42 @@ class Study:
         return statistics.fmean(self.losses(scheme))
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def arguments(description, study, verify):
+    """Those of a search by layer whose finds are compared on text that it did not see."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("-m", "--model", required=True)
     parser.add_argument("-o", "--output", required=True)
+    parser.add_argument("--texts", type=int, default=4, help="of the searches")
+    parser.add_argument("--evaluations", type=int, default=24, help="of the search within each size")
+    parser.add_argument("--verify", type=int, default=verify, help="stretches of the test text")
+    parser.add_argument("--study", default=study)
+    parser.add_argument("--program", default=str(pathlib.Path(__file__).resolve().parent.parent / "build" / "kvpareto"))
+    return parser
+
+
+def write_space(study, windows=("",)):
+    """Every layer's choices, with one of the windows; returns the file's name."""
+    space = pathlib.Path(f"{study}-space.toml")
+    space.write_text(f"keys = {json.dumps(('16',) + KEYS)}\nvalues = {json.dumps(('16',) + VALUES)}\nweights = [\"w16\"]\n"
+                     f"windows = {json.dumps(windows)}\nchunks = [{CHUNK}]\nper_layer = true\n")
+    return str(space)
+
+
+def gain(before, after):
+    """The mean of what paired losses come down by, and its standard error."""
+    gains = [a - b for a, b in zip(before, after)]
+    return statistics.fmean(gains), statistics.stdev(gains) / len(gains) ** 0.5
+
+
+def main():
+    parser = arguments(__doc__, "per-layer", 16)
     parser.add_argument("--from", dest="least", type=float, default=3, help="effective bits")
     parser.add_argument("--to", dest="most", type=float, default=6, help="effective bits")
-    parser.add_argument("--texts", type=int, default=4, help="of the searches")
-    parser.add_argument("--verify", type=int, default=16, help="stretches of the test text")
-    parser.add_argument("--evaluations", type=int, default=24, help="of the search within each budget")
-    parser.add_argument("--study", default="per-layer")
-    parser.add_argument("--program", default=str(pathlib.Path(__file__).resolve().parent.parent / "build" / "kvpareto"))
     options = parser.parse_args()
     data = pathlib.Path(os.environ["KVPARETO_DATA"]) / "wikitext2_raw"
     searched, verified = f"{options.study}-search.db", f"{options.study}-verify.db"
     shared = ["-m", options.model, "-c", "8192", "-w", "w16", "--prefill", "1536", "--scored", "512"]
-    space = pathlib.Path(f"{options.study}-space.toml")
-    space.write_text(f"keys = {json.dumps(('16',) + KEYS)}\nvalues = {json.dumps(('16',) + VALUES)}\nweights = [\"w16\"]\n"
-                     f"chunks = [{CHUNK}]\nper_layer = true\n")
+    space = write_space(options.study)
 
     def evaluate(schemes, text, texts, study):
         run([options.program, "eval", *shared, "-ub", str(CHUNK), "--texts", str(texts), "--text", str(data / text), "--study",
@@ -75,7 +93,7 @@ def main():
         return Study(study, texts)
 
     def search(*asked):
-        run([options.program, "search", *shared, "--space", str(space), "--text", str(data / "wiki.valid.raw"), "--texts",
+        run([options.program, "search", *shared, "--space", space, "--text", str(data / "wiki.valid.raw"), "--texts",
              str(options.texts), "--needles", "0", "--verify", "0", "--study", searched, "--report",
              f"{options.study}.html", *asked])
 
@@ -107,11 +125,10 @@ def main():
              "| --- | ---: | ---: | --- | ---: | ---: | ---: | --- |"]
     for scheme in front:
         other = best[scheme]
-        gains = [a - b for a, b in zip(held.losses(scheme), held.losses(other))]
-        gain, error = statistics.fmean(gains), statistics.stdev(gains) / len(gains) ** 0.5
-        verdict = "better" if gain > 1.96 * error else "worse" if gain < -1.96 * error else "tie"
+        less, error = gain(held.losses(scheme), held.losses(other))
+        verdict = "better" if less > 1.96 * error else "worse" if less < -1.96 * error else "tie"
         lines.append(f"| `{scheme}` | {held.value(scheme, 'effective_bits'):.2f} | {held.loss(scheme):.4f} | `k{other}` | "
-                     f"{held.value(other, 'effective_bits'):.2f} | {held.loss(other):.4f} | {gain:.4f} ± {error:.4f} | {verdict} |")
+                     f"{held.value(other, 'effective_bits'):.2f} | {held.loss(other):.4f} | {less:.4f} ± {error:.4f} | {verdict} |")
     pathlib.Path(options.output).write_text("\n".join(lines) + "\n")
     print("\n".join(lines))
 

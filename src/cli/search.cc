@@ -195,8 +195,7 @@ class Search : public Command {
     if (wants_probes(space, study, regime.model_hash)) {
       note(
           "few layers of this model were probed alone: 'kvpareto sensitivity' with the same --study tells a search by "
-          "layer "
-          "where bits matter");
+          "layer where bits matter");
     }
     measure_points(evaluators, *sampler, study, spent, share);
     if (space_.name == "paper") {
